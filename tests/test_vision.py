@@ -1,0 +1,139 @@
+"""Pitch, boards, camera and overlays, on pictures drawn here whose geometry is known exactly."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from touchline.geometry import area, bounds, box_quad, covered_share, inside, iou, quad_from, transform_quad
+from touchline.values import Board, Image, Quad
+from touchline.vision.bands import BandSettings, find_boards, straight_pieces
+from touchline.vision.motion import camera_motion, working_gray
+from touchline.vision.overlays import StandingEdges
+from touchline.vision.pitch import find_pitch
+from touchline.vision.strips import enlargement, rectify, ribbons
+
+GRASS = (40, 140, 60)
+
+
+def stadium(width: int = 1280, height: int = 720, tilt: float = 0.0, board: int = 60, seed: int = 1) -> tuple[Image, Quad]:
+    """Crowd above, a white board with black edges, grass below; the board's foot runs from (0, 300) with slope `tilt`."""
+    rng = np.random.default_rng(seed)
+    crowd = rng.integers(0, 255, (height // 4, width // 4, 3), np.uint8)
+    image = cv2.resize(crowd, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    foot = [(0.0, 300.0), (float(width), 300.0 + tilt * width)]
+    quad: Quad = ((0.0, 300.0 - board), (float(width), foot[1][1] - board), foot[1], foot[0])
+    cv2.fillPoly(image, [np.int32([[0, 300], [width, foot[1][1]], [width, height], [0, height]])], GRASS)
+    cv2.fillPoly(image, [np.int32(quad)], (235, 235, 235))
+    return image, quad
+
+
+def test_the_pitch_is_the_grass_and_a_green_shirt_is_not() -> None:
+    image, _ = stadium()
+    cv2.rectangle(image, (100, 50), (160, 110), GRASS, -1)
+    pitch = find_pitch(image)
+    assert pitch.share == pytest.approx(420 / 720, abs=0.02)
+    edge = pitch.upper_edge() / pitch.scale
+    assert np.nanmedian(np.abs(edge - 300)) <= 3
+    assert pitch.mask[round(80 * pitch.scale), round(130 * pitch.scale)] == 0
+
+
+def test_a_picture_without_grass_has_no_pitch_and_no_boards() -> None:
+    image = np.full((360, 640, 3), 127, np.uint8)
+    pitch = find_pitch(image)
+    assert pitch.share == 0.0
+    assert np.isnan(pitch.upper_edge()).all()
+    assert find_boards(image, pitch, BandSettings()) == []
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.06, -0.08])
+def test_a_board_is_found_where_it_stands_whatever_its_tilt(tilt: float) -> None:
+    image, truth = stadium(tilt=tilt)
+    boards = find_boards(image, find_pitch(image), BandSettings())
+    best = min(boards, key=lambda b: np.abs(np.array(b.quad) - np.array(truth)).max())
+    assert np.abs(np.array(best.quad) - np.array(truth)).max() <= 14
+    assert best.confidence > 0.5
+
+
+def test_players_before_the_board_do_not_break_it() -> None:
+    image, truth = stadium(tilt=0.03)
+    for x in (200, 420, 700, 1000):
+        cv2.rectangle(image, (x, 270), (x + 30, 380), (200, 30, 30), -1)
+    boards = find_boards(image, find_pitch(image), BandSettings())
+    assert any(np.abs(np.array(b.quad) - np.array(truth)).max() <= 16 for b in boards)
+
+
+def test_the_edge_of_the_grass_is_split_at_its_corner() -> None:
+    edge = np.concatenate([np.linspace(100, 90, 400), np.linspace(90, 150, 240)]).astype(np.float32)
+    edge[100:130] = np.nan
+    pieces = straight_pieces(edge, 60)
+    assert [round(p.left, -1) for p in pieces][0] == 0
+    assert len(pieces) == 2
+    assert abs(pieces[0].right - 400) <= 15
+
+
+def test_a_strip_is_straight_and_its_quads_lead_back_to_the_frame() -> None:
+    image, quad = stadium(tilt=0.1)
+    cv2.putText(image, "PEPSI", (600, 350), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 4)
+    strip = rectify(image, quad, 2.0)
+    assert abs(strip.image.shape[1] - 2 * 1286) < 12
+    back = strip.quad_in_frame(((0, 0), (strip.image.shape[1], 0), strip.image.shape[1::-1], (0, strip.image.shape[0])))
+    assert np.abs(np.array(back) - np.array(quad)).max() < 0.1
+
+
+def test_rows_over_one_piece_of_the_edge_are_one_ribbon() -> None:
+    low = Board(((0, 100), (200, 100), (200, 120), (0, 120)), 1.0)
+    high = Board(((0, 80), (200, 80), (200, 100), (0, 100)), 1.0)
+    other = Board(((300, 80), (400, 80), (400, 100), (300, 100)), 1.0)
+    joined = ribbons([low, high, other])
+    assert len(joined) == 2
+    assert bounds(joined[0])[1] < 80 and bounds(joined[0])[3] == 120
+    assert 1.0 <= enlargement([low, high, other]) <= 3.5
+
+
+def test_the_camera_moves_as_it_was_moved() -> None:
+    rng = np.random.default_rng(5)
+    world = cv2.GaussianBlur(rng.integers(0, 255, (900, 1600, 3), np.uint8), (0, 0), 3)
+    before, after = world[100:820, 100:1380], world[112:832, 160:1440]
+    motion = camera_motion(working_gray(before), working_gray(after), 720)
+    assert motion is not None
+    moved = transform_quad(box_quad((600, 300, 700, 350)), np.array(motion).reshape(2, 3))
+    assert np.allclose(moved[0], (540, 288), atol=1.5)
+
+
+def test_no_motion_is_claimed_across_a_cut() -> None:
+    rng = np.random.default_rng(6)
+    a, b = (cv2.GaussianBlur(rng.integers(0, 255, (720, 1280, 3), np.uint8), (0, 0), 3) for _ in range(2))
+    assert camera_motion(working_gray(a), working_gray(b), 720) is None
+
+
+def test_what_stands_while_the_camera_moves_is_an_overlay() -> None:
+    rng = np.random.default_rng(7)
+    world = cv2.GaussianBlur(rng.integers(0, 255, (400, 1400), np.uint8), (0, 0), 2)
+    standing = StandingEdges()
+    for step in range(8):
+        picture = world[:360, step * 30 : step * 30 + 640].copy()
+        cv2.rectangle(picture, (40, 20), (160, 50), 10, -1)
+        cv2.putText(picture, "INT 0-0", (46, 42), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 250, 2)
+        standing.add(picture, moving=step > 0)
+        if step == 3:
+            standing = StandingEdges(standing.state())
+    [overlay] = standing.overlays(1280, 720)
+    assert iou(overlay.box, (80, 40, 320, 100)) > 0.5
+
+
+def test_a_still_camera_is_no_evidence_of_overlays() -> None:
+    picture = np.random.default_rng(8).integers(0, 255, (360, 640), np.uint8)
+    standing = StandingEdges()
+    for _ in range(10):
+        standing.add(picture, moving=False)
+    assert standing.overlays(640, 360) == ()
+
+
+def test_arithmetic_of_quads() -> None:
+    quad = quad_from([0, 0, 10, 0, 10, 5, 0, 5])
+    assert area(quad) == 50
+    assert inside((5, 2), quad) and not inside((11, 2), quad)
+    assert covered_share(quad, [(0, 0, 5, 5)]) == pytest.approx(0.5)
+    assert covered_share(quad, []) == 0.0

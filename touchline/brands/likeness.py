@@ -1,0 +1,100 @@
+"""How like a reading is to a spelling, where the errors are those a recogniser makes.
+
+Belongs here: the weighted edit distance and its costs. Thresholds and word boundaries are the matcher's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+STRONG: Final = 0.25
+"""Cost of a look-alike that a recogniser cannot tell apart without knowing the word (0/O, 1/I/l, rn/m)."""
+WEAK: Final = 0.5
+"""Cost of a look-alike in small or blurred print (c/e, u/n), and of a thin letter lost or gained inside a word."""
+INNER_GAP: Final = 0.8
+"""Cost of any other letter lost or gained inside a word. At its ends it costs a whole edit: a name that goes on, or
+begins earlier, is most often another name."""
+
+_STRONG_CLASSES: Final = ("0oq", "1il|", "8b", "5s", "2z", "uv", "9g")
+_WEAK_PAIRS: Final = (
+    "ce cg co gq eo ao oa un nh hb rt tf tl ft ij jl vy yv vw wv pf fp mn nm ec kx xk zs sz 6b 6g 4a 7t 7i 3b 3e db dc "
+    "do 0d 0c 9q 1t 1j ae bp"
+).split()
+_DOUBLES: Final = {("rn", "m"), ("vv", "w"), ("nn", "m"), ("cl", "d"), ("ii", "u"), ("lo", "b"), ("iv", "w"), ("vi", "w")}
+_THIN: Final = frozenset("il1|jtf")
+
+
+def _substitutions() -> dict[tuple[str, str], float]:
+    costs: dict[tuple[str, str], float] = {}
+    for pair in _WEAK_PAIRS:
+        costs[pair[0], pair[1]] = costs[pair[1], pair[0]] = WEAK
+    for group in _STRONG_CLASSES:
+        costs.update({(a, b): STRONG for a in group for b in group if a != b})
+    return costs
+
+
+_SUBSTITUTIONS: Final = _substitutions()
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Cost of turning a reading into a spelling: the sum, and what falls on each letter of the spelling."""
+
+    cost: float
+    by_letter: tuple[float, ...]
+
+
+def substitution_cost(a: str, b: str) -> float:
+    """Cost 0..1 of reading the folded letter `a` as `b`, the same both ways."""
+    return 0.0 if a == b else _SUBSTITUTIONS.get((a, b), 1.0)
+
+
+def _gap_cost(text: str, index: int) -> float:
+    """Cost of the letter at `index` having no counterpart."""
+    if index in (0, len(text) - 1):
+        return 1.0
+    if text[index] == text[index - 1] or text[index] in _THIN:
+        return WEAK
+    return INNER_GAP
+
+
+def align(reading: str, spelling: str) -> Alignment:
+    """The cheapest way to turn a folded reading into a folded spelling (Wagner and Fischer's table, with costs)."""
+    n, m = len(reading), len(spelling)
+    lost = [_gap_cost(spelling, j) for j in range(m)]
+    gained = [_gap_cost(reading, i) for i in range(n)]
+    table = [[0.0] * (m + 1) for _ in range(n + 1)]
+    steps = [[(0, 1)] * (m + 1) for _ in range(n + 1)]
+    for j in range(1, m + 1):
+        table[0][j] = table[0][j - 1] + lost[j - 1]
+    for i in range(1, n + 1):
+        row, above = table[i], table[i - 1]
+        row[0], steps[i][0] = above[0] + gained[i - 1], (1, 0)
+        letter = reading[i - 1]
+        for j in range(1, m + 1):
+            best, step = above[j - 1] + substitution_cost(letter, spelling[j - 1]), (1, 1)
+            cost = above[j] + gained[i - 1]
+            if cost < best:
+                best, step = cost, (1, 0)
+            cost = row[j - 1] + lost[j - 1]
+            if cost < best:
+                best, step = cost, (0, 1)
+            if i > 1 and (reading[i - 2 : i], spelling[j - 1]) in _DOUBLES:
+                cost = table[i - 2][j - 1] + STRONG
+                if cost < best:
+                    best, step = cost, (2, 1)
+            if j > 1 and (spelling[j - 2 : j], letter) in _DOUBLES:
+                cost = above[j - 2] + STRONG
+                if cost < best:
+                    best, step = cost, (1, 2)
+            row[j], steps[i][j] = best, step
+    by_letter = [0.0] * m
+    i, j = n, m
+    while i or j:
+        di, dj = steps[i][j]
+        spent = table[i][j] - table[i - di][j - dj]
+        if m:
+            by_letter[min(max(j - 1, 0), m - 1)] += spent
+        i, j = i - di, j - dj
+    return Alignment(table[n][m], tuple(by_letter))

@@ -1,0 +1,297 @@
+"""Which known brands a reading names, if any. A brand that is not there is worse than a brand missed.
+
+A reading is compared by whole words and runs of words, joined, against every spelling: exactly; then with a
+recogniser's errors (`likeness.py`), the fewer allowed the shorter the spelling; then, at the ends of a reading, as a
+spelling cut off by the edge of the strip; and as a spelling written over and over without a space, as LED boards do.
+
+Belongs here: candidates, thresholds, the choice between overlapping candidates, scores. The vote over a track's
+readings is in `touchline/stages/match_brands.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from rapidfuzz import process
+from rapidfuzz.distance import Levenshtein
+
+from touchline.brands.likeness import align
+from touchline.brands.registry import BrandBook, BrandEntry
+from touchline.brands.spelling import Spelling
+from touchline.brands.text import Folded, fold, is_han, is_noise, skeleton
+from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
+
+SHORT: Final = 4
+"""Spellings of up to so many letters must be read exactly, as a whole word."""
+SHORT_CONFIDENCE: Final = {3: 0.8, 4: 0.7}
+"""Recogniser's confidence [0-1] asked for spellings of so many letters; 2 letters need 0.9 and the reading to
+themselves, in the same case."""
+MIN_LIKENESS: Final = {5: 0.94, 6: 0.88, 7: 0.88}
+"""Likeness [0-1] by letters of the spelling: one look-alike at 5, no whole edit up to 7; above, `min_score` alone."""
+DISTINCTIVE_LIKENESS: Final = 0.75
+"""The letters that tell a brand from its neighbours ('qatar' of Qatar Airways) must be this like by themselves."""
+COARSE: Final = 0.65
+"""Unweighted likeness of look-alike classes below which no weighted likeness can reach `min_score`."""
+BROKEN_LIKENESS: Final = 0.92
+"""Likeness asked of words joined across spaces where the spelling has none, up to 9 letters."""
+MIN_FRAGMENT: Final = 6
+"""Letters that a cut-off reading must keep."""
+FRAGMENT_SHARE: Final = 0.7
+"""Share of a spelling that a cut-off reading must keep."""
+FRAGMENT_OF: Final = 8
+"""Only spellings of so many letters are recognised by a piece: pieces of shorter ones are words of their own."""
+GLUED: Final = 8
+"""A spelling of two words or more and so many letters is found inside a run of letters without spaces."""
+MAX_WINDOW_WORDS: Final = 24
+"""Words (by soft boundaries) joined at most: a spelling written letter by letter."""
+CACHED: Final = 20_000
+"""Readings whose outcome is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A brand named by a reading.
+
+    `score` 0..1 is the likeness with the spelling `matched`, less for a cut-off spelling and for words beside it that
+    it does not explain. `start` and `end` delimit the letters in the folded reading (`fold(text).letters`).
+    """
+
+    entry: BrandEntry
+    score: float
+    matched: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    spelling: Spelling
+    start: int
+    end: int
+    likeness: float
+
+    @property
+    def weight(self) -> tuple[float, bool, int]:
+        """Longest explanation first, then a canonical name before an alias, then the book's order."""
+        return (
+            (self.end - self.start) * self.likeness**2,
+            self.spelling.canonical,
+            -self.spelling.entry_index,
+        )
+
+
+class BrandMatcher:
+    """Matches readings against the brands of a book. Safe to share between threads for reading texts."""
+
+    def __init__(self, book: BrandBook, *, min_score: float = 0.85) -> None:
+        self._book = book
+        self._min_score = min_score
+        self._spellings = [
+            spelling
+            for index, entry in enumerate(book.entries)
+            for spelling in _unique(Spelling.of(index, text, rank == 0) for rank, text in enumerate(entry.spellings))
+        ]
+        self._exact: dict[str, list[Spelling]] = defaultdict(list)
+        self._cut: dict[str, list[tuple[Spelling, int, int]]] = defaultdict(list)
+        for spelling in self._spellings:
+            self._exact[spelling.letters].append(spelling)
+            self._index_pieces(spelling)
+        self._long = [s for s in self._spellings if len(s.letters) > SHORT]
+        self._skeletons = [s.skeleton for s in self._long]
+        self._longest = max((len(s.letters) for s in self._spellings), default=0)
+        self._remembered: dict[str, tuple[tuple[Match, int], ...]] = {}
+
+    def _index_pieces(self, spelling: Spelling) -> None:
+        length = len(spelling.letters)
+        if length < FRAGMENT_OF:
+            return
+        for kept in range(max(MIN_FRAGMENT, math.ceil(FRAGMENT_SHARE * length)), length):
+            for start, end in ((0, kept), (length - kept, length)):
+                cut = end if start == 0 else start
+                piece = spelling.letters[start:end]
+                if cut in spelling.breaks or piece in GENERIC or piece in ORDINARY:
+                    continue
+                if spelling.distinctive_share(start, end) >= FRAGMENT_SHARE:
+                    self._cut[skeleton(piece)].append((spelling, start, end))
+
+    def match(self, text: str, confidence: float = 1.0) -> list[Match]:
+        """The brands that a reading names, each once, in different places of it, the best explanation first.
+
+        `confidence` 0..1 is the recogniser's: short spellings ask for a good one. It does not enter the score.
+        """
+        found = self._remembered.get(text)
+        if found is None:
+            found = tuple(self._match(fold(text), text))
+            if len(self._remembered) >= CACHED:
+                self._remembered.clear()
+            self._remembered[text] = found
+        return [match for match, length in found if confidence >= _needed_confidence(length)]
+
+    def is_noise(self, text: str) -> bool:
+        """As the function of that name, but never for a text that names a brand."""
+        return is_noise(text) and not self.match(text)
+
+    def _match(self, folded: Folded, text: str) -> Iterator[tuple[Match, int]]:
+        candidates = sorted(self._candidates(folded, text), key=lambda c: c.weight, reverse=True)
+        chosen: list[_Candidate] = []
+        for candidate in candidates:
+            if all(candidate.end <= c.start or candidate.start >= c.end for c in chosen):
+                chosen.append(candidate)
+        share = _explained(folded, chosen)
+        seen: set[int] = set()
+        for c in chosen:
+            if c.spelling.entry_index in seen:
+                continue
+            seen.add(c.spelling.entry_index)
+            score = round(c.likeness * (1 - _context_weight(c.spelling) * (1 - share)), 4)
+            entry = self._book.entries[c.spelling.entry_index]
+            yield Match(entry, score, c.spelling.text, c.start, c.end), c.spelling.asked_length
+
+    def _candidates(self, folded: Folded, text: str) -> Iterator[_Candidate]:
+        letters, hard = folded.letters, set(folded.hard)
+        if not letters:
+            return
+        windows = []
+        for start, end in self._windows(folded):
+            exact = [s for s in self._exact.get(letters[start:end], ()) if _fits(s, start, end, folded, hard, text)]
+            yield from (_Candidate(s, start, end, 1.0) for s in exact)
+            if not exact and end - start > SHORT:
+                windows.append((start, end))
+        yield from self._misread(folded, windows)
+        yield from self._cut_off(folded)
+        yield from self._run_together(folded)
+
+    def _windows(self, folded: Folded) -> Iterator[tuple[int, int]]:
+        limit = self._longest + 3
+        for index, start in enumerate(folded.soft):
+            for end in folded.soft[index + 1 : index + 1 + MAX_WINDOW_WORDS]:
+                if end - start > limit:
+                    break
+                yield start, end
+
+    def _misread(self, folded: Folded, windows: list[tuple[int, int]]) -> Iterator[_Candidate]:
+        """Whole words that are a spelling but for a recogniser's errors."""
+        windows = [(a, b) for a, b in windows if not _all_ordinary(folded, a, b)]
+        if not windows or not self._long:
+            return
+        texts = [skeleton(folded.letters[a:b]) for a, b in windows]
+        scores = process.cdist(
+            texts, self._skeletons, scorer=Levenshtein.normalized_similarity, score_cutoff=COARSE, dtype=np.float32
+        )
+        for row, column in np.argwhere(scores > 0):
+            (start, end), spelling = windows[row], self._long[column]
+            likeness = self._likeness(folded, start, end, spelling)
+            if likeness is not None:
+                yield _Candidate(spelling, start, end, likeness)
+
+    def _likeness(self, folded: Folded, start: int, end: int, spelling: Spelling) -> float | None:
+        length = len(spelling.letters)
+        alignment = align(folded.letters[start:end], spelling.letters)
+        likeness = 1 - alignment.cost / max(length, end - start)
+        if likeness < max(self._min_score, MIN_LIKENESS.get(length, 0.0)):
+            return None
+        if not spelling.distinctive_like(alignment.by_letter, DISTINCTIVE_LIKENESS):
+            return None
+        strange = _strange_breaks(spelling, start, end, folded)
+        if strange and (length <= 5 or (length <= 9 and likeness < BROKEN_LIKENESS)):
+            return None
+        return likeness
+
+    def _cut_off(self, folded: Folded) -> Iterator[_Candidate]:
+        """Spellings that the beginning or the end of the reading cuts off."""
+        last = len(folded.letters)
+        edges = [(0, b) for b in folded.soft[1:]] + [(a, last) for a in folded.soft[1:-1]]
+        for start, end in edges:
+            if end - start < MIN_FRAGMENT:
+                continue
+            for spelling, first, stop in self._cut.get(skeleton(folded.letters[start:end]), ()):
+                cut_here = (first > 0 and start == 0) or (stop < len(spelling.letters) and end == last)
+                if cut_here and not _strange_breaks(spelling, start - first, start - first + stop, folded):
+                    share = (stop - first) / len(spelling.letters)
+                    yield _Candidate(spelling, start, end, 0.55 + 0.3 * share)
+
+    def _run_together(self, folded: Folded) -> Iterator[_Candidate]:
+        """Spellings inside a run of letters without spaces: written over and over, or of several words."""
+        for start, end in zip(folded.hard, folded.hard[1:], strict=False):
+            word = folded.letters[start:end]
+            if len(word) < 6:
+                continue
+            looks = skeleton(word)
+            for s in self._spellings:
+                length = len(s.letters)
+                if length < 3 or length >= len(word):
+                    continue
+                shape, within = (s.letters, word) if length <= 5 else (s.skeleton, looks)
+                at = within.find(shape)
+                if at < 0:
+                    continue
+                copies = within.count(shape)
+                if len(word) >= 1.4 * length and (copies > 1 or length > 5) and within in shape * (copies + 2):
+                    yield _Candidate(s, start, end, 1.0)
+                elif s.words > 1 and length >= GLUED:
+                    yield _Candidate(s, start + at, start + at + length, 0.93)
+
+
+def _unique(spellings: Iterable[Spelling]) -> list[Spelling]:
+    return list({s.letters: s for s in reversed(list(spellings))}.values())[::-1]
+
+
+def _needed_confidence(length: int) -> float:
+    return 0.9 if length <= 2 else SHORT_CONFIDENCE.get(length, 0.0)
+
+
+def _context_weight(spelling: Spelling) -> float:
+    """How much of the score hangs on the words beside: short names are parts of much else."""
+    length = spelling.asked_length
+    return 0.25 if length <= SHORT else 0.15 if length <= 6 else 0.1
+
+
+def _fits(s: Spelling, start: int, end: int, folded: Folded, hard: set[int], text: str) -> bool:
+    """Whether a spelling read letter by letter also stands there as words do."""
+    length = len(s.letters)
+    if s.han:
+        return length > 1
+    if length <= 2:
+        return length == 2 and len(folded.letters) == 2 and text.strip() == s.text
+    if length <= SHORT and not (start in hard and end in hard):
+        return False
+    strange = _strange_breaks(s, start, end, folded)
+    if not strange:
+        return True
+    return length > 5 or strange == length - 1
+
+
+def _strange_breaks(s: Spelling, start: int, end: int, folded: Folded) -> int:
+    """Spaces inside the window at places where the spelling has none, give or take a letter where lengths differ."""
+    slack = 0 if end - start == len(s.letters) else 1
+    inside = [b - start for b in folded.hard if start < b < end]
+    return sum(1 for b in inside if not any(abs(b - own) <= slack for own in s.breaks))
+
+
+def _all_ordinary(folded: Folded, start: int, end: int) -> bool:
+    bounds = [start, *(b for b in folded.hard if start < b < end), end]
+    words = (folded.letters[a:b] for a, b in zip(bounds, bounds[1:], strict=False))
+    return all(w in ORDINARY or w in GENERIC or w.isdigit() for w in words)
+
+
+def _explained(folded: Folded, chosen: list[_Candidate]) -> float:
+    """The share of the reading's letters that its brands explain; pieces of them and web suffixes count as such."""
+    explained = total = 0
+    for start, end in zip(folded.hard, folded.hard[1:], strict=False):
+        inside = sum(max(0, min(end, c.end) - max(start, c.start)) for c in chosen)
+        word = folded.letters[start:end]
+        if not inside and word in ADDRESS:
+            continue
+        if not inside and any(c.spelling.letters.startswith(word) or c.spelling.letters.endswith(word) for c in chosen):
+            inside = end - start
+        explained += min(inside, end - start)
+        total += end - start
+    return explained / total if total else 1.0
+
+
+__all__ = ["BrandMatcher", "Match", "is_han"]

@@ -1,0 +1,91 @@
+"""One spelling of a brand, prepared for matching.
+
+Belongs here: which of its letters tell it from other brands. Comparing it with a reading is in `matcher.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from touchline.brands.text import fold, is_han, skeleton
+from touchline.brands.words import ADDRESS, GENERIC
+
+MIN_EMBEDDED = 5
+"""Letters of a generic word that is recognised as the beginning or the end of a longer word (e-football)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A spelling as written (`text`), its folded letters, their look-alike classes and its word boundaries.
+
+    `distinctive` says for each letter whether it belongs to the part that tells this brand from others; `numeric`
+    whether it belongs to a number. `words` counts words by soft boundaries.
+    """
+
+    entry_index: int
+    text: str
+    canonical: bool
+    letters: str
+    skeleton: str
+    breaks: frozenset[int]
+    words: int
+    distinctive: tuple[bool, ...]
+    numeric: tuple[bool, ...]
+    han: bool
+
+    @classmethod
+    def of(cls, entry_index: int, text: str, canonical: bool) -> Spelling:
+        """Prepares a spelling of the brand at `entry_index` of the book."""
+        folded = fold(text)
+        bounds = list(zip(folded.soft, folded.soft[1:], strict=False))
+        distinctive = [True] * len(folded.letters)
+        for start, end in bounds:
+            for a, b in _generic(folded.letters[start:end]):
+                distinctive[start + a : start + b] = [False] * (b - a)
+        for start, end in zip(folded.hard, folded.hard[1:], strict=False):
+            for a, b in _generic(folded.letters[start:end]):
+                distinctive[start + a : start + b] = [False] * (b - a)
+        if not any(distinctive):
+            distinctive = [True] * len(folded.letters)
+        numeric = [False] * len(folded.letters)
+        for start, end in bounds:
+            if folded.letters[start:end].isdigit():
+                numeric[start:end] = [True] * (end - start)
+        return cls(
+            entry_index=entry_index,
+            text=text,
+            canonical=canonical,
+            letters=folded.letters,
+            skeleton=skeleton(folded.letters),
+            breaks=frozenset(folded.soft),
+            words=len(bounds),
+            distinctive=tuple(distinctive),
+            numeric=tuple(numeric),
+            han=bool(folded.letters) and all(is_han(c) for c in folded.letters),
+        )
+
+    @property
+    def asked_length(self) -> int:
+        """The length by which strictness goes; Han characters weigh as three letters each."""
+        return len(self.letters) * (3 if self.han else 1)
+
+    def distinctive_share(self, start: int, end: int) -> float:
+        """The share of the distinctive letters that lie in [start, end)."""
+        return sum(self.distinctive[start:end]) / sum(self.distinctive)
+
+    def distinctive_like(self, costs: Sequence[float], needed: float) -> bool:
+        """Whether, by the costs on each letter, the distinctive part is `needed` like, and numbers nearly exact."""
+        spent = sum(cost for cost, own in zip(costs, self.distinctive, strict=True) if own)
+        in_numbers = sum(cost for cost, own in zip(costs, self.numeric, strict=True) if own)
+        return 1 - spent / sum(self.distinctive) >= needed and in_numbers <= 0.25
+
+
+def _generic(word: str) -> list[tuple[int, int]]:
+    """The stretches of a word that tell nothing: the word itself, or a longer generic word at one of its ends."""
+    if word in GENERIC or word in ADDRESS:
+        return [(0, len(word))]
+    long = [g for g in GENERIC if len(g) >= MIN_EMBEDDED]
+    ends = [(len(word) - len(g), len(word)) for g in long if word.endswith(g)]
+    starts = [(0, len(g)) for g in long if word.startswith(g)]
+    return sorted(ends or starts, key=lambda span: span[0] - span[1])[:1]

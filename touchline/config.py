@@ -1,0 +1,13 @@
+"""The base of every stage's settings.
+
+Belongs here: what all stage settings share. A stage's own settings stand at the top of its file in
+`touchline/stages/`; profiles that put them together are in `touchline/profiles`.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class StageConfig(BaseModel):
+    """Settings of one stage: immutable, unknown fields refused, every field with a description that names its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

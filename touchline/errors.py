@@ -1,0 +1,34 @@
+"""The errors Touchline raises on purpose. Each says what was expected, what came, and what to do next.
+
+Belongs here: exception classes and nothing else. Code that raises them lives where the fault is noticed.
+"""
+
+
+class TouchlineError(Exception):
+    """A fault with a message meant for the person running Touchline. `exit_code` is what the CLI returns."""
+
+    exit_code = 1
+
+
+class BadInputError(TouchlineError):
+    """The request itself cannot be carried out (a file, a profile, a setting): refused before any work starts."""
+
+    exit_code = 2
+
+
+class CheckpointError(TouchlineError):
+    """A stored checkpoint is missing, damaged, of another stage or of an unknown format. The message names its key."""
+
+
+class ServiceError(TouchlineError):
+    """A server that is needed (Postgres, the object store) is not configured, not reachable, or did not start."""
+
+
+class ModelUnavailableError(TouchlineError):
+    """A model or engine that was asked for is not installed, has no weights, or has weights with another checksum."""
+
+
+class JobStoppedError(TouchlineError):
+    """The job was asked to stop between two chunks. What is journalled stays and the job can be resumed."""
+
+    exit_code = 130

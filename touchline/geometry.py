@@ -1,0 +1,97 @@
+"""Arithmetic of quads and boxes, in pixels.
+
+Belongs here: small pure functions on the geometry types of `touchline/values.py`. Anything that looks at pixels is in
+`touchline/vision/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from touchline.values import Box, Quad
+
+
+def quad_from(corners: ArrayLike) -> Quad:
+    """A quad from anything of eight numbers: a 4 x 2 array, four pairs, or a flat list."""
+    a, b, c, d = ((float(x), float(y)) for x, y in np.asarray(corners, np.float64).reshape(4, 2))
+    return (a, b, c, d)
+
+
+def flat(quad: Quad) -> list[float]:
+    """The eight numbers of a quad, x before y, corner by corner: how documents store it."""
+    return [coordinate for point in quad for coordinate in point]
+
+
+def box_quad(box: Box) -> Quad:
+    """A box as a quad."""
+    x1, y1, x2, y2 = box
+    return ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
+
+
+def bounds(quad: Quad) -> Box:
+    """The upright box around a quad."""
+    xs, ys = [p[0] for p in quad], [p[1] for p in quad]
+    return (min(xs), min(ys), max(xs), max(ys))
+
+
+def centre(quad: Quad) -> tuple[float, float]:
+    """The mean of the corners."""
+    return (sum(p[0] for p in quad) / 4, sum(p[1] for p in quad) / 4)
+
+
+def area(quad: Quad) -> float:
+    """Area by the shoelace formula, square pixels."""
+    twice = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(quad, (*quad[1:], quad[0]), strict=True))
+    return abs(twice) / 2
+
+
+def line_height(quad: Quad) -> float:
+    """Mean length of the two short sides of a line of text (left and right), pixels."""
+    (tl, tr, br, bl) = quad
+    return float(np.hypot(tl[0] - bl[0], tl[1] - bl[1]) + np.hypot(tr[0] - br[0], tr[1] - br[1])) / 2
+
+
+def box_area(box: Box) -> float:
+    """Area of a box; 0 if it is empty."""
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def intersection(a: Box, b: Box) -> float:
+    """Area that two boxes share."""
+    return box_area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0..1."""
+    shared = intersection(a, b)
+    return shared / max(1e-9, box_area(a) + box_area(b) - shared)
+
+
+def inside(point: tuple[float, float], quad: Quad) -> bool:
+    """Whether a point lies in a quad or on its edge."""
+    return cv2.pointPolygonTest(np.array(quad, np.float32), point, False) >= 0
+
+
+def transform_quad(quad: Quad, matrix: NDArray[np.float64]) -> Quad:
+    """A quad under a 3 x 3 homography or a 2 x 3 affine matrix."""
+    points = np.array(quad, np.float64).reshape(-1, 1, 2)
+    return quad_from(
+        cv2.perspectiveTransform(points, matrix) if matrix.shape[0] == 3 else cv2.transform(points, matrix)
+    )
+
+
+def covered_share(quad: Quad, boxes: Sequence[Box]) -> float:
+    """The share of a quad (of its upright box, on a 24 x 8 grid) that boxes cover, 0..1."""
+    if not boxes:
+        return 0.0
+    x1, y1, x2, y2 = bounds(quad)
+    xs = x1 + (np.arange(24) + 0.5) * (x2 - x1) / 24
+    ys = (y1 + (np.arange(8) + 0.5) * (y2 - y1) / 8)[:, None]
+    covered = np.zeros((8, 24), bool)
+    for bx1, by1, bx2, by2 in boxes:
+        covered |= (xs >= bx1) & (xs <= bx2) & (ys >= by1) & (ys <= by2)
+    return float(covered.mean())

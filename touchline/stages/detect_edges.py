@@ -1,0 +1,146 @@
+"""Node 2, `detect_edges`: where the advertising boards are, and what the broadcaster laid over the picture.
+
+Of every kept frame: the grass, the bands of boards along its edge as quads (Canny and Hough, `touchline/vision/bands`),
+the camera's motion since the kept frame before, and the overlays that stand while the camera moves.
+
+Belongs here: settings, documents and the order of work of this node. Methods are in `touchline/vision/`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from touchline.config import StageConfig
+from touchline.geometry import flat, quad_from
+from touchline.values import Board, Chunk, FrameEdges, Overlay, SceneFrame
+from touchline.vision.bands import BandSettings, find_boards
+from touchline.vision.motion import Affine, camera_motion, shift, working_gray
+from touchline.vision.overlays import StandingEdges
+from touchline.vision.pitch import find_pitch
+
+VERSION: Final = "1"
+
+
+class DetectEdgesConfig(StageConfig):
+    """Settings of `detect_edges`. Lengths and thresholds hold at 360 lines, at which boards are searched."""
+
+    canny_low: int = Field(50, ge=0, le=255, description="Canny's lower threshold [grey levels of gradient, 0-255]")
+    canny_high: int = Field(150, ge=0, le=255, description="Canny's upper threshold [grey levels of gradient, 0-255]")
+    hough_threshold: int = Field(40, ge=1, le=1000, description="Votes a line needs in Hough's transform [pixels]")
+    min_line: float = Field(0.05, gt=0, le=1, description="Shortest line that counts [share of the picture's width]")
+    min_pitch: float = Field(
+        0.08, ge=0, le=1, description="Frames with less grass have no boards searched [share of the picture]"
+    )
+    overlays: bool = Field(True, description="Find score bugs, channel marks and watermarks [yes or no]")
+    overlay_motion: float = Field(
+        3.0,
+        ge=0,
+        description="Camera motion from which standing edges are evidence of an overlay [pixels of the frame]",
+    )
+
+
+class DetectEdges:
+    """Runs the node. State between chunks: evidence of overlays, and counters."""
+
+    def __init__(self, config: DetectEdgesConfig, state: dict[str, Any] | None = None) -> None:
+        self._config = config
+        state = state or {}
+        self._standing = StandingEdges(state.get("standing"))
+        self._frames = int(state.get("frames", 0))
+        self._boards = int(state.get("boards", 0))
+        self._with_boards = int(state.get("with_boards", 0))
+        self._seconds = float(state.get("seconds", 0.0))
+        self._overlays = int(state.get("overlays", 0))
+
+    def run_chunk(self, chunk: Chunk) -> Iterable[FrameEdges]:
+        """Boards, motion and overlays of the chunk's kept frames. Motion starts anew with a chunk, as after a cut."""
+        began = time.perf_counter()
+        settings = BandSettings(
+            self._config.canny_low, self._config.canny_high, self._config.hough_threshold, self._config.min_line
+        )
+        found: list[tuple[SceneFrame, float, tuple[Board, ...], Affine | None]] = []
+        size = (0, 0)
+        before: tuple[int, NDArray[np.uint8]] | None = None
+        for scene in chunk.of("filter_scenes", SceneFrame):
+            if not scene.kept:
+                continue
+            image = chunk.load(scene.sequence)
+            size = (image.shape[1], image.shape[0])
+            pitch = find_pitch(image)
+            boards = find_boards(image, pitch, settings) if pitch.share >= self._config.min_pitch else []
+            gray = working_gray(image)
+            same_shot = before is not None and before[0] == scene.shot
+            camera = camera_motion(before[1], gray, image.shape[0]) if before is not None and same_shot else None
+            if self._config.overlays:
+                moving = not same_shot or (camera is not None and shift(camera) >= self._config.overlay_motion)
+                self._standing.add(gray, moving)
+            before = (scene.shot, gray)
+            found.append((scene, pitch.share, tuple(boards), camera))
+            self._boards += len(boards)
+            self._with_boards += bool(boards)
+        overlays: tuple[Overlay, ...] = self._standing.overlays(*size) if found and self._config.overlays else ()
+        self._overlays = len(overlays)
+        self._frames += len(found)
+        self._seconds += time.perf_counter() - began
+        return [
+            FrameEdges(scene.sequence, scene.timestamp, scene.shot, share, boards, overlays, camera)
+            for scene, share, boards, camera in found
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Counters and the evidence of overlays."""
+        return {
+            "standing": self._standing.state(),
+            "frames": self._frames,
+            "boards": self._boards,
+            "with_boards": self._with_boards,
+            "seconds": self._seconds,
+            "overlays": self._overlays,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Frames looked at, frames with boards, boards, overlays standing at the end, seconds of computing."""
+        return {
+            "frames": self._frames,
+            "frames_with_boards": self._with_boards,
+            "boards": self._boards,
+            "overlays": self._overlays,
+            "compute_s": round(self._seconds, 3),
+        }
+
+
+def serialize(document: FrameEdges) -> dict[str, Any]:
+    """One frame as a BSON-able document; corners as flat lists of eight numbers."""
+    return {
+        "sequence": document.sequence,
+        "timestamp": document.timestamp,
+        "shot": document.shot,
+        "pitch_share": document.pitch_share,
+        "boards": [{"quad": flat(b.quad), "confidence": b.confidence} for b in document.boards],
+        "overlays": [{"box": list(o.box), "confidence": o.confidence} for o in document.overlays],
+        "camera": None if document.camera is None else list(document.camera),
+    }
+
+
+def deserialize(document: dict[str, Any]) -> FrameEdges:
+    """The frame that `serialize` wrote."""
+    camera = document["camera"]
+    return FrameEdges(
+        sequence=int(document["sequence"]),
+        timestamp=float(document["timestamp"]),
+        shot=int(document["shot"]),
+        pitch_share=float(document["pitch_share"]),
+        boards=tuple(Board(quad_from(b["quad"]), float(b["confidence"])) for b in document["boards"]),
+        overlays=tuple(
+            Overlay((float(x1), float(y1), float(x2), float(y2)), float(o["confidence"]))
+            for o in document["overlays"]
+            for x1, y1, x2, y2 in [o["box"]]
+        ),
+        camera=None if camera is None else (camera[0], camera[1], camera[2], camera[3], camera[4], camera[5]),
+    )

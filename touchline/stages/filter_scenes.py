@@ -1,0 +1,312 @@
+"""Node 1: finds the shots, and says which sampled frames need not be looked at and which frame stands for them.
+
+Belongs here: shot cuts and the rules for black, blurred and near-duplicate frames. What the kept frames show is the
+business of later stages.
+
+Cuts. Samples lie half a second apart, so a panning camera changes nearly every pixel between two of them: measured on
+real football at 2 fps, PySceneDetect's content score is 29-97 at cuts, and 30-65 in fast pans that are none. Its
+`ContentDetector` therefore only proposes (nothing below its threshold can be a cut), and the colours of the whole
+picture decide, which a pan hardly changes: the Bhattacharyya distance of HSV histograms was 0.55-0.99 at cuts and at
+most 0.51 within shots. PySceneDetect's `ThresholdDetector` adds what follows a fade through black.
+
+Dropping loses exposure if it is wrong, so each rule asks for two things at once and is strict in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from touchline.config import StageConfig
+from touchline.values import Chunk, DropReason, Image, SceneFrame
+
+if TYPE_CHECKING:
+    from scenedetect.detectors import ContentDetector, ThresholdDetector  # type: ignore[import-untyped]
+
+VERSION: Final = "1"
+
+_LINES: Final = 360
+"""Height (shorter side) at which sharpness, black and duplicates are judged, so that settings fit any resolution."""
+_CUT_SIZE: Final = (160, 90)
+"""Width and height at which shots are compared [px]. Colours matter there, detail does not."""
+_CELL: Final = 8
+"""Side of the cells of the duplicate rule [px at 360 lines]: about one letter of a far board."""
+_BINS: Final = (12, 4, 4)
+"""Histogram bins of hue, saturation and value."""
+_SHARPNESS_MEMORY: Final = 40
+"""Frames of the current shot whose sharpness is carried into the next chunk."""
+_SHOTS_LISTED: Final = 200
+"""Shot starts that `stats()` lists at most."""
+
+
+class FilterScenesConfig(StageConfig):
+    """Settings of `filter_scenes`."""
+
+    cut_content: float = Field(
+        default=20.0,
+        ge=0,
+        le=255,
+        description="PySceneDetect content score below which two successive samples are one shot [mean HSV difference]",
+    )
+    cut_colour: float = Field(
+        default=0.53,
+        ge=0,
+        le=1,
+        description="Distance of the two pictures' colour histograms from which on it is a cut [Bhattacharyya, 0-1]",
+    )
+    black_mean: float = Field(
+        default=16.0, ge=0, le=255, description="A black frame's mean brightness is at most this [luma]"
+    )
+    black_max: float = Field(
+        default=48.0,
+        ge=0,
+        le=255,
+        description="A black frame's brightest spot is at most this, so that titles stay [luma]",
+    )
+    blur_ratio: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="A blurred frame's sharpness is below this share of its shot's median [0-1]",
+    )
+    blur_floor: float = Field(
+        default=4.0,
+        ge=0,
+        description="And below this [variance of the Laplacian at 360 lines]; 0 keeps every blurred frame",
+    )
+    duplicate_difference: float = Field(
+        default=6.0,
+        ge=0,
+        le=255,
+        description="A duplicate differs from the kept frame by less than this in every 8 x 8 px cell at 360 lines, "
+        "mean over the cell of the largest of the three colours' differences [0-255]; 0 keeps every duplicate",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    sequence: int
+    timestamp: float
+    shot: int
+    black: bool
+    brightness: float
+    sharpness: float
+    small: Image
+
+
+class FilterScenes:
+    """The worker. Its state holds the last picture, the last kept picture, the shot and the counters."""
+
+    def __init__(self, config: FilterScenesConfig, state: dict[str, Any] | None = None) -> None:
+        self._config = config
+        self._shots = _ShotFinder(config)
+        self._kept: tuple[int, Image] | None = None
+        self._kept_shot = -1
+        self._sharpness: list[float] = []
+        self._counts: dict[str, int] = {"frames": 0, "kept": 0, "black": 0, "blur": 0, "duplicate": 0}
+        self._starts: list[float] = []
+        self._wall_s = 0.0
+        if state:
+            self._restore(state)
+
+    def run_chunk(self, chunk: Chunk) -> list[SceneFrame]:
+        """One document per sampled frame of the chunk, rising by sequence."""
+        begun = perf_counter()
+        # Judging blur needs the median of the whole shot, so measuring goes before judging. Pictures are kept small.
+        measured = [
+            self._measure(frame.sequence, frame.timestamp, chunk.load(frame.sequence)) for frame in chunk.frames
+        ]
+        medians = self._medians(measured)
+        documents = [self._judge(item, medians[item.shot]) for item in measured]
+        self._wall_s += perf_counter() - begun
+        return documents
+
+    def state(self) -> dict[str, Any]:
+        """See `StageWorker.state`. Two small PNGs and numbers; a few hundred KB at most."""
+        return {
+            "shots": self._shots.state(),
+            "kept": None if self._kept is None else {"sequence": self._kept[0], "picture": _png(self._kept[1])},
+            "kept_shot": self._kept_shot,
+            "sharpness": list(self._sharpness),
+            "counts": dict(self._counts),
+            "starts": list(self._starts),
+            "wall_s": self._wall_s,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Frames, kept, and dropped by reason; `shots`, `shot_starts_s` (the first 200) and `wall_s`."""
+        return {
+            **self._counts,
+            "shots": self._shots.shot + 1,
+            "shot_starts_s": list(self._starts),
+            "wall_s": round(self._wall_s, 3),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._shots = _ShotFinder(self._config, state["shots"])
+        if state["kept"] is not None:
+            self._kept = (int(state["kept"]["sequence"]), _from_png(state["kept"]["picture"]))
+        self._kept_shot = int(state["kept_shot"])
+        self._sharpness = [float(value) for value in state["sharpness"]]
+        self._counts = {name: int(value) for name, value in state["counts"].items()}
+        self._starts = [float(value) for value in state["starts"]]
+        self._wall_s = float(state["wall_s"])
+
+    def _measure(self, sequence: int, timestamp: float, image: Image) -> _Measured:
+        small = _at_lines(image, _LINES)
+        luma = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        before = self._shots.shot
+        shot = self._shots.next(small)
+        if shot != before and len(self._starts) < _SHOTS_LISTED:
+            self._starts.append(timestamp)
+        brightness = float(luma.mean())
+        return _Measured(
+            sequence=sequence,
+            timestamp=timestamp,
+            shot=shot,
+            black=brightness <= self._config.black_mean and float(luma.max()) <= self._config.black_max,
+            brightness=brightness,
+            sharpness=float(cv2.Laplacian(luma, cv2.CV_64F).var()),
+            small=small,
+        )
+
+    def _medians(self, measured: list[_Measured]) -> dict[int, float]:
+        """The median sharpness of each shot in this chunk, black frames apart; remembers the last shot's."""
+        shots: dict[int, list[float]] = {}
+        if measured and self._counts["frames"]:
+            # The first frame of a chunk may go on with the shot of the last chunk.
+            continued = measured[0].shot == self._kept_shot or self._kept_shot < 0
+            shots[measured[0].shot] = list(self._sharpness) if continued else []
+        for item in measured:
+            values = shots.setdefault(item.shot, [])
+            if not item.black:
+                values.append(item.sharpness)
+        if measured:
+            self._sharpness = shots[measured[-1].shot][-_SHARPNESS_MEMORY:]
+        return {shot: float(np.median(values)) if values else 0.0 for shot, values in shots.items()}
+
+    def _judge(self, item: _Measured, median: float) -> SceneFrame:
+        represented_by: int | None = None
+        reason: DropReason = ""
+        if item.black:
+            reason = "black"
+        elif item.sharpness < self._config.blur_floor and item.sharpness < self._config.blur_ratio * median:
+            reason = "blur"
+        elif self._kept is not None and item.shot == self._kept_shot and self._same(self._kept[1], item.small):
+            reason, represented_by = "duplicate", self._kept[0]
+        else:
+            self._kept, self._kept_shot = (item.sequence, item.small), item.shot
+        self._counts["frames"] += 1
+        self._counts[reason or "kept"] += 1
+        return SceneFrame(
+            sequence=item.sequence,
+            timestamp=item.timestamp,
+            shot=item.shot,
+            kept=not reason,
+            represented_by=represented_by,
+            reason=reason,
+            brightness=round(item.brightness, 3),
+            sharpness=round(item.sharpness, 3),
+        )
+
+    def _same(self, kept: Image, other: Image) -> bool:
+        return difference(kept, other) < self._config.duplicate_difference
+
+
+class _ShotFinder:
+    """Numbers shots from 0 as pictures come. Its state is its last picture: detectors start anew from that one."""
+
+    def __init__(self, config: FilterScenesConfig, state: dict[str, Any] | None = None) -> None:
+        self._config = config
+        self._content, self._fade = _detectors(config)
+        self._last: Image | None = None
+        self._index = 0
+        self.shot = -1
+        if state is not None and state["picture"] is not None:
+            self._last = _from_png(state["picture"])
+            self._propose(self._last)
+            self.shot = int(state["shot"])
+
+    def next(self, image: Image) -> int:
+        """The shot number of the next picture (BGR, any size)."""
+        # Stretched to one shape: all frames of a source have the same size, and colours do not mind.
+        picture = cast(Image, cv2.resize(image, _CUT_SIZE, interpolation=cv2.INTER_AREA))
+        content, fade = self._propose(picture)
+        if self._last is None or fade or (content and colour_distance(self._last, picture) >= self._config.cut_colour):
+            self.shot += 1
+        self._last = picture
+        return self.shot
+
+    def state(self) -> dict[str, Any]:
+        return {"shot": self.shot, "picture": None if self._last is None else _png(self._last)}
+
+    def _propose(self, picture: Image) -> tuple[bool, bool]:
+        from scenedetect import FrameTimecode  # type: ignore[import-untyped]
+
+        # Detectors count samples: one sample is one frame to them, at whatever rate.
+        time = FrameTimecode(self._index, fps=1.0)
+        self._index += 1
+        return bool(self._content.process_frame(time, picture)), bool(self._fade.process_frame(time, picture))
+
+
+def _detectors(config: FilterScenesConfig) -> tuple[ContentDetector, ThresholdDetector]:
+    from scenedetect.detectors import ContentDetector, ThresholdDetector  # type: ignore[import-untyped]
+
+    content = ContentDetector(threshold=config.cut_content, min_scene_len=0)
+    # A bias of 1 puts the cut where the picture comes back.
+    return content, ThresholdDetector(threshold=config.black_mean, min_scene_len=0, fade_bias=1.0)
+
+
+def colour_distance(a: Image, b: Image) -> float:
+    """How differently two BGR images are coloured as a whole: 0 alike, 1 nothing in common (Bhattacharyya distance)."""
+    return float(cv2.compareHist(_histogram(a), _histogram(b), cv2.HISTCMP_BHATTACHARYYA))
+
+
+def difference(a: Image, b: Image) -> float:
+    """The largest difference of two BGR images in any 8 x 8 px cell, 0-255; 255 if their sizes differ.
+
+    Within a cell: mean of the largest of the three colours' differences. A change as small as a letter shows.
+    """
+    if a.shape != b.shape:
+        return 255.0
+    worst = cv2.absdiff(a, b).max(axis=2).astype(np.float32)
+    height, width = worst.shape
+    cells = cv2.resize(worst, (max(1, width // _CELL), max(1, height // _CELL)), interpolation=cv2.INTER_AREA)
+    return float(cells.max())
+
+
+def serialize(document: SceneFrame) -> dict[str, Any]:
+    """One judged frame as a BSON document."""
+    return asdict(document)
+
+
+def deserialize(document: dict[str, Any]) -> SceneFrame:
+    """The judged frame that `serialize` wrote."""
+    return SceneFrame(**document)
+
+
+def _histogram(image: Image) -> NDArray[np.float32]:
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    histogram = cv2.calcHist([hsv], [0, 1, 2], None, list(_BINS), [0, 180, 0, 256, 0, 256])
+    return cast(NDArray[np.float32], histogram / histogram.sum())
+
+
+def _at_lines(image: Image, lines: int) -> Image:
+    height, width = image.shape[:2]
+    scale = lines / min(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+
+
+def _png(image: Image) -> bytes:
+    return bytes(cv2.imencode(".png", image)[1])
+
+
+def _from_png(data: bytes) -> Image:
+    return cast(Image, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))

@@ -1,0 +1,212 @@
+"""Node 4, `run_ocr`: the text in the picture, line by line, each with its place, its zone and its track.
+
+Two passes. The frame pass searches the whole picture: overlays, jerseys, banners. The strip pass searches the board
+ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the frame pass does not see. Lines
+of successive frames that are the same thing share a track.
+
+Belongs here: settings, documents and the order of work of this node. The engines and the tracking are in
+`touchline/ocr/`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal, cast
+
+from pydantic import Field
+
+from touchline.config import StageConfig
+from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
+from touchline.ocr.engine import OcrEngine
+from touchline.ocr.tracks import Tracker
+from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Quad, Reading, SceneFrame, Zone
+from touchline.vision.strips import enlargement, rectify, ribbons
+
+VERSION: Final = "1"
+PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
+"""Labels of an object detector under which somebody wears a jersey."""
+CHEST: Final = (0.12, 0.62)
+"""Where a jersey's front is in a person's box, share of its height from the top."""
+
+
+class RunOcrConfig(StageConfig):
+    """Settings of `run_ocr`."""
+
+    engine: Literal["rapidocr", "doctr"] = Field("rapidocr", description="OCR engine [rapidocr or doctr]")
+    min_confidence: float = Field(0.4, ge=0, le=1, description="Readings less sure are dropped [0-1, recogniser's own]")
+    min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
+    strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
+    frame_interval: float = Field(
+        0.0,
+        ge=0,
+        description="With boards in view, search the whole frame no more often than this [seconds]; 0 is every frame",
+    )
+    board_margin: float = Field(
+        1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
+    )
+    overlay_travel: float = Field(
+        24.0,
+        ge=0,
+        description="Text that stands still while the camera travels this far is an overlay [pixels of the frame]",
+    )
+
+
+class RunOcr:
+    """Runs the node. State between chunks: open tracks and counters."""
+
+    def __init__(self, config: RunOcrConfig, engine: OcrEngine, state: dict[str, Any] | None = None) -> None:
+        self._config = config
+        self._engine = engine
+        state = state or {}
+        self._tracker = Tracker(state.get("tracker"))
+        self._last_frame_pass = float(state.get("last_frame_pass", -1e9))
+        self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
+
+    def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
+        """Readings of the chunk's kept frames."""
+        edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
+        objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
+        readings: list[Reading] = []
+        travel: dict[int, _Travel] = defaultdict(_Travel)
+        for scene in chunk.of("filter_scenes", SceneFrame):
+            if not scene.kept:
+                continue
+            edge = edges.get(scene.sequence)
+            people = (
+                [o.box for o in objects[scene.sequence].objects if o.label in PEOPLE]
+                if scene.sequence in objects
+                else []
+            )
+            lines = self._lines(chunk.load(scene.sequence), scene, edge)
+            camera = edge.camera if edge else None
+            tracks = self._tracker.step(scene.shot, scene.timestamp, camera, [(q, t, c) for q, t, c, _ in lines])
+            for track, (quad, text, confidence, origin) in zip(tracks, lines, strict=True):
+                zone = self._zone(quad, edge, people)
+                covered = covered_share(quad, people) if zone == "board" else 0.0
+                readings.append(
+                    Reading(
+                        sequence=scene.sequence,
+                        timestamp=scene.timestamp,
+                        shot=scene.shot,
+                        track=track,
+                        text=text,
+                        confidence=confidence,
+                        quad=quad,
+                        zone=zone,
+                        origin=cast("Literal['frame', 'strip']", origin),
+                        unoccluded=1.0 - covered,
+                        height_px=line_height(quad),
+                    )
+                )
+                travel[track].add(scene.sequence, quad, camera)
+            self._counts["frames"] += 1
+        still = {track for track, t in travel.items() if t.stands_still(self._config.overlay_travel)}
+        self._counts["readings"] += len(readings)
+        return [replace(r, zone="overlay") if r.track in still else r for r in readings]
+
+    def _lines(self, image: Image, scene: SceneFrame, edge: FrameEdges | None) -> list[tuple[Quad, str, float, str]]:
+        """Lines of one frame as (quad, text, confidence, pass)."""
+        config = self._config
+        lines: list[tuple[Quad, str, float, str]] = []
+        boards = edge.boards if edge and config.strips else ()
+        due = scene.timestamp - self._last_frame_pass >= config.frame_interval - 1e-6
+        if due or not boards:
+            self._last_frame_pass = scene.timestamp
+            began = time.perf_counter()
+            lines += [(li.quad, li.text, li.confidence, "frame") for li in self._engine.read_image(image)]
+            self._counts["frame_passes"] += 1
+            self._counts["frame_pass_s"] += time.perf_counter() - began
+        began = time.perf_counter()
+        scale = enlargement(boards)
+        for quad in ribbons(boards):
+            strip = rectify(image, quad, scale)
+            lines += [
+                (strip.quad_in_frame(li.quad), li.text, li.confidence, "strip")
+                for li in self._engine.read_image(strip.image)
+            ]
+            self._counts["strips"] += 1
+        self._counts["strip_pass_s"] += time.perf_counter() - began
+        return [
+            line for line in lines if line[2] >= config.min_confidence and line_height(line[0]) >= config.min_height
+        ]
+
+    def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box]) -> Zone:
+        point = centre(quad)
+        if edge and any(inside(point, box_quad(_grown(o.box, 4.0))) for o in edge.overlays):
+            return "overlay"
+        x1, _, x2, _ = bounds(quad)
+        for left, top, right, bottom in people:
+            chest = (top + CHEST[0] * (bottom - top), top + CHEST[1] * (bottom - top))
+            if left <= point[0] <= right and chest[0] <= point[1] <= chest[1] and x2 - x1 <= 1.1 * (right - left):
+                return "jersey"
+        if edge:
+            for tl, tr, br, bl in ribbons(edge.boards):
+                lift = self._config.board_margin * (bl[1] - tl[1] + br[1] - tr[1]) / 2
+                if inside(point, ((tl[0], tl[1] - lift), (tr[0], tr[1] - lift), br, bl)):
+                    return "board"
+        return "other"
+
+    def state(self) -> dict[str, Any]:
+        """Open tracks and counters."""
+        return {
+            "tracker": self._tracker.state(),
+            "last_frame_pass": self._last_frame_pass,
+            "counts": dict(self._counts),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Frames, passes, strips and readings; seconds inside the engine for each pass; the engine's identity."""
+        counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
+        return {"engine": self._engine.identity, **counts}
+
+
+class _Travel:
+    """How far a track's text moved in the picture, against how far the camera moved meanwhile."""
+
+    def __init__(self) -> None:
+        self._frames: set[int] = set()
+        self._first: Quad | None = None
+        self._moved = 0.0
+        self._camera = 0.0
+
+    def add(self, sequence: int, quad: Quad, camera: tuple[float, ...] | None) -> None:
+        if self._first is None:
+            self._first = quad
+        elif sequence not in self._frames and camera is not None:
+            self._camera += abs(camera[2]) + abs(camera[5])
+        (x, y), (x0, y0) = centre(quad), centre(self._first)
+        self._moved = max(self._moved, (abs(x - x0) + abs(y - y0)) / max(8.0, line_height(self._first)))
+        self._frames.add(sequence)
+
+    def stands_still(self, travel: float) -> bool:
+        """At least three frames, a camera that travelled, and text that moved less than a quarter of its height."""
+        return len(self._frames) >= 3 and travel > 0 and self._camera >= travel and self._moved <= 0.25
+
+
+def _grown(box: Box, by: float) -> Box:
+    return (box[0] - by, box[1] - by, box[2] + by, box[3] + by)
+
+
+def serialize(document: Reading) -> dict[str, Any]:
+    """One reading as a BSON-able document."""
+    return {
+        "sequence": document.sequence,
+        "timestamp": document.timestamp,
+        "shot": document.shot,
+        "track": document.track,
+        "text": document.text,
+        "confidence": document.confidence,
+        "quad": flat(document.quad),
+        "zone": document.zone,
+        "origin": document.origin,
+        "unoccluded": document.unoccluded,
+        "height_px": document.height_px,
+    }
+
+
+def deserialize(document: dict[str, Any]) -> Reading:
+    """The reading that `serialize` wrote."""
+    return Reading(**{**document, "quad": quad_from(document["quad"])})

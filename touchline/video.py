@@ -1,0 +1,235 @@
+"""Opening and decoding videos and images: what may be opened, what a frame's time is, which way up it stands.
+
+Belongs here: everything that speaks to PyAV to read, and the refusals of bad input. Which frames are taken and where
+they go is the business of `touchline/stages/extract_frames.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from touchline.errors import BadInputError
+from touchline.values import Image
+
+_CONTAINERS: Final = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,gxf,dv,ivf,nut,rm,gif,apng,wtv,obu,"
+    "av1,vvc,mjpeg,yuv4mpegpipe,rawvideo,bmp_pipe,webp_pipe,tiff_pipe,png_pipe,jpeg_pipe"
+)
+"""Demuxers that may be used: files of pictures. Playlists (which open other files) and text (which FFmpeg draws as a
+terminal) are left out."""
+_IMAGE_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_MOTION_JPEG: Final = {".mjpg", ".mjpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What `probe` found. `duration_s` and `fps` are what the file announces (0 for an image, or where it says none).
+
+    `width` and `height` are those of the upright picture with square pixels, before any scaling down. `rotation` is
+    the counter-clockwise turn in degrees that the file asks for.
+    """
+
+    duration_s: float
+    fps: float
+    width: int
+    height: int
+    codec: str
+    rotation: int
+    is_image: bool
+
+
+def probe(path: Path) -> VideoInfo:
+    """Open `path`, decode its first frame and say what it is.
+
+    Raises BadInputError, with the remedy, for a missing file, a directory, an empty or unreadable file, a file that is
+    no video, has no picture stream, or holds not a single frame that decodes.
+    """
+    if is_image_file(path):
+        height, width = read_image(path).shape[:2]
+        return VideoInfo(0.0, 0.0, width, height, path.suffix.lstrip(".").lower() or "image", 0, True)
+    with open_video(path) as container:
+        stream = picture_stream(container, path)
+        first = next(decoded_frames(container, stream, []), None)
+        if first is None:
+            raise BadInputError(
+                f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
+                "cut off at the very start, or encrypted; export it again."
+            )
+        height, width = first.image().shape[:2]
+        return VideoInfo(
+            duration_s=announced_duration(container, stream),
+            fps=announced_fps(stream),
+            width=width,
+            height=height,
+            codec=stream.codec_context.name,
+            rotation=first.frame.rotation,
+            is_image=False,
+        )
+
+
+class TimedFrame(NamedTuple):
+    """One decoded frame: its presentation time in the stream [s], how long it is shown [s], and its pixels' shape.
+
+    `aspect` is the width of a pixel over its height.
+    """
+
+    time: Fraction
+    length: Fraction
+    frame: VideoFrame
+    aspect: Fraction
+
+    def image(self) -> Image:
+        """The picture as BGR, H x W x 3 uint8, turned as its display matrix asks, resampled to square pixels.
+
+        The shorter direction of a pixel is stretched, so that none is lost.
+        """
+        image = cast(Image, self.frame.to_ndarray(format="bgr24"))
+        height, width = image.shape[:2]
+        if self.aspect > 1:
+            image = resized(image, round(width * self.aspect), height)
+        elif self.aspect < 1:
+            image = resized(image, width, round(height / self.aspect))
+        # The display matrix counts in degrees counter-clockwise, as rot90 does.
+        quarter_turns = round(self.frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def resized(image: Image, width: int, height: int) -> Image:
+    """The BGR image at `width` x `height` px: averaged where it shrinks, cubic where it grows."""
+    shrinks = width * height < image.shape[0] * image.shape[1]
+    return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise BadInputError(f"{path}: expected a video or image file, found a directory. Name the files in it.")
+    if not path.exists():
+        raise BadInputError(f"{path}: no such file. Check the path.")
+    if not path.is_file():
+        raise BadInputError(f"{path}: expected a regular file. Copy the video into a file first.")
+    if not os.access(path, os.R_OK):
+        raise BadInputError(f"{path}: the file may not be read. Change its permissions.")
+    if path.stat().st_size == 0:
+        raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether `path` is a PNG or JPEG by its first bytes. Raises BadInputError for what is no readable file."""
+    _check_file(path)
+    with path.open("rb") as file:
+        head = file.read(16)
+    return head.startswith(_IMAGE_SIGNATURES) and path.suffix.lower() not in _MOTION_JPEG
+
+
+def read_image(path: Path) -> Image:
+    """The picture in an image file, BGR, turned as its EXIF says. Raises BadInputError if it does not decode."""
+    # Decoding from memory takes any file name.
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadInputError(f"{path}: expected an image, but it does not decode. Save it again as PNG or JPEG.")
+    return cast(Image, image)
+
+
+def open_video(path: Path) -> InputContainer:
+    """Open a video. Only files are read, and only containers of pictures. Raises BadInputError with the remedy."""
+    _check_file(path)
+    try:
+        return av.open(str(path.absolute()), options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS})
+    except av.FFmpegError as error:
+        raise BadInputError(
+            f"{path}: expected a video (mp4, mov, mkv, ts, avi...) or an image (png, jpg), but its content is neither, "
+            f"or it breaks off before its index ({error.strerror}). Check what the file is; if it is an unfinished "
+            "copy, copy it again."
+        ) from error
+
+
+def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first stream of moving pictures (cover art is none), decoding on all cores. Raises BadInputError."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise BadInputError(f"{path}: the file holds no moving picture (sound only?). Give the video file.")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise BadInputError(f"{path}: its picture is in a codec that cannot be decoded here. Convert it to H.264.")
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def announced_fps(stream: VideoStream) -> float:
+    """Frames per second by the file's own account; 0 where it gives none."""
+    return round(float(stream.average_rate), 6) if stream.average_rate else 0.0
+
+
+def announced_duration(container: InputContainer, stream: VideoStream) -> float:
+    """Length in seconds by the file's own account; 0 where it gives none."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if not container.duration:
+        return 0.0
+    # Matroska announces when the last frame ends, counted from 0 rather than from the first frame.
+    start = container.start_time if "matroska" in container.format.name else 0
+    return max(0.0, (container.duration - max(0, start or 0)) / av.time_base)
+
+
+def seek(container: InputContainer, stream: VideoStream, time: Fraction) -> bool:
+    """Go to the keyframe at or before `time` (presentation time in the stream, s). False where that cannot be done."""
+    if stream.time_base is None:
+        return False
+    try:
+        container.seek(math.floor(time / stream.time_base), stream=stream, backward=True)
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def decoded_frames(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[TimedFrame]:
+    """Every frame that decodes, in presentation order. Damaged places are noted in `damage` and passed over."""
+    aspect = stream.sample_aspect_ratio
+    # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
+    aspect = Fraction(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else Fraction(1)
+    step = 1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 25)
+    follows = Fraction(0)
+    for packet in _packets(container, stream, damage):
+        try:
+            frames = stream.codec_context.decode(packet)
+        except av.EOFError:
+            return
+        except av.FFmpegError as error:
+            damage.append(error.strerror or type(error).__name__)
+            continue
+        for frame in frames:
+            if frame.time_base is None and stream.time_base is not None:
+                frame.time_base = stream.time_base  # frames that come out at the end lack it
+            stamp = frame.pts if frame.pts is not None else frame.dts
+            # Raw streams carry no clock: their frames follow each other at the announced rate.
+            time = follows if stamp is None or not frame.time_base else stamp * frame.time_base
+            length = frame.duration * frame.time_base if frame.duration and frame.time_base else step
+            follows = time + length
+            yield TimedFrame(time, length, frame, aspect)
+
+
+def _packets(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[Packet[VideoStream] | None]:
+    """The stream's packets, then none, which makes the decoder give out the frames that it still holds."""
+    packets = container.demux(stream)
+    try:
+        for packet in packets:
+            if packet.size:
+                yield packet
+    except av.FFmpegError as error:
+        damage.append(error.strerror or type(error).__name__)
+    yield None

@@ -1,0 +1,212 @@
+"""Rows of advertising boards: the bands that run along the pitch's edge.
+
+Belongs here: fitting straight pieces to the edge of the grass, finding the edges of boards parallel to it with Canny
+and Hough, and turning pairs of edges into quads. Cutting strips out of the picture is in `strips.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from touchline.values import Board, Image, Quad
+from touchline.vision.pitch import Pitch
+
+MIN_PIECE: Final = 0.12
+"""A straight piece of the pitch's edge is at least this share of the picture's width."""
+EDGE_TOLERANCE: Final = 3.0
+"""How far (mask pixels, of 360 lines) the edge of the grass may stray from a straight line: mowing, feet, noise."""
+MIN_EXPLAINED: Final = 0.7
+"""Two pieces are one when a line lies on this share of both together."""
+MAX_ANGLE: Final = 7.0
+"""Degrees by which a board's upper edge may differ from its foot: perspective, and boards set at a slant."""
+MIN_BAND: Final = 0.014
+MAX_REACH: Final = 0.22
+"""Boards reach from MIN_BAND to MAX_REACH of the picture's height above the edge of the grass."""
+MAX_BANDS: Final = 3
+"""Rows of boards stand at most so many behind one another; what is above them is the stand."""
+MIN_COVER: Final = 0.22
+"""An edge counts when Hough segments cover this share of the piece's length."""
+FOOT: Final = 0.008
+"""A board's foot stands this share of the height below the topmost grass: boards throw a shade on the turf."""
+PLAIN_CONFIDENCE: Final = 0.3
+"""Confidence of a band whose upper edge no line shows."""
+PLAIN_BAND: Final = 0.1
+"""Height (share of the picture's) that such a band is given."""
+
+
+@dataclass(frozen=True)
+class BandSettings:
+    """What a user may tune: Canny's two thresholds (0-255 gradients), Hough's votes, shortest line (share of width)."""
+
+    canny_low: int = 50
+    canny_high: int = 150
+    hough_threshold: int = 40
+    min_line: float = 0.05
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A straight piece of the pitch's edge: y = slope * x + offset for x in [left, right]; mask pixels."""
+
+    left: float
+    right: float
+    slope: float
+    offset: float
+
+    def at(self, x: float) -> float:
+        """y at x."""
+        return self.slope * x + self.offset
+
+
+def find_boards(image: Image, pitch: Pitch, settings: BandSettings) -> list[Board]:
+    """The board bands of a picture (BGR), behind the pitch and in front of it, as quads in the picture's pixels.
+
+    Each band reaches over one straight piece of the pitch's edge; a row behind another is a band of its own.
+    Empty without a pitch.
+    """
+    if pitch.share == 0.0:
+        return []
+    height, width = pitch.mask.shape
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    edges = cv2.Canny(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), settings.canny_low, settings.canny_high)
+    found = cv2.HoughLinesP(
+        edges,
+        1,
+        np.pi / 360,
+        settings.hough_threshold,
+        minLineLength=settings.min_line * width,
+        maxLineGap=0.01 * width,
+    )
+    lines = np.empty((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
+    boards: list[Board] = []
+    for upwards, edge in ((True, pitch.upper_edge()), (False, pitch.lower_edge())):
+        for piece in straight_pieces(edge, MIN_PIECE * width):
+            boards += _bands(piece, lines, (height, width), upwards)
+    return [Board(_scaled(board.quad, 1.0 / pitch.scale), board.confidence) for board in boards]
+
+
+def straight_pieces(edge: NDArray[np.float32], shortest: float) -> list[Piece]:
+    """Splits an edge (y for each column, NaN where there is none) into straight pieces, left to right.
+
+    Players and goalposts dent the edge: a running median takes the narrow dents away and Douglas-Peucker splits what is
+    left. Neighbours that one line explains are joined again over the dent between them; each line is fitted by least
+    absolute deviations (DIST_L1), which dents move little.
+    """
+    columns = np.flatnonzero(~np.isnan(edge))
+    if len(columns) < shortest:
+        return []
+    points = np.stack([columns.astype(np.float32), _running_median(edge[columns], 31)], axis=1)
+    corners = cv2.approxPolyDP(points.reshape(-1, 1, 2), EDGE_TOLERANCE, False).reshape(-1, 2)
+    spans = [
+        (float(left), float(right))
+        for (left, _), (right, _) in zip(corners[:-1], corners[1:], strict=True)
+        if right - left >= shortest / 3
+    ]
+    joined: list[tuple[float, float]] = []
+    for span in spans:
+        while joined and _explained(points, joined[-1][0], span[1]) >= MIN_EXPLAINED:
+            span = (joined.pop()[0], span[1])
+        joined.append(span)
+    pieces = []
+    for left, right in joined:
+        line = _line(points, left, right)
+        if line is not None and right - left >= shortest:
+            pieces.append(Piece(left, right, *line))
+    return pieces
+
+
+def _line(points: NDArray[np.float32], left: float, right: float) -> tuple[float, float] | None:
+    inside = points[(points[:, 0] >= left) & (points[:, 0] <= right)]
+    if len(inside) < 8:
+        return None
+    vx, vy, x0, y0 = cv2.fitLine(inside, cv2.DIST_L1, 0, 0.01, 0.01).ravel()
+    if abs(vx) < 0.5:
+        return None
+    slope = float(vy / vx)
+    return slope, float(y0 - slope * x0)
+
+
+def _explained(points: NDArray[np.float32], left: float, right: float) -> float:
+    """The share of the edge between `left` and `right` that lies on one straight line."""
+    line = _line(points, left, right)
+    if line is None:
+        return 0.0
+    inside = points[(points[:, 0] >= left) & (points[:, 0] <= right)]
+    near = np.abs(inside[:, 1] - (line[0] * inside[:, 0] + line[1])) <= EDGE_TOLERANCE
+    return float(near.sum() / max(1.0, right - left))
+
+
+def _bands(piece: Piece, lines: NDArray[np.float32], shape: tuple[int, int], upwards: bool) -> list[Board]:
+    height, _ = shape
+    side = -1.0 if upwards else 1.0
+    middle = (piece.left + piece.right) / 2
+    beyond = piece.at(middle) if upwards else height - piece.at(middle)
+    reach = min(MAX_REACH * height, beyond)
+    if reach < MIN_BAND * height:
+        return []
+    foot = -side * FOOT * height
+    heights = _parallel_edges(piece, lines, side, reach, MIN_BAND * height)
+    if not heights:
+        top = min(PLAIN_BAND * height, reach)
+        return [Board(_quad(piece, foot, side * top, upwards), PLAIN_CONFIDENCE)]
+    boards, below = [], foot
+    for top, cover in heights:
+        boards.append(Board(_quad(piece, below, side * top, upwards), min(1.0, cover)))
+        below = side * top
+    return boards
+
+
+def _parallel_edges(
+    piece: Piece, lines: NDArray[np.float32], side: float, reach: float, smallest: float
+) -> list[tuple[float, float]]:
+    """Heights (mask pixels above the piece, rising) at which lines run along it, and how much of it they cover, 0..1."""
+    if not len(lines):
+        return []
+    x1, y1, x2, y2 = lines.T
+    run = np.where(x2 == x1, 1e-6, x2 - x1)
+    angle = np.degrees(np.arctan(np.abs((y2 - y1) / run - piece.slope) / (1 + np.abs((y2 - y1) / run * piece.slope))))
+    middle = (x1 + x2) / 2
+    above = side * ((y1 + y2) / 2 - (piece.slope * middle + piece.offset))
+    overlap = np.minimum(np.maximum(x1, x2), piece.right) - np.maximum(np.minimum(x1, x2), piece.left)
+    use = (angle <= MAX_ANGLE) & (above >= smallest) & (above <= reach) & (overlap > 0)
+    if not use.any():
+        return []
+    length = piece.right - piece.left
+    shares = np.clip(overlap[use], 0, length) / length
+    votes = np.convolve(np.bincount(above[use].astype(int), weights=shares, minlength=2), np.ones(5), "same")
+    edges: list[tuple[float, float]] = []
+    while votes.max() >= MIN_COVER:
+        peak = int(votes.argmax())
+        edges.append((float(peak), float(votes[peak])))
+        low, high = max(0, peak - int(smallest) - 2), peak + int(smallest) + 3
+        votes[low:high] = 0
+    return sorted(edges)[:MAX_BANDS]
+
+
+def _quad(piece: Piece, below: float, above: float, upwards: bool) -> Quad:
+    (top, bottom) = (above, below) if upwards else (below, above)
+    left, right = piece.left, piece.right
+    return (
+        (left, piece.at(left) + top),
+        (right, piece.at(right) + top),
+        (right, piece.at(right) + bottom),
+        (left, piece.at(left) + bottom),
+    )
+
+
+def _scaled(quad: Quad, factor: float) -> Quad:
+    a, b, c, d = ((x * factor, y * factor) for x, y in quad)
+    return (a, b, c, d)
+
+
+def _running_median(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    width = min(width, len(values) // 2 * 2 - 1)
+    if width < 3:
+        return values
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1).astype(np.float32)

@@ -1,0 +1,66 @@
+"""How the camera moved from one frame to the next.
+
+Belongs here: estimating the motion. Who uses it to carry quads along is in `touchline/ocr/tracks.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+WORKING_HEIGHT: Final = 360
+MAX_CORNERS: Final = 400
+MIN_INLIERS: Final = 14
+MIN_INLIER_SHARE: Final = 0.35
+"""Players move on their own and overlays not at all: the camera's motion is what the largest group agrees on."""
+
+Affine = tuple[float, float, float, float, float, float]
+"""2 x 3 matrix, row by row."""
+
+
+def working_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture (BGR) in gray at 360 lines, uint8: what `camera_motion` compares."""
+    width = max(1, round(image.shape[1] * WORKING_HEIGHT / image.shape[0]))
+    small = cv2.resize(image, (width, WORKING_HEIGHT), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.uint8)
+
+
+def camera_motion(before: NDArray[np.uint8], after: NDArray[np.uint8], frame_height: int) -> Affine | None:
+    """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
+
+    Both are `working_gray` pictures of frames `frame_height` lines high. Corners are followed by pyramidal
+    Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by RANSAC.
+    None where too few agree: after a cut, in a blur, on an empty picture.
+    """
+    picked = cv2.goodFeaturesToTrack(before, MAX_CORNERS, 0.01, 7)
+    if picked is None or len(picked) < MIN_INLIERS:
+        return None
+    corners: NDArray[np.float32] = np.asarray(picked, np.float32)
+    moved, found = _follow(before, after, corners)
+    home, back = _follow(after, before, moved)
+    good = found & back & (np.abs(home - corners).max(axis=(1, 2)) < 1.0)
+    if good.sum() < MIN_INLIERS:
+        return None
+    matrix, inliers = cv2.estimateAffinePartial2D(corners[good], moved[good], ransacReprojThreshold=2.0)
+    if matrix is None or inliers.sum() < max(MIN_INLIERS, MIN_INLIER_SHARE * good.sum()):
+        return None
+    scale = frame_height / before.shape[0]
+    a, b, tx, c, d, ty = (float(v) for v in matrix.ravel())
+    return (a, b, tx * scale, c, d, ty * scale)
+
+
+def _follow(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+        before, after, corners, np.empty_like(corners), winSize=(21, 21), maxLevel=4
+    )
+    return np.asarray(moved, np.float32), np.asarray(found).ravel() == 1
+
+
+def shift(motion: Affine) -> float:
+    """How far the motion moves the origin's neighbourhood: the length of its translation, pixels of the full frame."""
+    return float(np.hypot(motion[2], motion[5]))

@@ -1,0 +1,81 @@
+"""Cutting board ribbons out of a picture, straightened and enlarged, and carrying what is found there back.
+
+Belongs here: the geometry between the picture and a strip. Reading is the OCR engine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from touchline.geometry import area, transform_quad
+from touchline.values import Board, Image, Quad
+
+BOARD_LINES: Final = 64.0
+"""Lines to which a board is enlarged: letters fill half to two thirds of it, and PP-OCR reads best at 30 to 48."""
+MAX_ENLARGEMENT: Final = 3.5
+"""Beyond it only noise grows (6 px letters are about the least that can be read)."""
+MAX_PIXELS: Final = 1.5e6
+"""Strips of one frame together; what they cost grows with their pixels."""
+MAX_LENGTH: Final = 4096
+HEADROOM: Final = 0.35
+"""Share of the lowest board's height that a ribbon reaches above its topmost edge: banners hang there."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A straightened ribbon: `image` BGR uint8; `to_frame` is the 3 x 3 homography from strip to frame pixels."""
+
+    image: Image
+    to_frame: NDArray[np.float64]
+    quad: Quad
+
+    def quad_in_frame(self, quad: Quad) -> Quad:
+        """A quad of the strip in the frame's pixels."""
+        return transform_quad(quad, self.to_frame)
+
+
+def ribbons(boards: Sequence[Board]) -> list[Quad]:
+    """Boards that stand in rows over the same stretch of the pitch's edge, joined to one quad each."""
+    groups: dict[tuple[float, float], list[Board]] = {}
+    for board in boards:
+        groups.setdefault((round(board.quad[0][0], 1), round(board.quad[1][0], 1)), []).append(board)
+    joined: list[Quad] = []
+    for rows in groups.values():
+        corners = np.array([row.quad for row in rows], np.float64)
+        top, bottom = corners[:, 0, 1].argmin(), corners[:, 3, 1].argmax()
+        lift = HEADROOM * min(float(c[3, 1] - c[0, 1]) for c in corners)
+        tl, tr = corners[top, 0], corners[top, 1]
+        br, bl = corners[bottom, 2], corners[bottom, 3]
+        joined.append(((tl[0], tl[1] - lift), (tr[0], tr[1] - lift), (br[0], br[1]), (bl[0], bl[1])))
+    return joined
+
+
+def enlargement(boards: Sequence[Board]) -> float:
+    """How much strips of these boards are enlarged, so that the middling board has BOARD_LINES lines;
+    at least 1, and no more than MAX_PIXELS afford."""
+    heights = [(b.quad[3][1] - b.quad[0][1] + b.quad[2][1] - b.quad[1][1]) / 2 for b in boards]
+    typical = max(1.0, float(np.median(heights))) if heights else BOARD_LINES
+    pixels = sum(area(quad) for quad in ribbons(boards))
+    afford = float(np.sqrt(MAX_PIXELS / pixels)) if pixels > 0 else 1.0
+    return float(np.clip(min(BOARD_LINES / typical, afford), 1.0, MAX_ENLARGEMENT))
+
+
+def rectify(image: Image, quad: Quad, scale: float) -> Strip:
+    """The picture under `quad`, straightened and enlarged `scale` times (less if it would be longer than 4096)."""
+    corners = np.array(quad, np.float32)
+    length = float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[3] - corners[2])))
+    height = float(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2])))
+    scale = min(scale, MAX_LENGTH / max(1.0, length))
+    width, lines = max(8, round(length * scale)), max(8, round(height * scale))
+    target = np.array([[0, 0], [width, 0], [width, lines], [0, lines]], np.float32)
+    forward = cv2.getPerspectiveTransform(corners, target)
+    straight = cv2.warpPerspective(
+        image, forward, (width, lines), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.uint8)
+    return Strip(straight, np.linalg.inv(forward).astype(np.float64), quad)
