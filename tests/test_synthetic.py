@@ -34,7 +34,7 @@ def middle_colour(frame: Rendered, quad: Quad) -> np.ndarray[tuple[int, ...], np
     parts = np.linspace(0.05, 0.95, 60)
     ys, xs = y1 + (y2 - y1) * parts + (y4 - y1) * 0.15, x1 + (x2 - x1) * parts
     inside = (xs >= 0) & (xs < frame.image.shape[1] - 1)
-    return np.median(frame.image[ys[inside].astype(int), xs[inside].astype(int)], axis=0)
+    return np.asarray(np.median(frame.image[ys[inside].astype(int), xs[inside].astype(int)], axis=0), np.float64)
 
 
 def test_frames_are_the_same_in_any_order_and_any_run() -> None:
@@ -55,7 +55,7 @@ def test_geometry_is_that_of_the_drawn_frame() -> None:
             bare.players,
             bare.rows,
         )
-        assert not bare.image.any()
+        assert (drawn.covered == bare.covered).all() and not bare.image.any()
 
 
 def test_panels_lie_where_they_are_drawn() -> None:
@@ -112,7 +112,7 @@ def test_players_cover_words_behind_them() -> None:
         pairs = zip(broadcast.geometry(index).words, bare.geometry(index).words, strict=True)
         shares += [(word.seen, free.seen) for word, free in pairs]
     assert all(seen <= free for seen, free in shares)
-    assert any(seen < 0.8 * free for seen, free in shares)
+    assert any(seen < 0.9 * free for seen, free in shares)
 
 
 def test_the_file_is_h264_of_the_told_length(clip: tuple[Path, Truth]) -> None:
@@ -156,7 +156,7 @@ def test_score_runs_on_the_truth(clip: tuple[Path, Truth], tmp_path: Path) -> No
     module.loader.exec_module(score)
     report = {"brands": [{"name": b.name, "intervals": [list(i) for i in b.legible_s]} for b in truth.brands]}
     perfect = score.score_clip(document, report)
-    assert perfect["fp"] == perfect["fn"] == 0 and perfect["tp"] > 5 and perfect["brands_hit"] == 3
+    assert perfect["fp"] == perfect["fn"] == 0 and perfect["tp"] >= 3 and perfect["brands_hit"] == 3
     assert score.score_clip(document, {"brands": []})["fn"] == perfect["tp"]
 
 

@@ -3,10 +3,12 @@
 Belongs here: names and order alone, so that anything may import it at no cost.
 """
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 
-class Node(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Node:
     """One stage: its name, its `stage_index` in checkpoints, and the stages it reads."""
 
     name: str

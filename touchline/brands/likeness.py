@@ -11,24 +11,26 @@ from typing import Final
 STRONG: Final = 0.25
 """Cost of a look-alike that a recogniser cannot tell apart without knowing the word (0/O, 1/I/l, rn/m)."""
 WEAK: Final = 0.5
-"""Cost of a look-alike in small or blurred print (c/e, u/n), and of a thin letter lost or gained inside a word."""
+"""Cost of a look-alike in small or blurred print (c/e, u/n), and of a double letter read as one, or one as two."""
+THIN_GAP: Final = 0.6
+"""Cost of a thin letter lost or gained inside a word."""
 INNER_GAP: Final = 0.8
 """Cost of any other letter lost or gained inside a word. At its ends it costs a whole edit: a name that goes on, or
 begins earlier, is most often another name."""
 
 _STRONG_CLASSES: Final = ("0oq", "1il|", "8b", "5s", "2z", "uv", "9g")
-_WEAK_PAIRS: Final = (
-    "ce cg co gq eo ao oa un nh hb rt tf tl ft ij jl vy yv vw wv pf fp mn nm ec kx xk zs sz 6b 6g 4a 7t 7i 3b 3e db dc "
-    "do 0d 0c 9q 1t 1j ae bp"
-).split()
-_DOUBLES: Final = {("rn", "m"), ("vv", "w"), ("nn", "m"), ("cl", "d"), ("ii", "u"), ("lo", "b"), ("iv", "w"), ("vi", "w")}
+_WEAK_CLASSES: Final = ("cegoaq0", "unv", "nhb", "tfl1ij", "vyw", "rt", "pf", "mn", "kx", "zs", "6bg", "4a", "7ti")
+_WEAK_PAIRS: Final = ("3b", "3e", "db", "dc", "do", "d0", "bp", "mw")
+_DOUBLES: Final = frozenset(
+    [("rn", "m"), ("vv", "w"), ("nn", "m"), ("cl", "d"), ("ii", "u"), ("lo", "b"), ("iv", "w"), ("vi", "w")]
+)
 _THIN: Final = frozenset("il1|jtf")
 
 
 def _substitutions() -> dict[tuple[str, str], float]:
     costs: dict[tuple[str, str], float] = {}
-    for pair in _WEAK_PAIRS:
-        costs[pair[0], pair[1]] = costs[pair[1], pair[0]] = WEAK
+    for group in (*_WEAK_CLASSES, *_WEAK_PAIRS):
+        costs.update({(a, b): WEAK for a in group for b in group if a != b})
     for group in _STRONG_CLASSES:
         costs.update({(a, b): STRONG for a in group for b in group if a != b})
     return costs
@@ -54,9 +56,9 @@ def _gap_cost(text: str, index: int) -> float:
     """Cost of the letter at `index` having no counterpart."""
     if index in (0, len(text) - 1):
         return 1.0
-    if text[index] == text[index - 1] or text[index] in _THIN:
+    if text[index] == text[index - 1]:
         return WEAK
-    return INNER_GAP
+    return THIN_GAP if text[index] in _THIN else INNER_GAP
 
 
 def align(reading: str, spelling: str) -> Alignment:

@@ -14,6 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from rapidfuzz.distance import Levenshtein
 from touchline.brands.likeness import align
 from touchline.brands.registry import BrandBook, BrandEntry
 from touchline.brands.spelling import Spelling
-from touchline.brands.text import Folded, fold, is_han, is_noise, skeleton
+from touchline.brands.text import Folded, fold, is_noise, skeleton
 from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
 
 SHORT: Final = 4
@@ -31,10 +32,10 @@ SHORT: Final = 4
 SHORT_CONFIDENCE: Final = {3: 0.8, 4: 0.7}
 """Recogniser's confidence [0-1] asked for spellings of so many letters; 2 letters need 0.9 and the reading to
 themselves, in the same case."""
-MIN_LIKENESS: Final = {5: 0.94, 6: 0.88, 7: 0.88}
-"""Likeness [0-1] by letters of the spelling: one look-alike at 5, no whole edit up to 7; above, `min_score` alone."""
-DISTINCTIVE_LIKENESS: Final = 0.75
-"""The letters that tell a brand from its neighbours ('qatar' of Qatar Airways) must be this like by themselves."""
+MIN_LIKENESS: Final = {5: 0.94, 6: 0.91, 7: 0.92}
+"""Likeness [0-1] by letters of the spelling: one look-alike up to 7 letters; above, `min_score` alone."""
+BEHIND_MARK: Final = 0.9
+"""Likeness of a spelling of 7 letters or more behind one letter too many: a pictorial mark that was read as one."""
 COARSE: Final = 0.65
 """Unweighted likeness of look-alike classes below which no weighted likeness can reach `min_score`."""
 BROKEN_LIKENESS: Final = 0.92
@@ -42,7 +43,9 @@ BROKEN_LIKENESS: Final = 0.92
 MIN_FRAGMENT: Final = 6
 """Letters that a cut-off reading must keep."""
 FRAGMENT_SHARE: Final = 0.7
-"""Share of a spelling that a cut-off reading must keep."""
+"""Share of a spelling, and of its distinctive letters, that a cut-off reading must keep."""
+FRAGMENT_SHARE_WORDS: Final = 0.6
+"""Share it must keep where all distinctive letters are there: QATAR AIR."""
 FRAGMENT_OF: Final = 8
 """Only spellings of so many letters are recognised by a piece: pieces of shorter ones are words of their own."""
 GLUED: Final = 8
@@ -110,13 +113,15 @@ class BrandMatcher:
         length = len(spelling.letters)
         if length < FRAGMENT_OF:
             return
-        for kept in range(max(MIN_FRAGMENT, math.ceil(FRAGMENT_SHARE * length)), length):
+        for kept in range(max(MIN_FRAGMENT, math.ceil(FRAGMENT_SHARE_WORDS * length)), length):
             for start, end in ((0, kept), (length - kept, length)):
                 cut = end if start == 0 else start
                 piece = spelling.letters[start:end]
                 if cut in spelling.breaks or piece in GENERIC or piece in ORDINARY:
                     continue
-                if spelling.distinctive_share(start, end) >= FRAGMENT_SHARE:
+                share = spelling.distinctive_share(start, end)
+                whole = share == 1 and not all(spelling.distinctive)
+                if share >= FRAGMENT_SHARE and (whole or kept >= FRAGMENT_SHARE * length):
                     self._cut[skeleton(piece)].append((spelling, start, end))
 
     def match(self, text: str, confidence: float = 1.0) -> list[Match]:
@@ -191,11 +196,14 @@ class BrandMatcher:
 
     def _likeness(self, folded: Folded, start: int, end: int, spelling: Spelling) -> float | None:
         length = len(spelling.letters)
-        alignment = align(folded.letters[start:end], spelling.letters)
+        reading = folded.letters[start:end]
+        if length >= 7 and skeleton(reading[1:]) == spelling.skeleton and start + 1 not in folded.hard:
+            return BEHIND_MARK if self._min_score <= BEHIND_MARK else None
+        alignment = align(reading, spelling.letters)
         likeness = 1 - alignment.cost / max(length, end - start)
         if likeness < max(self._min_score, MIN_LIKENESS.get(length, 0.0)):
             return None
-        if not spelling.distinctive_like(alignment.by_letter, DISTINCTIVE_LIKENESS):
+        if not spelling.plausible(alignment.by_letter):
             return None
         strange = _strange_breaks(spelling, start, end, folded)
         if strange and (length <= 5 or (length <= 9 and likeness < BROKEN_LIKENESS)):
@@ -203,21 +211,32 @@ class BrandMatcher:
         return likeness
 
     def _cut_off(self, folded: Folded) -> Iterator[_Candidate]:
-        """Spellings that the beginning or the end of the reading cuts off."""
+        """Spellings that the beginning or the end of the reading cuts off; half of a letter may be left at the cut."""
         last = len(folded.letters)
         edges = [(0, b) for b in folded.soft[1:]] + [(a, last) for a in folded.soft[1:-1]]
         for start, end in edges:
-            if end - start < MIN_FRAGMENT:
+            for half in (0, 1):
+                if start == 0:
+                    yield from self._pieces(folded, half, end, (start, end), at_start=True)
+                if end == last:
+                    yield from self._pieces(folded, start, end - half, (start, end), at_start=False)
+
+    def _pieces(
+        self, folded: Folded, start: int, end: int, window: tuple[int, int], *, at_start: bool
+    ) -> Iterator[_Candidate]:
+        if end - start < MIN_FRAGMENT:
+            return
+        for spelling, first, stop in self._cut.get(skeleton(folded.letters[start:end]), ()):
+            if at_start is (first == 0):
                 continue
-            for spelling, first, stop in self._cut.get(skeleton(folded.letters[start:end]), ()):
-                cut_here = (first > 0 and start == 0) or (stop < len(spelling.letters) and end == last)
-                if cut_here and not _strange_breaks(spelling, start - first, start - first + stop, folded):
-                    share = (stop - first) / len(spelling.letters)
-                    yield _Candidate(spelling, start, end, 0.55 + 0.3 * share)
+            inner = (b - start + first for b in folded.hard if start < b < end)
+            if all(b in spelling.breaks for b in inner):
+                share = (stop - first) / len(spelling.letters)
+                yield _Candidate(spelling, *window, 0.55 + 0.3 * share)
 
     def _run_together(self, folded: Folded) -> Iterator[_Candidate]:
         """Spellings inside a run of letters without spaces: written over and over, or of several words."""
-        for start, end in zip(folded.hard, folded.hard[1:], strict=False):
+        for start, end in pairwise(folded.hard):
             word = folded.letters[start:end]
             if len(word) < 6:
                 continue
@@ -275,14 +294,14 @@ def _strange_breaks(s: Spelling, start: int, end: int, folded: Folded) -> int:
 
 def _all_ordinary(folded: Folded, start: int, end: int) -> bool:
     bounds = [start, *(b for b in folded.hard if start < b < end), end]
-    words = (folded.letters[a:b] for a, b in zip(bounds, bounds[1:], strict=False))
+    words = (folded.letters[a:b] for a, b in pairwise(bounds))
     return all(w in ORDINARY or w in GENERIC or w.isdigit() for w in words)
 
 
 def _explained(folded: Folded, chosen: list[_Candidate]) -> float:
     """The share of the reading's letters that its brands explain; pieces of them and web suffixes count as such."""
     explained = total = 0
-    for start, end in zip(folded.hard, folded.hard[1:], strict=False):
+    for start, end in pairwise(folded.hard):
         inside = sum(max(0, min(end, c.end) - max(start, c.start)) for c in chosen)
         word = folded.letters[start:end]
         if not inside and word in ADDRESS:
@@ -292,6 +311,3 @@ def _explained(folded: Folded, chosen: list[_Candidate]) -> float:
         explained += min(inside, end - start)
         total += end - start
     return explained / total if total else 1.0
-
-
-__all__ = ["BrandMatcher", "Match", "is_han"]

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 from touchline.brands.text import fold, is_han, skeleton
 from touchline.brands.words import ADDRESS, GENERIC
 
-MIN_EMBEDDED = 5
+DISTINCTIVE_LIKENESS: Final = 0.75
+"""The letters that tell a brand from its neighbours ('qatar' of Qatar Airways) must be this like by themselves."""
+WORD_LIKENESS: Final = 0.65
+"""So must each single word, parts of a web address apart."""
+MIN_EMBEDDED: Final = 5
 """Letters of a generic word that is recognised as the beginning or the end of a longer word (e-football)."""
 
 
@@ -38,12 +44,12 @@ class Spelling:
     def of(cls, entry_index: int, text: str, canonical: bool) -> Spelling:
         """Prepares a spelling of the brand at `entry_index` of the book."""
         folded = fold(text)
-        bounds = list(zip(folded.soft, folded.soft[1:], strict=False))
+        bounds = list(pairwise(folded.soft))
         distinctive = [True] * len(folded.letters)
         for start, end in bounds:
             for a, b in _generic(folded.letters[start:end]):
                 distinctive[start + a : start + b] = [False] * (b - a)
-        for start, end in zip(folded.hard, folded.hard[1:], strict=False):
+        for start, end in pairwise(folded.hard):
             for a, b in _generic(folded.letters[start:end]):
                 distinctive[start + a : start + b] = [False] * (b - a)
         if not any(distinctive):
@@ -74,11 +80,20 @@ class Spelling:
         """The share of the distinctive letters that lie in [start, end)."""
         return sum(self.distinctive[start:end]) / sum(self.distinctive)
 
-    def distinctive_like(self, costs: Sequence[float], needed: float) -> bool:
-        """Whether, by the costs on each letter, the distinctive part is `needed` like, and numbers nearly exact."""
+    def plausible(self, costs: Sequence[float]) -> bool:
+        """Whether errors, by their costs on each letter, leave the words that count standing.
+
+        The distinctive letters must be DISTINCTIVE_LIKENESS like, every word of several WORD_LIKENESS, and a number
+        nearly exact: Deutsche Bahn is not Deutsche Bank, FA Sports not EA Sports.
+        """
         spent = sum(cost for cost, own in zip(costs, self.distinctive, strict=True) if own)
         in_numbers = sum(cost for cost, own in zip(costs, self.numeric, strict=True) if own)
-        return 1 - spent / sum(self.distinctive) >= needed and in_numbers <= 0.25
+        if 1 - spent / sum(self.distinctive) < DISTINCTIVE_LIKENESS or in_numbers > 0.25:
+            return False
+        bounds = sorted(self.breaks)
+        return all(
+            self.letters[a:b] in ADDRESS or 1 - sum(costs[a:b]) / (b - a) >= WORD_LIKENESS for a, b in pairwise(bounds)
+        )
 
 
 def _generic(word: str) -> list[tuple[int, int]]:

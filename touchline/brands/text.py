@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 JOINERS: Final = frozenset("'’‘`´ʼ")
@@ -41,7 +42,7 @@ class Folded:
 
     def words(self) -> list[str]:
         """The words between hard boundaries."""
-        return [self.letters[a:b] for a, b in zip(self.hard, self.hard[1:], strict=False)]
+        return [self.letters[a:b] for a, b in pairwise(self.hard)]
 
 
 def is_han(letter: str) -> bool:
@@ -84,7 +85,7 @@ def fold(text: str) -> Folded:
     hard.add(len(letters))
     joined = "".join(letters)
     bounds = tuple(sorted(hard))
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         # Web addresses whose dots were not read: WWWSPORTIUM, UNIBETCOM.
         if end - start >= 8 and joined.startswith("www", start):
             soft.add(start + 3)
@@ -109,7 +110,12 @@ def skeleton(letters: str) -> str:
 
 
 _DIGIT_LIKE: Final = str.maketrans("OoDQIlS|B", "000011518")
-_SCORE_LINE: Final = re.compile(r"^[A-Z]{2,4}\s*\d{1,2}\s*[-–:. ]?\s*(\d{1,2}\s*)?([A-Z]{2,4})?(\s*\d{1,3}[:.]\d\d)?$")
+_CODE: Final = r"[A-Z]{2,3}"
+_GOALS: Final = r"\d{1,2}(?!\d)"
+_SCORE_LINE: Final = re.compile(
+    rf"^{_CODE}\s*{_GOALS}(\s*[-–:. ]\s*{_GOALS})?(\s*{_CODE})?(\s*\d{{1,3}}[:.]\d\d)?$|^{_GOALS}\s*{_CODE}$"
+)
+_LONE_ZERO: Final = re.compile(r"(?<!\w)[OoQD](?!\w)")
 _CLOCK: Final = re.compile(r"^\(?\d{1,3}\s*[:.]\s*\d\d\)?$|^\d{1,3}\s*(\+\s*\d{1,2})?\s*['’′]?$")
 
 
@@ -127,7 +133,7 @@ def is_noise(text: str) -> bool:
     if letters == 0 or len(folded.letters) <= 3:
         return True
     stripped = text.strip()
-    if _SCORE_LINE.match(stripped):
+    if _SCORE_LINE.match(_LONE_ZERO.sub("0", stripped.replace("|", " ")).strip()):
         return True
     if sum(c.isdigit() for c in stripped) < 2:
         return False

@@ -41,8 +41,8 @@ class OcrEngine(Protocol):
         """Engine, models and versions in one line; part of the fingerprint of what it read."""
         ...
 
-    def read_image(self, image: Image) -> list[TextLine]:
-        """Finds and reads all lines of a picture."""
+    def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
+        """Finds and reads the lines of a picture; lines whose centre lies in a quad of `ignore` are left out."""
         ...
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:

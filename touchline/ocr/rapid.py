@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.geometry import quad_from
+from touchline.geometry import centre, inside, quad_from
 from touchline.ocr.engine import StripText, TextLine
-from touchline.values import Image
+from touchline.values import Image, Quad
 
 SHORT_SIDE: Final = 736
 """PP-OCR's detector was trained on letters of the size they have when a picture's short side is about so long."""
@@ -62,8 +62,11 @@ class RapidOcrEngine:
         """Names the wheel, which pins the models it carries."""
         return f"rapidocr {version('rapidocr')} PP-OCRv6 small"
 
-    def read_image(self, image: Image) -> list[TextLine]:
-        """Finds lines at the detector's size, reads them at the picture's own. Quads are in the picture's pixels."""
+    def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
+        """Finds lines at the detector's size, reads them at the picture's own. Quads are in the picture's pixels.
+
+        Lines whose centre lies in a quad of `ignore` are found but not read, which saves most of their cost.
+        """
         scale = search_scale(image.shape[0], image.shape[1])
         searched = image
         if scale != 1.0:
@@ -74,9 +77,11 @@ class RapidOcrEngine:
             return []
         # Letters are cut from the larger of the two pictures: the recogniser wants 48 lines, small text has fewer.
         source, factor = (searched, 1.0) if scale > 1 else (image, 1.0 / scale)
-        quads = [np.asarray(box, np.float32) * factor for box in boxes]
-        texts = self.read_strips([cut_line(source, quad) for quad in quads])
         back = 1.0 / scale if scale > 1 else 1.0
+        quads = [np.asarray(box, np.float32) * factor for box in boxes]
+        if ignore:
+            quads = [q for q in quads if not any(inside(centre(quad_from(q * back)), other) for other in ignore)]
+        texts = self.read_strips([cut_line(source, quad) for quad in quads])
         return [
             TextLine(quad_from(quad * back), text.text, text.confidence)
             for quad, text in zip(quads, texts, strict=True)

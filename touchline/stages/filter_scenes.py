@@ -81,7 +81,7 @@ class FilterScenesConfig(StageConfig):
         description="And below this [variance of the Laplacian at 360 lines]; 0 keeps every blurred frame",
     )
     duplicate_difference: float = Field(
-        default=6.0,
+        default=16.0,
         ge=0,
         le=255,
         description="A duplicate differs from the kept frame by less than this in every 8 x 8 px cell at 360 lines, "
@@ -256,7 +256,7 @@ class _ShotFinder:
 
 
 def _detectors(config: FilterScenesConfig) -> tuple[ContentDetector, ThresholdDetector]:
-    from scenedetect.detectors import ContentDetector, ThresholdDetector  # type: ignore[import-untyped]
+    from scenedetect.detectors import ContentDetector, ThresholdDetector
 
     content = ContentDetector(threshold=config.cut_content, min_scene_len=0)
     # A bias of 1 puts the cut where the picture comes back.

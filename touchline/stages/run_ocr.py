@@ -40,7 +40,7 @@ class RunOcrConfig(StageConfig):
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
     strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
     frame_interval: float = Field(
-        0.0,
+        1.0,
         ge=0,
         description="With boards in view, search the whole frame no more often than this [seconds]; 0 is every frame",
     )
@@ -112,16 +112,18 @@ class RunOcr:
         config = self._config
         lines: list[tuple[Quad, str, float, str]] = []
         boards = edge.boards if edge and config.strips else ()
+        standing = ribbons(boards)
         due = scene.timestamp - self._last_frame_pass >= config.frame_interval - 1e-6
         if due or not boards:
             self._last_frame_pass = scene.timestamp
             began = time.perf_counter()
-            lines += [(li.quad, li.text, li.confidence, "frame") for li in self._engine.read_image(image)]
+            found = self._engine.read_image(image, ignore=standing)
+            lines += [(li.quad, li.text, li.confidence, "frame") for li in found]
             self._counts["frame_passes"] += 1
             self._counts["frame_pass_s"] += time.perf_counter() - began
         began = time.perf_counter()
         scale = enlargement(boards)
-        for quad in ribbons(boards):
+        for quad in standing:
             strip = rectify(image, quad, scale)
             lines += [
                 (strip.quad_in_frame(li.quad), li.text, li.confidence, "strip")

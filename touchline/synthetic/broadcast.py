@@ -139,7 +139,11 @@ class Broadcast:
             image, panels, rows, words, players = self._close(time, covered, draw)
         covered = cast(NDArray[np.uint8], np.maximum(covered, self._overlay_mask))
         seen = [(message, where, quad) for message, where, quad in words if _in_picture(quad, self.spec)]
-        views = [_word(message, where, quad, covered) for message, where, quad in seen]
+        # A word on a shirt is on the body itself: only overlays can cover it.
+        views = [
+            _word(message, where, quad, self._overlay_mask if where == "jersey" else covered)
+            for message, where, quad in seen
+        ]
         if self.spec.overlay_sponsor is not None and self._overlays.sponsor is not None:
             nothing = np.zeros_like(covered)
             views.append(_word(self.spec.overlay_sponsor, "scorebug", self._overlays.sponsor, nothing))
@@ -179,7 +183,6 @@ class Broadcast:
         words: list[tuple[Message, Where, Quad]] = []
         if quad is not None and self.spec.jersey is not None:
             words.append((self.spec.jersey, "jersey", quad))
-            covered[:] = 0  # the word is on the body itself: only overlays can cover it
         picture = image if image is not None else np.zeros((*covered.shape, 3), np.uint8)
         return picture, [], [], words, [box]
 

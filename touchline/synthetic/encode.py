@@ -20,7 +20,7 @@ def render(path: Path, spec: BroadcastSpec = DEMO) -> Truth:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=spec.fps)
         stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
-        stream.options = {"crf": str(spec.crf), "preset": "veryfast", "g": str(2 * spec.fps)}
+        stream.options = {"crf": str(spec.crf), "preset": "superfast", "g": str(2 * spec.fps)}
         for index in range(spec.frames):
             rendered = broadcast.frame(index)
             collector.add(rendered)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.synthetic.camera import Array, Camera
-from touchline.synthetic.lettering import lettering
+from touchline.synthetic.lettering import lettering, stamp
 from touchline.synthetic.spec import BroadcastSpec, Colour
 from touchline.values import Box, Image, Quad
 
@@ -156,20 +156,19 @@ def draw_closeup(image: Image | None, mask: Mask, spec: BroadcastSpec, time: flo
     outline = [(-95, 25), (95, 25), (215, 70), (275, 210), (300, 420), (-300, 420), (-275, 210), (-215, 70)]
     body = np.round(np.array([place(*p) for p in outline]) * 2**_SHIFT).astype(np.int32)
     cv2.fillPoly(mask, [body], 255, cv2.LINE_AA, _SHIFT)
+    _disc(mask, place(0, -110), 130 * unit, 255)
     x1, x2 = place(-300, 0)[0], place(300, 0)[0]
     box = (max(0.0, x1), max(0.0, place(0, -265)[1]), min(width, x2), height)
     quad, ink = _chest(spec, place, 0.05 * sin(0.9 * time), unit)
     if image is None:
-        _disc(mask, place(0, -110), 130 * unit, 255)
         return box, quad
     _figure(image, body, place, unit, shirt, skin)
     if ink is not None and quad is not None and spec.jersey is not None:
+        x, y, right, bottom = _around(quad, image)
         source = np.array([(0, 0), (ink.shape[1], 0), (ink.shape[1], ink.shape[0]), (0, ink.shape[0])], np.float32)
-        homography = cv2.getPerspectiveTransform(source, np.array(quad, np.float32))
-        alpha = (
-            cv2.warpPerspective(ink, homography, (spec.width, spec.height), flags=cv2.INTER_AREA)[:, :, None] / 255.0
-        )
-        image[:] = (image * (1 - alpha) + np.array(spec.jersey.ink) * alpha).astype(np.uint8)
+        homography = cv2.getPerspectiveTransform(source, np.array(quad, np.float32) - np.array([x, y], np.float32))
+        flat = cv2.warpPerspective(ink, homography, (right - x, bottom - y), flags=cv2.INTER_AREA)
+        stamp(image, np.asarray(flat, np.uint8), x, y, spec.jersey.ink)
     return box, quad
 
 
@@ -201,9 +200,19 @@ def _figure(image: Image, body: Array, place: Place, unit: float, shirt: Colour,
     for side in (-1, 1):
         _line(layer, None, [place(side * 18, -147), place(side * 52, -145)], 7 * unit, (30, 38, 52))
     # Light from the left: the far side of the figure is darker.
-    ramp = np.linspace(1.1, 0.78, layer.shape[1], dtype=np.float32)[None, :, None]
-    changed = (layer != image).any(axis=2)[:, :, None]
-    image[:] = np.where(changed, np.clip(layer * ramp, 0, 255).astype(np.uint8), image)
+    x1, x2 = (min(max(round(place(x, 0)[0]), 0), image.shape[1]) for x in (-310, 310))
+    y1 = min(max(round(place(0, -275)[1]), 0), image.shape[0])
+    ramp = np.linspace(1.1, 0.78, image.shape[1], dtype=np.float32)[None, x1:x2, None]
+    figure, behind = layer[y1:, x1:x2], image[y1:, x1:x2]
+    drawn = cv2.absdiff(figure, behind).max(axis=2, keepdims=True) > 0
+    behind[:] = np.where(drawn, np.minimum(figure * ramp, 255).astype(np.uint8), behind)
+
+
+def _around(quad: Quad, image: Image) -> tuple[int, int, int, int]:
+    """The whole-pixel box x1, y1, x2, y2 of a quad, inside the image."""
+    xs, ys = [x for x, _ in quad], [y for _, y in quad]
+    x1, y1 = max(0, int(min(xs)) - 1), max(0, int(min(ys)) - 1)
+    return x1, y1, min(image.shape[1], int(max(xs)) + 2), min(image.shape[0], int(max(ys)) + 2)
 
 
 def _chest(spec: BroadcastSpec, place: Place, turn: float, unit: float) -> tuple[Quad | None, Mask | None]:

@@ -20,7 +20,7 @@ BOARD_LINES: Final = 64.0
 """Lines to which a board is enlarged: letters fill half to two thirds of it, and PP-OCR reads best at 30 to 48."""
 MAX_ENLARGEMENT: Final = 3.5
 """Beyond it only noise grows (6 px letters are about the least that can be read)."""
-MAX_PIXELS: Final = 1.5e6
+MAX_PIXELS: Final = 0.9e6
 """Strips of one frame together; what they cost grows with their pixels."""
 MAX_LENGTH: Final = 4096
 HEADROOM: Final = 0.35

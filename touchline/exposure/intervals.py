@@ -1,0 +1,119 @@
+"""Exact arithmetic on sets of time spans.
+
+Belongs here: pure functions on spans of `Fraction` seconds. A set is a tuple of spans, rising, that neither overlap nor
+touch; every function takes any spans and returns such a set. A span may be a single instant, start == end: a still
+picture has no length, and yet something is seen in it. Floats exist only on the way in and out (`exact`, `floats`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from typing import Final
+
+Span = tuple[Fraction, Fraction]
+"""Start and end [s], start <= end."""
+Spans = tuple[Span, ...]
+
+MICROSECONDS: Final = 1_000_000
+ZERO: Final = Fraction(0)
+
+
+def exact(seconds: float) -> Fraction:
+    """A time given as a float, to the nearest microsecond."""
+    return Fraction(round(seconds * MICROSECONDS), MICROSECONDS)
+
+
+def union(*sets: Iterable[Span]) -> Spans:
+    """All instants that lie in any of the spans; spans that touch become one. Raises ValueError if one runs backwards."""
+    return tuple(_merged(sorted(span for spans in sets for span in spans), ZERO))
+
+
+def bridge(spans: Iterable[Span], gap: Fraction) -> Spans:
+    """The union, with gaps of at most `gap` seconds between neighbours closed."""
+    return tuple(_merged(sorted(spans), gap))
+
+
+def _merged(ordered: Iterable[Span], gap: Fraction) -> Iterator[Span]:
+    current: Span | None = None
+    for start, end in ordered:
+        if end < start:
+            raise ValueError(f"A span must not end before it starts, got {float(start)} s to {float(end)} s.")
+        if current is None:
+            current = (start, end)
+        elif start - current[1] <= gap:
+            current = (current[0], max(current[1], end))
+        else:
+            yield current
+            current = (start, end)
+    if current is not None:
+        yield current
+
+
+def clip(spans: Iterable[Span], start: Fraction, end: Fraction) -> Spans:
+    """What of the spans lies between `start` and `end`; a span that only touches the window from outside is dropped."""
+    return intersect(spans, [(start, end)])
+
+
+def intersect(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
+    """All instants that lie in both sets. Two spans that merely touch share nothing; an instant inside a span is kept."""
+    a, b = union(spans), union(others)
+    shared: list[Span] = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        start, end = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if start < end or (start == end and (a[i][0] == a[i][1] or b[j][0] == b[j][1])):
+            shared.append((start, end))
+        if a[i][1] <= b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return union(shared)
+
+
+def subtract(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
+    """What of the spans no span of `others` covers. Instants in `others` take nothing away from a span with a length."""
+    left: list[Span] = []
+    holes = union(others)
+    first = 0
+    for start, end in union(spans):
+        while first < len(holes) and holes[first][1] < start:
+            first += 1
+        if start == end:
+            if not (first < len(holes) and holes[first][0] <= start <= holes[first][1]):
+                left.append((start, end))
+            continue
+        at, i = start, first
+        while i < len(holes) and holes[i][0] < end:
+            hole_start, hole_end = holes[i]
+            if hole_start < hole_end:
+                if hole_start > at:
+                    left.append((at, hole_start))
+                at = max(at, hole_end)
+            i += 1
+        if at < end:
+            left.append((at, end))
+    return union(left)
+
+
+def shared(*sets: Iterable[Span]) -> Spans:
+    """The time that at least two of the sets cover."""
+    changes = sorted((at, step) for spans in sets for start, end in union(spans) for at, step in ((start, 1), (end, -1)))
+    found: list[Span] = []
+    depth = 0
+    for (at, step), (following, _) in pairwise(changes):
+        depth += step
+        if depth >= 2 and following > at:
+            found.append((at, following))
+    return union(found)
+
+
+def total(spans: Iterable[Span]) -> Fraction:
+    """Seconds covered; what is covered twice counts once."""
+    return sum((end - start for start, end in union(spans)), ZERO)
+
+
+def floats(spans: Iterable[Span]) -> list[list[float]]:
+    """[[start_s, end_s], ...] to the millisecond, as reports carry it."""
+    return [[round(float(start), 3), round(float(end), 3)] for start, end in spans]

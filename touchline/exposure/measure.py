@@ -1,0 +1,249 @@
+"""How long, how large and how well each brand is seen: the numbers of the report.
+
+Belongs here: seconds, screen share and the visibility factors, with their formulas. Which moments count as evidence,
+and all pictures, are in `touchline/stages/brand_report.py`.
+
+Every factor is 0..1 and is averaged over the seconds in which the brand was seen (bridged gaps hold no measurement and
+weigh nothing). For one moment, over the brand's places in the picture, with areas as shares of the picture:
+
+- size: square root of (area / `full_size_share`), at most 1. The root, because a viewer judges length, not area.
+- position: 1 - d^2, averaged by area; d is the distance from the centre of the picture in half diagonals, so that the
+  centre is 1, the middle of an upper edge of a 16:9 picture 0.76, and a corner 0.
+- clarity: the clearest place's: a viewer reads the one that can be read.
+- unoccluded: averaged by area.
+- share_of_voice: the brand's area / the area of all brands at that moment; 1 when alone.
+
+Visibility is the product of the five averages. These are the factors that Relo Metrics' glossary and Nielsen's QI score
+name; neither publishes a formula, so the formulas are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, NamedTuple, get_args
+
+from touchline.exposure.intervals import Span, Spans, shared, subtract, total, union
+from touchline.exposure.timeline import Timeline
+from touchline.geometry import area, bounds, box_area, intersection, iou
+from touchline.values import BrandDetection, BrandSourceName, Quad, Zone
+
+ZONES: Final[tuple[Zone, ...]] = get_args(Zone)
+_SAME_PLACE: Final = 0.5
+"""Two quads of one brand whose boxes overlap by more (intersection over union) are two readings of one place."""
+
+
+class Glimpse(NamedTuple):
+    """One brand at one place in one kept frame, reduced to what exposure needs. `box` in shares of width and height."""
+
+    brand_id: str
+    zone: Zone
+    source: BrandSourceName
+    share: float
+    distance: float
+    box: tuple[float, float, float, float]
+    clarity: float
+    unoccluded: float
+    confidence: float
+
+
+class Factors(NamedTuple):
+    """The five visibility factors, each 0..1."""
+
+    size: float
+    position: float
+    clarity: float
+    unoccluded: float
+    share_of_voice: float
+
+    @property
+    def visibility(self) -> float:
+        """Their product."""
+        return math.prod(self)
+
+
+class Measurement(NamedTuple):
+    """What is measured in one moment, or averaged over many."""
+
+    share: float
+    factors: Factors
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One unbroken stretch of a brand in one zone, with its averages."""
+
+    zone: Zone
+    span: Span
+    measured: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """All that is known of one brand in one source. `zones` may overlap in time and together cover `intervals`."""
+
+    brand_id: str
+    source: BrandSourceName
+    intervals: Spans
+    zones: Mapping[Zone, Spans]
+    solus: Fraction
+    mean: Measurement
+    largest_share: float
+    stretches: tuple[Stretch, ...]
+
+
+def glimpse(detection: BrandDetection, size: tuple[int, int]) -> Glimpse:
+    """A detection in a frame of `size` (width, height) px. What of the quad lies outside the frame does not count."""
+    width, height = size
+    x1, y1, x2, y2 = bounds(detection.quad)
+    inside = intersection((x1, y1, x2, y2), (0, 0, width, height)) / max(1e-9, box_area((x1, y1, x2, y2)))
+    return Glimpse(
+        brand_id=detection.brand_id,
+        zone=detection.zone,
+        source=detection.source,
+        share=min(1.0, area(detection.quad) * inside / max(1, width * height)),
+        distance=_distance(detection.quad, width, height),
+        box=(x1 / width, y1 / height, x2 / width, y2 / height),
+        clarity=_unit(detection.clarity),
+        unoccluded=_unit(detection.unoccluded),
+        confidence=_unit(detection.confidence),
+    )
+
+
+def _distance(quad: Quad, width: int, height: int) -> float:
+    x, y = (sum(p[i] for p in quad) / 4 for i in (0, 1))
+    return min(1.0, math.hypot(x - width / 2, y - height / 2) / (math.hypot(width, height) / 2))
+
+
+def _unit(value: float) -> float:
+    return min(1.0, max(0.0, value))
+
+
+def expose(
+    seen: Mapping[int, Sequence[Glimpse]], timeline: Timeline, *, bridge_gap: Fraction, full_size_share: float
+) -> list[Exposure]:
+    """Exposure of every brand among the glimpses (by kept frame's sequence), longest first.
+
+    `bridge_gap` is the longest gap inside one shot that is closed [s], `full_size_share` the share of the picture from
+    which the size factor is 1.
+    """
+    whole: dict[str, dict[int, Measurement]] = defaultdict(dict)
+    parts: dict[tuple[str, Zone], dict[int, Measurement]] = defaultdict(dict)
+    sources: dict[str, Counter[BrandSourceName]] = defaultdict(Counter)
+    for sequence in sorted(seen):
+        places = _places(seen[sequence])
+        everyone = sum(place.share for group in places.values() for place in group)
+        for brand, group in places.items():
+            whole[brand][sequence] = _measure(group, everyone, full_size_share)
+            sources[brand][group[0].source] += 1
+            zones = {place.zone for place in group}
+            for zone in zones:
+                here = [place for place in group if place.zone == zone]
+                parts[brand, zone][sequence] = (
+                    whole[brand][sequence] if len(zones) == 1 else _measure(here, everyone, full_size_share)
+                )
+    spans = {brand: timeline.on_screen(measured, bridge_gap) for brand, measured in whole.items()}
+    together = shared(*spans.values())
+    exposures = []
+    for brand, measured in whole.items():
+        zones_of = {
+            zone: timeline.on_screen(parts[brand, zone], bridge_gap) for zone in ZONES if (brand, zone) in parts
+        }
+        covering = _with_gaps(zones_of, spans[brand])
+        exposures.append(
+            Exposure(
+                brand_id=brand,
+                source=sources[brand].most_common(1)[0][0],
+                intervals=spans[brand],
+                zones=covering,
+                solus=total(subtract(spans[brand], together)),
+                mean=_average(_weighted(measured, timeline)),
+                largest_share=max(m.share for m in measured.values()),
+                stretches=tuple(
+                    sorted(
+                        (s for zone in covering for s in _stretches(zone, covering[zone], parts[brand, zone], timeline)),
+                        key=lambda stretch: (stretch.span, stretch.zone),
+                    )
+                ),
+            )
+        )
+    return sorted(exposures, key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, e.brand_id))
+
+
+def _places(glimpses: Iterable[Glimpse]) -> dict[str, list[Glimpse]]:
+    """The places at which each brand stands, readings of one place counted once (the larger)."""
+    places: dict[str, list[Glimpse]] = defaultdict(list)
+    for one in sorted(glimpses, key=lambda g: (-g.share, -g.confidence)):
+        if all(iou(one.box, other.box) <= _SAME_PLACE for other in places[one.brand_id]):
+            places[one.brand_id].append(one)
+    return places
+
+
+def _measure(places: Sequence[Glimpse], everyone: float, full_size_share: float) -> Measurement:
+    own = sum(place.share for place in places)
+    weights = [place.share / own if own else 1 / len(places) for place in places]
+    share = min(1.0, own)
+    factors = Factors(
+        size=min(1.0, math.sqrt(share / full_size_share)),
+        position=sum(w * (1 - p.distance**2) for w, p in zip(weights, places, strict=True)),
+        clarity=max(p.clarity for p in places),
+        unoccluded=_unit(sum(w * p.unoccluded for w, p in zip(weights, places, strict=True))),
+        share_of_voice=min(1.0, own / everyone) if everyone else 1.0,
+    )
+    return Measurement(share, factors, max(p.confidence for p in places))
+
+
+def _weighted(measured: Mapping[int, Measurement], timeline: Timeline) -> list[tuple[float, Measurement]]:
+    return [(float(timeline.seconds(sequence)), one) for sequence, one in measured.items()]
+
+
+def _average(weighted: Sequence[tuple[float, Measurement]]) -> Measurement:
+    """The mean weighted by seconds; where no moment has a length (a still), all weigh the same."""
+    weights = [weight for weight, _ in weighted]
+    if not sum(weights):
+        weights = [1.0] * len(weighted)
+    whole = sum(weights)
+
+    def mean(values: Iterable[float]) -> float:
+        return _unit(sum(w * v for w, v in zip(weights, values, strict=True)) / whole)
+
+    ones = [one for _, one in weighted]
+    return Measurement(
+        share=mean(one.share for one in ones),
+        factors=Factors(*(mean(one.factors[i] for one in ones) for i in range(len(Factors._fields)))),
+        confidence=mean(one.confidence for one in ones),
+    )
+
+
+def _with_gaps(zones: Mapping[Zone, Spans], intervals: Spans) -> dict[Zone, Spans]:
+    """The zones' times, with each bridged gap between two zones given to the zone that was seen before it."""
+    gaps = subtract(intervals, union(*zones.values()))
+    covering: dict[Zone, Spans] = {}
+    for zone, spans in zones.items():
+        ends = {end for _, end in spans}
+        covering[zone] = union(spans, (gap for gap in gaps if gap[0] in ends))
+    return covering
+
+
+def _stretches(
+    zone: Zone, spans: Spans, measured: Mapping[int, Measurement], timeline: Timeline
+) -> Iterable[Stretch]:
+    """Each span of the zone with the averages of the moments in it."""
+    moments = sorted(
+        ((span, one) for sequence, one in measured.items() for _, span in timeline.moments(sequence)),
+        key=lambda moment: moment[0],
+    )
+    at = 0
+    for span in spans:
+        # Spans do not touch, and each moment lies in one of them whole: its start tells which.
+        here: list[tuple[float, Measurement]] = []
+        while at < len(moments) and moments[at][0][0] <= span[1]:
+            (start, end), one = moments[at]
+            here.append((float(end - start), one))
+            at += 1
+        if here:
+            yield Stretch(zone, span, _average(here))

@@ -1,0 +1,127 @@
+"""Which stretch of the video each kept frame stands for.
+
+Belongs here: the rule by which samples become time. Each sample stands until the next one, the last until the end of
+the video. A kept frame also stands for the frames that name it in `represented_by`. Black and blurred frames stand for
+nothing. A still picture has one sample, of no length.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+from touchline.errors import CheckpointError
+from touchline.exposure.intervals import ZERO, Span, Spans, bridge, exact, union
+from touchline.values import SampledFrame, SceneFrame
+
+_SAME_CLOCK = Fraction(1, 100_000)
+"""Presentation time and time stamp agree when they differ by less: stamps are rounded to microseconds [s]."""
+
+
+class Timeline:
+    """The samples of one source, as time.
+
+    `duration_s` is the decoded length of the video (0 if unknown: the last sample then stands for 1 / `sample_fps`).
+    Memory is a few numbers a sample.
+
+    Attributes:
+        duration: length of the video [s], exact; never before the last sample.
+        sampled, kept: how many frames were sampled, and how many of those were kept.
+        is_still: one sample and no length.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[SampledFrame],
+        scenes: Iterable[SceneFrame],
+        *,
+        duration_s: float,
+        sample_fps: float,
+        is_image: bool = False,
+    ) -> None:
+        starts: dict[int, Fraction] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
+        first: SampledFrame | None = None
+        for frame in frames:
+            first = first or frame
+            starts[frame.sequence] = _time(frame, first)
+            self._sizes[frame.sequence] = (frame.width, frame.height)
+        self.sampled = len(starts)
+        last = max(starts.values(), default=ZERO)
+        hold = ZERO if is_image or sample_fps <= 0 else 1 / Fraction(sample_fps).limit_denominator(100_000)
+        unknown = duration_s <= 0
+        self.duration = last + hold if unknown and starts else max(exact(duration_s), last)
+        self.is_still = self.sampled == 1 and self.duration == 0
+        self._spans = _spans(starts, self.duration)
+        self._moments, self._shots, self.kept = self._stand_for(scenes)
+
+    def _stand_for(self, scenes: Iterable[SceneFrame]) -> tuple[dict[int, list[tuple[int, Span]]], list[Span], int]:
+        moments: dict[int, list[tuple[int, Span]]] = defaultdict(list)
+        shots: dict[int, Span] = {}
+        kept = 0
+        for scene in scenes:
+            span = self._span(scene.sequence, "filter_scenes")
+            shot = shots.get(scene.shot, span)
+            shots[scene.shot] = (min(shot[0], span[0]), max(shot[1], span[1]))
+            kept += scene.kept
+            stands_for = scene.sequence if scene.kept else scene.represented_by
+            if stands_for is not None:
+                moments[stands_for].append((scene.shot, span))
+        return dict(moments), sorted(shots.values()), kept
+
+    def _span(self, sequence: int, stage: str) -> Span:
+        if sequence not in self._spans:
+            raise CheckpointError(
+                f"{stage} speaks of frame {sequence}, which extract_frames did not sample: the checkpoints do not belong "
+                f"together. Replay this source from {stage}, or name one job to read all of them from."
+            )
+        return self._spans[sequence]
+
+    def size(self, sequence: int) -> tuple[int, int]:
+        """Width and height of a stored frame [px]. Raises CheckpointError if there is no such frame."""
+        self._span(sequence, "match_brands")
+        return self._sizes[sequence]
+
+    def time(self, sequence: int) -> Fraction:
+        """When a sampled frame is first on screen [s]. Raises CheckpointError if there is no such frame."""
+        return self._span(sequence, "match_brands")[0]
+
+    def moments(self, sequence: int) -> Sequence[tuple[int, Span]]:
+        """(shot, span) of all that the kept frame stands for. A frame that was never judged stands for its own span."""
+        return self._moments.get(sequence) or [(-1, self._span(sequence, "match_brands"))]
+
+    def seconds(self, sequence: int) -> Fraction:
+        """How long the kept frame stands, with all that it represents [s]."""
+        return sum((end - start for _, (start, end) in self.moments(sequence)), ZERO)
+
+    def on_screen(self, sequences: Iterable[int], gap: Fraction) -> Spans:
+        """The time for which these kept frames stand, gaps of up to `gap` seconds inside one shot bridged."""
+        by_shot: dict[int, list[Span]] = defaultdict(list)
+        for sequence in sequences:
+            for shot, span in self.moments(sequence):
+                by_shot[shot].append(span)
+        return union(*(bridge(spans, gap) for spans in by_shot.values()))
+
+    def cuts(self) -> list[Fraction]:
+        """Where one shot gives way to the next [s]."""
+        return [start for start, _ in self._shots[1:]]
+
+
+def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
+    """Seconds since the first sample, which is the video's first frame: exact where the stream has one steady clock."""
+    stamp = exact(frame.timestamp)
+    if frame.time_base == first.time_base and frame.time_base[1]:
+        time = (frame.pts - first.pts) * Fraction(*frame.time_base) + exact(first.timestamp)
+        if abs(time - stamp) < _SAME_CLOCK:
+            return time
+    return stamp
+
+
+def _spans(starts: Mapping[int, Fraction], end: Fraction) -> dict[int, Span]:
+    ordered = sorted(starts.items(), key=lambda item: item[1])
+    spans = {sequence: (start, following) for (sequence, start), (_, following) in pairwise(ordered)}
+    if ordered:
+        spans[ordered[-1][0]] = (ordered[-1][1], end)
+    return spans

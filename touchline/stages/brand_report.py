@@ -1,0 +1,284 @@
+"""The deliverable, `brand_report`: from the stages' documents to a `Report`.
+
+Belongs here: its settings, the streaming over documents, the choice of evidence, the list of the unresolved, and the
+warnings. The arithmetic is in `touchline/exposure/`, the rendering in `touchline/report/`.
+
+It is always derived and never replayed from, so there are no documents of its own to serialise.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import Field
+from rapidfuzz import fuzz
+
+from touchline.config import StageConfig
+from touchline.crops import data_uri, evidence, jpeg_within
+from touchline.exposure.candidates import CandidateGroup, text_key
+from touchline.exposure.intervals import exact, floats, total, union
+from touchline.exposure.measure import ZONES, Exposure, Factors, Glimpse, expose, glimpse
+from touchline.exposure.timeline import Timeline
+from touchline.report.model import (
+    SCHEMA,
+    BrandRow,
+    Evidence,
+    Report,
+    SourceFacts,
+    StageRow,
+    StageSummary,
+    StretchRow,
+    UnresolvedRow,
+)
+from touchline.values import BrandDetection, Image, MatchDocument, Quad, SampledFrame, SceneFrame
+
+VERSION: Final = "1"
+_BUCKETS: Final = 64
+"""Into so many stretches of time the source is cut when evidence is gathered; each keeps a brand's clearest moment."""
+_SAME_TEXT: Final = 88.0
+"""Two keys of unresolved text this alike (rapidfuzz ratio, 0-100) are readings of one text."""
+
+
+class BrandReportConfig(StageConfig):
+    """Settings of `brand_report`."""
+
+    bridge_gap_s: float = Field(
+        1.0, ge=0, le=30, description="Longest gap inside one shot that counts as on screen [s]; cuts are never bridged"
+    )
+    full_size_share: float = Field(
+        0.1, gt=0, le=1, description="Share of the picture from which a brand counts as full size in visibility [0-1]"
+    )
+    evidence_per_brand: int = Field(3, ge=0, le=12, description="Crops shown of each brand, at most [pictures]")
+    max_unresolved: int = Field(30, ge=0, le=500, description="Unresolved texts listed, at most [texts]")
+    crop_width: int = Field(480, ge=64, le=1280, description="Width of crops, at most [px]")
+    crop_bytes: int = Field(20_000, ge=2_000, le=200_000, description="Size of one crop's JPEG, at most [bytes]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """A moment that may serve as evidence."""
+
+    quality: float
+    sequence: int
+    quad: Quad
+    zone: str
+    text: str
+    confidence: float
+
+
+class _Gathered:
+    """The documents, reduced while they stream by: a few numbers for each brand and kept frame."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._bucket = max(float(timeline.duration), 1e-6) / _BUCKETS
+        self.names: dict[str, str] = {}
+        self.seen: dict[int, list[Glimpse]] = defaultdict(list)
+        self.sights: dict[str, dict[int, _Sight]] = defaultdict(dict)
+        self.groups: dict[str, CandidateGroup] = defaultdict(CandidateGroup)
+
+    def take(self, document: MatchDocument) -> None:
+        if not isinstance(document, BrandDetection):
+            self.groups[text_key(document.text)].add(document)
+            return
+        one = glimpse(document, self._timeline.size(document.sequence))
+        self.names.setdefault(one.brand_id, document.brand_name)
+        self.seen[document.sequence].append(one)
+        quality = one.clarity * one.confidence * one.unoccluded
+        bucket = int(float(self._timeline.time(document.sequence)) / self._bucket)
+        best = self.sights[one.brand_id].get(bucket)
+        if best is None or quality > best.quality:
+            self.sights[one.brand_id][bucket] = _Sight(
+                quality, document.sequence, document.quad, document.zone, document.text, one.confidence
+            )
+
+
+def build_report(
+    *,
+    source: SourceFacts,
+    job_id: str,
+    profile: str,
+    frames: Iterable[SampledFrame],
+    scenes: Iterable[SceneFrame],
+    documents: Iterable[MatchDocument],
+    load: Callable[[int], Image],
+    stages: Sequence[StageSummary] = (),
+    config: BrandReportConfig | None = None,
+) -> Report:
+    """The report of one source in one job.
+
+    `frames`, `scenes` and `documents` (what `escalate_cloud` wrote) are read once, in any order; `load(sequence)` gives a
+    stored frame (BGR) and is called once for each frame that serves as evidence. Raises CheckpointError if documents
+    speak of frames that were not sampled.
+    """
+    config = config or BrandReportConfig()
+    size = (0, 0)
+
+    def noted() -> Iterable[SampledFrame]:
+        nonlocal size
+        for frame in frames:
+            size = (frame.width, frame.height)
+            yield frame
+
+    timeline = Timeline(
+        noted(), scenes, duration_s=source.duration_s, sample_fps=source.sample_fps, is_image=source.is_image
+    )
+    gathered = _Gathered(timeline)
+    for document in documents:
+        gathered.take(document)
+    gap = exact(config.bridge_gap_s)
+    exposures = expose(gathered.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share)
+    exposures.sort(key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, gathered.names[e.brand_id]))
+    listed = _unresolved(gathered.groups, timeline, config)
+    chosen = {e.brand_id: _evidence(gathered.sights[e.brand_id].values(), timeline, config) for e in exposures}
+    wanted = {(sight.sequence, sight.quad) for sights in chosen.values() for sight in sights}
+    crops = _crops(wanted | {(group.best_sequence, group.best_quad) for group in listed}, load, config)
+    return Report(
+        schema=SCHEMA,
+        source=source.key,
+        video_path=source.path,
+        duration_s=round(float(timeline.duration), 3),
+        sample_fps=source.sample_fps,
+        job_id=job_id,
+        profile=profile,
+        brands=[_brand(e, gathered.names[e.brand_id], chosen[e.brand_id], timeline, crops) for e in exposures],
+        unresolved=[_unresolved_row(group, timeline, config, crops) for group in listed],
+        stages={stage.name: _stage(stage) for stage in stages},
+        cost_usd=round(sum(float(stage.stats.get("cost_usd") or 0) for stage in stages), 6),
+        warnings=[warning for stage in stages for warning in _warnings(stage)],
+        media={
+            "width": size[0],
+            "height": size[1],
+            "fps": source.fps,
+            "codec": source.codec,
+            "is_image": source.is_image,
+            "frames": timeline.sampled,
+            "frames_kept": timeline.kept,
+        },
+        cuts=[round(float(cut), 3) for cut in timeline.cuts()],
+        branded_seconds=round(float(total(union(*(e.intervals for e in exposures)))), 3),
+    )
+
+
+def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportConfig) -> list[_Sight]:
+    """The clearest moments, as far apart as the number wanted allows, in order of time."""
+    ranked = sorted(sights, key=lambda s: (-s.quality, s.sequence))
+    times = [float(timeline.time(s.sequence)) for s in ranked]
+    apart = (max(times) - min(times)) / max(1, config.evidence_per_brand)
+    chosen: list[int] = []
+    for distance in (apart, apart / 2, apart / 4, 0.0):
+        for i, at in enumerate(times):
+            if len(chosen) < config.evidence_per_brand and i not in chosen:
+                if all(abs(at - times[j]) >= distance for j in chosen):
+                    chosen.append(i)
+    return sorted((ranked[i] for i in chosen), key=lambda s: s.sequence)
+
+
+def _unresolved(
+    groups: Mapping[str, CandidateGroup], timeline: Timeline, config: BrandReportConfig
+) -> list[CandidateGroup]:
+    """The groups worth a look, most seconds times confidence first; misreadings of a listed text join it."""
+
+    def weight(group: CandidateGroup) -> tuple[float, float]:
+        seconds = float(sum(timeline.seconds(sequence) for sequence in group.frames))
+        return (-seconds * group.confidence, -group.confidence)
+
+    listed: dict[str, CandidateGroup] = {}
+    for key, group in sorted(groups.items(), key=lambda item: (*weight(item[1]), item[0])):
+        alike = next((other for other in listed if fuzz.ratio(key, other) >= _SAME_TEXT), None)
+        if alike is not None:
+            listed[alike].absorb(group)
+        elif len(listed) < config.max_unresolved:
+            listed[key] = group
+    return list(listed.values())
+
+
+def _crops(
+    wanted: Iterable[tuple[int, Quad]], load: Callable[[int], Image], config: BrandReportConfig
+) -> dict[tuple[int, Quad], str]:
+    crops: dict[tuple[int, Quad], str] = {}
+    image: tuple[int, Image] | None = None
+    for sequence, quad in sorted(wanted):
+        if image is None or image[0] != sequence:
+            image = (sequence, load(sequence))
+        picture = evidence(image[1], quad, width=config.crop_width)
+        crops[sequence, quad] = data_uri(jpeg_within(picture, config.crop_bytes))
+    return crops
+
+
+def _brand(
+    exposure: Exposure,
+    name: str,
+    sights: Sequence[_Sight],
+    timeline: Timeline,
+    crops: Mapping[tuple[int, Quad], str],
+) -> BrandRow:
+    factors = {field: round(value, 4) for field, value in zip(Factors._fields, exposure.mean.factors, strict=True)}
+    return BrandRow(
+        name=name,
+        brand_id=exposure.brand_id,
+        source=exposure.source,
+        seconds=round(float(total(exposure.intervals)), 3),
+        intervals=floats(exposure.intervals),
+        zones={zone: round(float(total(exposure.zones.get(zone, ()))), 3) for zone in ZONES},
+        solus_seconds=round(float(exposure.solus), 3),
+        screen_share={"mean": round(exposure.mean.share, 6), "max": round(exposure.largest_share, 6)},
+        visibility=round(exposure.mean.factors.visibility, 4),
+        factors=factors,
+        confidence=round(exposure.mean.confidence, 4),
+        occurrences=len(exposure.intervals),
+        evidence=[
+            Evidence(
+                t=round(float(timeline.time(sight.sequence)), 3),
+                crop=crops[sight.sequence, sight.quad],
+                zone=sight.zone,
+                text=sight.text,
+                confidence=round(sight.confidence, 4),
+            )
+            for sight in sights
+        ],
+        stretches=[
+            StretchRow(
+                zone=stretch.zone,
+                start_s=round(float(stretch.span[0]), 3),
+                end_s=round(float(stretch.span[1]), 3),
+                screen_share=round(stretch.measured.share, 6),
+                visibility=round(stretch.measured.factors.visibility, 4),
+                confidence=round(stretch.measured.confidence, 4),
+            )
+            for stretch in exposure.stretches
+        ],
+    )
+
+
+def _unresolved_row(
+    group: CandidateGroup, timeline: Timeline, config: BrandReportConfig, crops: Mapping[tuple[int, Quad], str]
+) -> UnresolvedRow:
+    spans = timeline.on_screen(group.frames, exact(config.bridge_gap_s))
+    return UnresolvedRow(
+        text=group.text,
+        seconds=round(float(total(spans)), 3),
+        intervals=floats(spans),
+        crop=crops[group.best_sequence, group.best_quad],
+        reason=group.reason,
+        zone=group.zone,
+        confidence=round(group.confidence, 4),
+        t=round(float(timeline.time(group.best_sequence)), 3),
+    )
+
+
+def _stage(stage: StageSummary) -> StageRow:
+    note = next((str(v) for key in ("outcome", "skipped") if isinstance(v := stage.stats.get(key), str)), "")
+    return StageRow(wall_s=round(stage.wall_s, 3), items=stage.items, reused=stage.reused, note=note)
+
+
+def _warnings(stage: StageSummary) -> list[str]:
+    """What a stage warned of, and why it left its work undone; a stage that is merely not configured is no warning."""
+    said: Any = stage.stats.get("warnings") or ()
+    warnings = [str(said)] if isinstance(said, str) else [str(one) for one in said]
+    if isinstance(stage.stats.get("skipped"), str) and stage.stats["skipped"]:
+        warnings.append(f"{stage.name} was skipped: {stage.stats['skipped']}")
+    return warnings
