@@ -11,6 +11,7 @@ readings is in `touchline/stages/match_brands.py`.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from rapidfuzz.distance import Levenshtein
 
 from touchline.brands.likeness import align
 from touchline.brands.registry import BrandBook, BrandEntry
-from touchline.brands.spelling import Spelling
+from touchline.brands.spelling import FEW, Spelling
 from touchline.brands.text import Folded, fold, is_noise, skeleton
 from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
 
@@ -232,7 +233,8 @@ class BrandMatcher:
             inner = (b - start + first for b in folded.hard if start < b < end)
             if all(b in spelling.breaks for b in inner):
                 share = (stop - first) / len(spelling.letters)
-                yield _Candidate(spelling, *window, 0.55 + 0.3 * share)
+                whole = spelling.distinctive_share(first, stop) == 1 and sum(spelling.distinctive) >= FEW
+                yield _Candidate(spelling, *window, (0.6 if whole else 0.55) + 0.3 * share)
 
     def _run_together(self, folded: Folded) -> Iterator[_Candidate]:
         """Spellings inside a run of letters without spaces: written over and over, or of several words."""
@@ -277,12 +279,19 @@ def _fits(s: Spelling, start: int, end: int, folded: Folded, hard: set[int], tex
         return length > 1
     if length <= 2:
         return length == 2 and len(folded.letters) == 2 and text.strip() == s.text
-    if length <= SHORT and not (start in hard and end in hard):
+    if length <= SHORT and not (start in hard and end in hard and _accents_fit(s, start, end, folded, text)):
         return False
     strange = _strange_breaks(s, start, end, folded)
     if not strange:
         return True
     return length > 5 or strange == length - 1
+
+
+def _accents_fit(s: Spelling, start: int, end: int, folded: Folded, text: str) -> bool:
+    """Whether a short word bears no accent that the spelling lacks: über is not Uber."""
+    written = unicodedata.normalize("NFD", text[folded.offsets[start] : folded.offsets[end - 1] + 1])
+    spelled = unicodedata.normalize("NFD", s.text)
+    return all(c in spelled for c in written if unicodedata.category(c) == "Mn")
 
 
 def _strange_breaks(s: Spelling, start: int, end: int, folded: Folded) -> int:

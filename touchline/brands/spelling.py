@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from touchline.brands.likeness import STRONG
 from touchline.brands.text import fold, is_han, skeleton
 from touchline.brands.words import ADDRESS, GENERIC
 
 DISTINCTIVE_LIKENESS: Final = 0.75
 """The letters that tell a brand from its neighbours ('qatar' of Qatar Airways) must be this like by themselves."""
+FEW: Final = 5
+FEW_LIKENESS: Final = 0.85
+"""Up to FEW distinctive letters must be more like: no whole edit in 'yabo' of Yabo Sports."""
+SHORT_SPELLING: Final = 7
+"""Spellings of up to so many letters are told from common words by their first letter (Orange, grange): there, only
+what cannot be told apart without knowing the word is an error of reading."""
 WORD_LIKENESS: Final = 0.65
 """So must each single word, parts of a web address apart."""
 MIN_EMBEDDED: Final = 5
@@ -83,12 +90,16 @@ class Spelling:
     def plausible(self, costs: Sequence[float]) -> bool:
         """Whether errors, by their costs on each letter, leave the words that count standing.
 
-        The distinctive letters must be DISTINCTIVE_LIKENESS like, every word of several WORD_LIKENESS, and a number
+        The distinctive letters must be DISTINCTIVE_LIKENESS (or FEW_LIKENESS) like, every word of several WORD_LIKENESS, and a number
         nearly exact: Deutsche Bahn is not Deutsche Bank, FA Sports not EA Sports.
         """
-        spent = sum(cost for cost, own in zip(costs, self.distinctive, strict=True) if own)
-        in_numbers = sum(cost for cost, own in zip(costs, self.numeric, strict=True) if own)
-        if 1 - spent / sum(self.distinctive) < DISTINCTIVE_LIKENESS or in_numbers > 0.25:
+        spent = sum(cost for cost, counts in zip(costs, self.distinctive, strict=True) if counts)
+        in_numbers = sum(cost for cost, counts in zip(costs, self.numeric, strict=True) if counts)
+        own = sum(self.distinctive)
+        needed = DISTINCTIVE_LIKENESS if own > FEW else FEW_LIKENESS
+        if 1 - spent / own < needed or in_numbers > STRONG:
+            return False
+        if len(self.letters) <= SHORT_SPELLING and costs[0] > STRONG:
             return False
         bounds = sorted(self.breaks)
         return all(

@@ -26,7 +26,7 @@ GENERIC: Final = _words("""
 ORDINARY: Final = _words("""
     academy america american arena attack away barcelona book booking brasil carnival castro center central
     champion champions city club continent continentale continente copa corner cup defence deutschland espana
-    europa europe express family fans federation final finals france game general goal hotel inter
+    europa europe express family fans federation final finals france game general generale goal hotel inter
     intercontinental international italia italian kicks league legend liga madrid martin martinez master match
     member members merch michel milano million minute moment monster museum music nation national nations
     newcastle official offside partner partners people player players power premier premium present record sales

@@ -6,11 +6,11 @@ Belongs here: gathering the candidates of many tracks under one text. What is th
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from touchline.brands.text import fold
 from touchline.geometry import line_height
 from touchline.values import Quad, UnresolvedCandidate, Zone
 
@@ -26,8 +26,7 @@ def text_key(text: str) -> str:
     >>> text_key("Starcasinò.SPORT")
     'starcasinosport'
     """
-    plain = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(c for c in plain if c.isalnum()) or text.strip()
+    return fold(text).letters or text.strip()
 
 
 def crop_quality(candidate: UnresolvedCandidate) -> float:

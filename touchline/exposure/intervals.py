@@ -99,7 +99,9 @@ def subtract(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
 
 def shared(*sets: Iterable[Span]) -> Spans:
     """The time that at least two of the sets cover."""
-    changes = sorted((at, step) for spans in sets for start, end in union(spans) for at, step in ((start, 1), (end, -1)))
+    changes = sorted(
+        (at, step) for spans in sets for start, end in union(spans) for at, step in ((start, 1), (end, -1))
+    )
     found: list[Span] = []
     depth = 0
     for (at, step), (following, _) in pairwise(changes):

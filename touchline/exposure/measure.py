@@ -165,7 +165,11 @@ def expose(
                 largest_share=max(m.share for m in measured.values()),
                 stretches=tuple(
                     sorted(
-                        (s for zone in covering for s in _stretches(zone, covering[zone], parts[brand, zone], timeline)),
+                        (
+                            s
+                            for zone in covering
+                            for s in _stretches(zone, covering[zone], parts[brand, zone], timeline)
+                        ),
                         key=lambda stretch: (stretch.span, stretch.zone),
                     )
                 ),
@@ -229,9 +233,7 @@ def _with_gaps(zones: Mapping[Zone, Spans], intervals: Spans) -> dict[Zone, Span
     return covering
 
 
-def _stretches(
-    zone: Zone, spans: Spans, measured: Mapping[int, Measurement], timeline: Timeline
-) -> Iterable[Stretch]:
+def _stretches(zone: Zone, spans: Spans, measured: Mapping[int, Measurement], timeline: Timeline) -> Iterable[Stretch]:
     """Each span of the zone with the averages of the moments in it."""
     moments = sorted(
         ((span, one) for sequence, one in measured.items() for _, span in timeline.moments(sequence)),

@@ -34,7 +34,5 @@ def render_csv(report: Report) -> str:
         name = "'" + brand.name if brand.name.startswith(_FORMULA) else brand.name
         for s in brand.stretches:
             seconds = round(s.end_s - s.start_s, 3)
-            writer.writerow(
-                [name, s.zone, s.start_s, s.end_s, seconds, s.screen_share, s.visibility, s.confidence]
-            )
+            writer.writerow([name, s.zone, s.start_s, s.end_s, seconds, s.screen_share, s.visibility, s.confidence])
     return out.getvalue()

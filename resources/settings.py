@@ -1,0 +1,98 @@
+"""Where Touchline keeps its data and which servers it uses: read from the environment, and from nothing else.
+
+Belongs here: the names, defaults and meaning of every environment variable. Starting servers is the business of
+`local_services.py`; profiles of the pipeline are in `touchline/profiles`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentVariable:
+    """One variable: its name, the default in words, what it does, and whether its value must never be shown."""
+
+    name: str
+    default: str
+    description: str
+    secret: bool = False
+
+
+ENVIRONMENT: Final = (
+    EnvironmentVariable(
+        "TOUCHLINE_HOME",
+        "$XDG_DATA_HOME/touchline or ~/.local/share/touchline; /var/lib/touchline for root",
+        "Folder of everything Touchline keeps on this machine: the embedded servers' data, Dagster's home, the demo.",
+    ),
+    EnvironmentVariable(
+        "TOUCHLINE_POSTGRES_URL",
+        "an embedded Postgres",
+        "SQLAlchemy URL of a Postgres database for Touchline's and Dagster's tables (postgresql+psycopg2://...).",
+        secret=True,
+    ),
+    EnvironmentVariable("TOUCHLINE_S3_ENDPOINT", "an embedded SeaweedFS", "Address of an S3-compatible object store."),
+    EnvironmentVariable("TOUCHLINE_S3_BUCKET", "touchline", "Bucket for frames, checkpoints and reports."),
+    EnvironmentVariable("TOUCHLINE_S3_REGION", "us-east-1", "Region that requests are signed for."),
+    EnvironmentVariable("TOUCHLINE_S3_ACCESS_KEY_ID", "$AWS_ACCESS_KEY_ID", "Access key of the object store.", True),
+    EnvironmentVariable("TOUCHLINE_S3_SECRET_ACCESS_KEY", "$AWS_SECRET_ACCESS_KEY", "Its secret key.", True),
+    EnvironmentVariable(
+        "TOUCHLINE_YOLO_WEIGHTS",
+        "what the profile names",
+        "Path of YOLO weights for detect_objects; TOUCHLINE_YOLO_SHA256 must name their checksum.",
+    ),
+    EnvironmentVariable("TOUCHLINE_YOLO_SHA256", "what the profile names", "SHA-256 of those weights, hex."),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment, read once. Empty addresses mean: start an embedded server."""
+
+    home: Path
+    postgres_url: str = field(default="", repr=False)
+    s3_endpoint: str = ""
+    s3_bucket: str = "touchline"
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str = field(default="", repr=False)
+    s3_secret_access_key: str = field(default="", repr=False)
+    yolo_weights: str = ""
+    yolo_sha256: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Settings from `environment` (the process's own by default)."""
+        env = os.environ if environment is None else environment
+        return cls(
+            home=Path(env.get("TOUCHLINE_HOME") or default_home(env)).expanduser().absolute(),
+            postgres_url=_with_driver(env.get("TOUCHLINE_POSTGRES_URL", "")),
+            s3_endpoint=env.get("TOUCHLINE_S3_ENDPOINT", ""),
+            s3_bucket=env.get("TOUCHLINE_S3_BUCKET") or "touchline",
+            s3_region=env.get("TOUCHLINE_S3_REGION") or "us-east-1",
+            s3_access_key_id=env.get("TOUCHLINE_S3_ACCESS_KEY_ID") or env.get("AWS_ACCESS_KEY_ID", ""),
+            s3_secret_access_key=env.get("TOUCHLINE_S3_SECRET_ACCESS_KEY") or env.get("AWS_SECRET_ACCESS_KEY", ""),
+            yolo_weights=env.get("TOUCHLINE_YOLO_WEIGHTS", ""),
+            yolo_sha256=env.get("TOUCHLINE_YOLO_SHA256", ""),
+        )
+
+
+def default_home(environment: Mapping[str, str]) -> Path:
+    """Where data lies when nothing is said.
+
+    Postgres refuses to run as root, and root's own home is closed to other users: root's data is under /var/lib.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/touchline")
+    return Path(environment.get("XDG_DATA_HOME") or "~/.local/share") / "touchline"
+
+
+def _with_driver(url: str) -> str:
+    """SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3; Dagster installs psycopg2."""
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg2://" + url.removeprefix(scheme)
+    return url

@@ -1,0 +1,48 @@
+"""Node 7, `escalate_cloud`: what is still unresolved and worth it, shown to a cloud model, inside a budget.
+
+Belongs here: the settings of this node and its place in the graph. The routing, which it shares with `escalate_vlm`,
+is in `touchline/escalation.py`; its documents are those of `match_brands`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import Field
+
+from touchline.brands import BrandBook
+from touchline.escalation import Escalation, EscalationConfig, VisionLanguageProvider
+from touchline.stages.match_brands import deserialize, serialize
+
+__all__ = ["VERSION", "EscalateCloud", "EscalateCloudConfig", "deserialize", "serialize"]
+
+VERSION: Final = "1"
+
+
+class EscalateCloudConfig(EscalationConfig):
+    """Settings of `escalate_cloud`: stricter than the local model's, for every question costs."""
+
+    max_calls: int = Field(default=20, ge=0, le=10_000, description="Questions in one source, at most [crops]")
+    min_seconds: float = Field(
+        default=2.0, ge=0, description="Text seen for less time in a chunk is not asked about; stills are excepted [s]"
+    )
+    min_confidence: float = Field(
+        default=0.7, ge=0, le=1, description="Text that OCR is less sure of is not asked about [0-1]"
+    )
+    max_cost_usd: float | None = Field(
+        default=0.5, ge=0, description="No further question once this much is spent on the source [US dollars]"
+    )
+
+
+class EscalateCloud(Escalation):
+    """Runs the node; without a provider everything passes through and the outcome says so."""
+
+    def __init__(
+        self,
+        config: EscalateCloudConfig,
+        provider: VisionLanguageProvider | None,
+        state: dict[str, Any] | None = None,
+        *,
+        brands: BrandBook | None = None,
+    ) -> None:
+        super().__init__(config, provider, upstream="escalate_vlm", source="cloud_llm", brands=brands, state=state)
