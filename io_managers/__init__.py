@@ -1,0 +1,1 @@
+"""The checkpoint IO manager and the values that pass through it."""

@@ -45,9 +45,7 @@ def sampled(sequence: int, rate: int = 2) -> SampledFrame:
 
 
 def scene(sequence: int, shot: int = 0, kept: bool = True, represented_by: int | None = None) -> SceneFrame:
-    return SceneFrame(
-        sequence, sequence / 2, shot, kept, represented_by, "" if kept else "duplicate", 120.0, 300.0
-    )
+    return SceneFrame(sequence, sequence / 2, shot, kept, represented_by, "" if kept else "duplicate", 120.0, 300.0)
 
 
 def detected(
@@ -90,7 +88,7 @@ def candidate(text: str, sequences: Sequence[int], confidence: float = 0.9, trac
 def picture(sequence: int) -> Image:
     """A frame that is not trivial to compress: a noisy pitch with a light board on it."""
     noise = np.random.default_rng(sequence).integers(0, 50, (HEIGHT, WIDTH, 3))
-    image = (noise + np.array([40, 110, 50])).astype(np.uint8)
+    image: Image = (noise + np.array([40, 110, 50])).astype(np.uint8)
     cv2.rectangle(image, (60, 100), (700, 200), (235, 235, 235), -1)
     cv2.putText(image, "FENWICK TYRES", (100, 175), cv2.FONT_HERSHEY_SIMPLEX, 1.8, (30, 30, 160), 4, cv2.LINE_AA)
     return image
@@ -151,7 +149,9 @@ def test_report_json_carries_exactly_the_contracted_fields_and_the_documented_ad
         *("stages", "cost_usd", "warnings"),
     }
     assert set(data) == contracted | {"media", "cuts", "branded_seconds"}
-    assert data["schema"] == 1 and data["source"] == "a-match-12345678" and data["duration_s"] == 20.0
+    assert data["schema"] == 1
+    assert data["source"] == "a-match-12345678"
+    assert data["duration_s"] == 20.0
     brand = data["brands"][0]
     assert set(brand) == {
         *("name", "brand_id", "source", "seconds", "intervals", "zones", "solus_seconds", "screen_share", "visibility"),
@@ -169,12 +169,14 @@ def test_report_json_carries_exactly_the_contracted_fields_and_the_documented_ad
 def test_seconds_zones_solus_and_occurrences_of_a_known_case(match: Report) -> None:
     fenwick, orbit, hostile = match.brands
     assert (fenwick.name, fenwick.intervals, fenwick.seconds) == ("Fenwick Tyres", [[2.0, 7.0]], 5.0)
-    assert orbit.intervals == [[4.0, 6.0], [12.0, 14.0]] and orbit.occurrences == 2
+    assert orbit.intervals == [[4.0, 6.0], [12.0, 14.0]]
+    assert orbit.occurrences == 2
     assert orbit.zones == {"board": 2.0, "jersey": 2.0, "overlay": 0.0, "other": 0.0}
     assert (fenwick.solus_seconds, orbit.solus_seconds, hostile.solus_seconds) == (3.0, 2.0, 1.5)
     assert match.branded_seconds == 5.0 + 2.0 + 1.5
     assert match.cuts == [10.0]
-    assert fenwick.factors["share_of_voice"] < 1 and hostile.factors["share_of_voice"] == 1
+    assert fenwick.factors["share_of_voice"] < 1
+    assert hostile.factors["share_of_voice"] == 1
     product = np.prod(list(fenwick.factors.values()))
     assert fenwick.visibility == pytest.approx(product, abs=2e-4)
 
@@ -182,14 +184,17 @@ def test_seconds_zones_solus_and_occurrences_of_a_known_case(match: Report) -> N
 def test_evidence_is_small_well_apart_and_shows_the_brand(match: Report) -> None:
     for brand in match.brands:
         times = [shot.t for shot in brand.evidence]
-        assert 1 <= len(times) <= 3 and times == sorted(set(times))
+        assert 1 <= len(times) <= 3
+        assert times == sorted(set(times))
         for shot in brand.evidence:
             jpeg = base64.b64decode(shot.crop.removeprefix("data:image/jpeg;base64,"))
             assert len(jpeg) <= 20_000
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-            assert image is not None and image.shape[1] <= 480
+            assert image is not None
+            assert image.shape[1] <= 480
     orbit = match.brands[1].evidence
-    assert orbit[0].t < 7 and orbit[-1].t > 11, "both stretches are shown"
+    assert orbit[0].t < 7, "the first stretch is shown"
+    assert orbit[-1].t > 11, "and so is the second"
 
 
 def test_unresolved_texts_are_grouped_over_tracks_and_most_important_first() -> None:
@@ -220,7 +225,8 @@ def test_a_still_with_a_brand_has_one_interval_of_no_length() -> None:
     brand = report.brands[0]
     assert (brand.intervals, brand.seconds, brand.occurrences) == ([[0.0, 0.0]], 0.0, 1)
     assert brand.screen_share["mean"] == pytest.approx(300 * 60 / (WIDTH * HEIGHT), rel=1e-4)
-    assert brand.visibility > 0 and report.duration_s == 0.0
+    assert brand.visibility > 0
+    assert report.duration_s == 0.0
     assert report.unresolved[0].intervals == [[0.0, 0.0]]
     assert "still picture" in render_html(report)
     assert list(csv.reader(io.StringIO(render_csv(report))))[1][:5] == ["Fenwick Tyres", "board", "0.0", "0.0", "0.0"]
@@ -247,14 +253,16 @@ def test_the_page_is_self_contained_and_hostile_names_stay_text(match: Report) -
     assert page.tags.isdisjoint({"script", "link", "iframe", "object", "base", "b-here"})
     assert all(target.startswith(("data:image/jpeg;base64,", "#")) for target in page.targets)
     assert not re.search(r"https?://|//[a-z]|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html))
-    assert "&lt;script&gt;alert(1)" in html and "<b>here</b>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+    assert "<b>here</b>" not in html
     assert "breaks off at &lt;20&gt; s" in html
     assert html.count("<rect") == sum(len(brand.stretches) for brand in match.brands)
 
 
 def test_a_report_without_brands_says_so() -> None:
     html = render_html(report_of([]))
-    assert "No known brand was read in this video" in html and "<rect" not in html
+    assert "No known brand was read in this video" in html
+    assert "<rect" not in html
 
 
 def test_the_csv_has_one_row_a_stretch_and_no_formulas(match: Report) -> None:
@@ -303,7 +311,8 @@ def test_crops_at_and_beyond_the_edge_are_pictures(box: tuple[float, float, floa
     quad = box_quad(box)
     assert min(cut(picture(0), quad)[0].shape[:2]) >= 1
     crop = evidence(picture(0), quad)
-    assert crop.shape[1] <= 480 and len(jpeg_within(crop, 20_000)) <= 20_000
+    assert crop.shape[1] <= 480
+    assert len(jpeg_within(crop, 20_000)) <= 20_000
 
 
 def test_a_crop_that_cannot_be_small_enough_is_an_error() -> None:

@@ -72,7 +72,10 @@ def _moved(quad: Quad, dx: float, dy: float) -> Quad:
 
 
 def jpeg_within(image: Image, max_bytes: int) -> bytes:
-    """The BGR image as a JPEG of at most `max_bytes`: first coarser, then smaller. Raises TouchlineError if impossible."""
+    """The BGR image as a JPEG of at most `max_bytes`: first coarser, then smaller.
+
+    Raises TouchlineError if that cannot be.
+    """
     picture = image
     while True:
         for quality in _QUALITIES:

@@ -117,7 +117,7 @@ class Escalation:
         self._counters = _Counters(**state.get("counters", {}))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[MatchDocument]:
-        """The upstream documents of the chunk, candidates that were named replaced by detections; rising by sequence."""
+        """The upstream documents of the chunk, named candidates replaced by detections; rising by sequence."""
         began = time.perf_counter()
         documents: list[MatchDocument] = list(chunk.of(self._upstream, BrandDetection))
         candidates = chunk.of(self._upstream, UnresolvedCandidate)

@@ -101,8 +101,11 @@ def _enum(kind: type[StrEnum], name: str) -> sa.Enum:
     )
 
 
-class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
-    """Base of all models: keyword-only constructors with the defaults written below."""
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
+    """Base of all models: keyword-only constructors with the defaults written below; equal means identical."""
+
+    # What the database sets is read back at once, so that rows stay whole after their session.
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
     metadata = sa.MetaData(
         naming_convention={
@@ -127,11 +130,16 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
 
 
 def _created() -> Mapped[datetime]:
-    """A time set at the insert by the database's clock, one for all machines."""
-    return mapped_column(init=False, insert_default=sa.func.clock_timestamp(), server_default=sa.func.now())
+    """The time of the insert by the database's clock, one for all machines."""
+    return mapped_column(init=False, server_default=sa.func.clock_timestamp())
 
 
-class SourceAsset(Base):
+def _updated() -> Mapped[datetime]:
+    """The time of the last change, by the same clock."""
+    return mapped_column(init=False, server_default=sa.func.clock_timestamp(), onupdate=sa.func.clock_timestamp())
+
+
+class SourceAsset(Base, kw_only=True, eq=False):
     """A video or image of the library. The same path is the same source on every machine."""
 
     __tablename__ = "source_assets"
@@ -153,10 +161,10 @@ class SourceAsset(Base):
     state: Mapped[SourceState] = mapped_column(_enum(SourceState, "state"), default=SourceState.ACCEPTED)
     rejection_reason: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = _created()
-    updated_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _updated()
 
 
-class DetectJob(Base):
+class DetectJob(Base, kw_only=True, eq=False):
     """One invocation of the pipeline on one source. All jobs of a source are linked by `parent_job_id`."""
 
     __tablename__ = "detect_jobs"
@@ -195,10 +203,10 @@ class DetectJob(Base):
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     completed_at: Mapped[datetime | None] = mapped_column(default=None)
     """When the job ended, in whichever way: completed, failed or cancelled."""
-    updated_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _updated()
 
 
-class StageCheckpoint(Base):
+class StageCheckpoint(Base, kw_only=True, eq=False):
     """What one finished stage left behind. Immutable; images and documents lie in the object store."""
 
     __tablename__ = "stage_checkpoints"
@@ -215,11 +223,11 @@ class StageCheckpoint(Base):
     """Position of the stage among the nodes, 0 to 7."""
     frames_prefix: Mapped[str] = mapped_column(default="")
     """`checkpoints/{job_id}/frames/`, on the row of `extract_frames` alone, as the next two."""
-    frames_manifest: Mapped[dict[int, str]] = mapped_column(default_factory=dict)
+    frames_manifest: Mapped[dict[int, str]] = mapped_column(default_factory=dict, repr=False)
     """Sequence to object key."""
-    frames_meta: Mapped[list[dict[str, Any]]] = mapped_column(default_factory=list)
+    frames_meta: Mapped[list[dict[str, Any]]] = mapped_column(default_factory=list, repr=False)
     """sequence, chunk_id, timestamp (seconds), hash (SHA-256 of the JPEG) of each frame."""
-    filtered_frame_sequences: Mapped[list[int]] = mapped_column(default_factory=list)
+    filtered_frame_sequences: Mapped[list[int]] = mapped_column(default_factory=list, repr=False)
     """The frames that `filter_scenes` kept, on its row alone."""
     stage_output_key: Mapped[str] = mapped_column(default="")
     stats: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
@@ -247,7 +255,7 @@ class StageCheckpoint(Base):
     created_at: Mapped[datetime] = _created()
 
 
-class KnownBrand(Base):
+class KnownBrand(Base, kw_only=True, eq=False):
     """A brand discovered or registered. Global; its id follows from its name."""
 
     __tablename__ = "known_brands"
@@ -261,10 +269,10 @@ class KnownBrand(Base):
     confirmed: Mapped[bool] = mapped_column(default=False)
     """Confirmed by a person."""
     created_at: Mapped[datetime] = _created()
-    updated_at: Mapped[datetime] = _created()
+    updated_at: Mapped[datetime] = _updated()
 
 
-class SourceBrandSighting(Base):
+class SourceBrandSighting(Base, kw_only=True, eq=False):
     """A brand as last seen in one source; one row for each pair."""
 
     __tablename__ = "source_brand_sightings"

@@ -18,9 +18,11 @@ from touchline.errors import BadInputError
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/source")
 MAX_SLUG: Final = 60
 """Longest readable part of a partition key, in characters."""
-KEY: Final = re.compile(rf"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9a-f]{{8}}")
+KEY: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9a-f]{8}")
 
-_STROKED: Final = str.maketrans({"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th"})
+_STROKED: Final = str.maketrans(
+    {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th"}
+)
 """Latin letters that Unicode does not take apart into a plain letter and a mark."""
 
 
@@ -55,7 +57,10 @@ def source_asset_id(path: str) -> uuid.UUID:
 
 
 def library_path(path: str | Path) -> str:
-    """The library path of a local file: absolute, links resolved. Raises BadInputError for a name that is no Unicode."""
+    """The library path of a local file: absolute, links resolved.
+
+    Raises BadInputError for a name that is not valid Unicode.
+    """
     resolved = str(Path(path).expanduser().resolve())
     _normal(resolved)
     return resolved
@@ -67,7 +72,8 @@ def checksum(path: str | Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror or error}. Expected a video or image file.") from error
+        reason = error.strerror or error
+        raise BadInputError(f"{path} cannot be read: {reason}. Expected a video or image file.") from error
 
 
 def _normal(path: str) -> str:

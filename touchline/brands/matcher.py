@@ -51,6 +51,9 @@ FRAGMENT_OF: Final = 8
 """Only spellings of so many letters are recognised by a piece: pieces of shorter ones are words of their own."""
 GLUED: Final = 8
 """A spelling of two words or more and so many letters is found inside a run of letters without spaces."""
+GLUED_LIKENESS: Final = 0.93
+MIN_COPIES: Final = 1.4
+"""Copies of a spelling in a word that is nothing else; of spellings up to 5 letters two."""
 MAX_WINDOW_WORDS: Final = 24
 """Words (by soft boundaries) joined at most: a spelling written letter by letter."""
 CACHED: Final = 20_000
@@ -105,6 +108,13 @@ class BrandMatcher:
         for spelling in self._spellings:
             self._exact[spelling.letters].append(spelling)
             self._index_pieces(spelling)
+        self._by_skeleton: dict[str, list[Spelling]] = defaultdict(list)
+        self._glued: dict[str, list[Spelling]] = defaultdict(list)
+        for spelling in self._spellings:
+            self._by_skeleton[spelling.skeleton].append(spelling)
+            if spelling.words > 1 and len(spelling.letters) >= GLUED:
+                self._glued[spelling.skeleton].append(spelling)
+        self._glued_lengths = sorted({len(letters) for letters in self._glued})
         self._long = [s for s in self._spellings if len(s.letters) > SHORT]
         self._skeletons = [s.skeleton for s in self._long]
         self._longest = max((len(s.letters) for s in self._spellings), default=0)
@@ -114,11 +124,13 @@ class BrandMatcher:
         length = len(spelling.letters)
         if length < FRAGMENT_OF:
             return
+        inner = spelling.breaks - {0, length}
         for kept in range(max(MIN_FRAGMENT, math.ceil(FRAGMENT_SHARE_WORDS * length)), length):
             for start, end in ((0, kept), (length - kept, length)):
                 cut = end if start == 0 else start
                 piece = spelling.letters[start:end]
-                if cut in spelling.breaks or piece in GENERIC or piece in ORDINARY:
+                # One letter of a word more is not enough to tell that word: SELECTS of Select Sport.
+                if not inner.isdisjoint((cut - 1, cut, cut + 1)) or piece in GENERIC or piece in ORDINARY:
                     continue
                 share = spelling.distinctive_share(start, end)
                 whole = share == 1 and not all(spelling.distinctive)
@@ -216,6 +228,8 @@ class BrandMatcher:
         last = len(folded.letters)
         edges = [(0, b) for b in folded.soft[1:]] + [(a, last) for a in folded.soft[1:-1]]
         for start, end in edges:
+            if _all_ordinary(folded, start, end):
+                continue
             for half in (0, 1):
                 if start == 0:
                     yield from self._pieces(folded, half, end, (start, end), at_start=True)
@@ -240,22 +254,25 @@ class BrandMatcher:
         """Spellings inside a run of letters without spaces: written over and over, or of several words."""
         for start, end in pairwise(folded.hard):
             word = folded.letters[start:end]
-            if len(word) < 6:
+            if len(word) < MIN_FRAGMENT:
                 continue
             looks = skeleton(word)
-            for s in self._spellings:
-                length = len(s.letters)
-                if length < 3 or length >= len(word):
-                    continue
-                shape, within = (s.letters, word) if length <= 5 else (s.skeleton, looks)
-                at = within.find(shape)
-                if at < 0:
-                    continue
-                copies = within.count(shape)
-                if len(word) >= 1.4 * length and (copies > 1 or length > 5) and within in shape * (copies + 2):
-                    yield _Candidate(s, start, end, 1.0)
-                elif s.words > 1 and length >= GLUED:
-                    yield _Candidate(s, start + at, start + at + length, 0.93)
+            yield from (_Candidate(s, start, end, 1.0) for s in self._repeated(word, looks))
+            for length in self._glued_lengths:
+                for at in range(len(word) - length + 1):
+                    for s in self._glued.get(looks[at : at + length], ()):
+                        yield _Candidate(s, start + at, start + at + length, GLUED_LIKENESS)
+
+    def _repeated(self, word: str, looks: str) -> Iterator[Spelling]:
+        """Spellings that make up the whole word, again and again, the first and the last copy perhaps cut off."""
+        for period in range(3, int(len(word) / MIN_COPIES) + 1):
+            if looks[period:] != looks[:-period]:
+                continue
+            for at in range(len(word) - period + 1):
+                exactly, nearly = word[at : at + period], looks[at : at + period]
+                yield from (s for s in self._exact.get(exactly, ()) if period > 5 or len(word) >= 2 * period)
+                if period > 5:
+                    yield from self._by_skeleton.get(nearly, ())
 
 
 def _unique(spellings: Iterable[Spelling]) -> list[Spelling]:
@@ -275,10 +292,12 @@ def _context_weight(spelling: Spelling) -> float:
 def _fits(s: Spelling, start: int, end: int, folded: Folded, hard: set[int], text: str) -> bool:
     """Whether a spelling read letter by letter also stands there as words do."""
     length = len(s.letters)
+    if length < 2:
+        return False
     if s.han:
-        return length > 1
-    if length <= 2:
-        return length == 2 and len(folded.letters) == 2 and text.strip() == s.text
+        return True
+    if length == 2 and s.letters.isascii():
+        return len(folded.letters) == 2 and text.strip() == s.text
     if length <= SHORT and not (start in hard and end in hard and _accents_fit(s, start, end, folded, text)):
         return False
     strange = _strange_breaks(s, start, end, folded)

@@ -148,7 +148,7 @@ def _parse(raw: bytes, source: str) -> list[BrandEntry]:
                 raise bad(line, f"{spelling[:40]!r}... is longer than {MAX_NAME} characters")
         identity = brand_id(name)
         if identity in first_seen:
-            raise bad(line, f"{name!r} is there already, on line {first_seen[identity]}")
+            raise bad(line, f"{name!r} is already on line {first_seen[identity]}")
         first_seen[identity] = line
         entries.append(BrandEntry(identity, name, tuple(a for a in aliases if a != name)))
     if not entries:

@@ -23,7 +23,7 @@ SHORT_SPELLING: Final = 7
 """Spellings of up to so many letters are told from common words by their first letter (Orange, grange): there, only
 what cannot be told apart without knowing the word is an error of reading."""
 WORD_LIKENESS: Final = 0.65
-"""So must each single word, parts of a web address apart."""
+"""Each single word must be this like by itself, parts of a web address apart."""
 MIN_EMBEDDED: Final = 5
 """Letters of a generic word that is recognised as the beginning or the end of a longer word (e-football)."""
 
@@ -80,8 +80,8 @@ class Spelling:
 
     @property
     def asked_length(self) -> int:
-        """The length by which strictness goes; Han characters weigh as three letters each."""
-        return len(self.letters) * (3 if self.han else 1)
+        """The length by which strictness goes. Han characters weigh three letters each, other syllables two."""
+        return len(self.letters) * (3 if self.han else 2 if self.letters >= "\u3000" else 1)
 
     def distinctive_share(self, start: int, end: int) -> float:
         """The share of the distinctive letters that lie in [start, end)."""
@@ -90,8 +90,8 @@ class Spelling:
     def plausible(self, costs: Sequence[float]) -> bool:
         """Whether errors, by their costs on each letter, leave the words that count standing.
 
-        The distinctive letters must be DISTINCTIVE_LIKENESS (or FEW_LIKENESS) like, every word of several WORD_LIKENESS, and a number
-        nearly exact: Deutsche Bahn is not Deutsche Bank, FA Sports not EA Sports.
+        The distinctive letters must be DISTINCTIVE_LIKENESS like (a few of them FEW_LIKENESS), every word of several
+        WORD_LIKENESS, and a number nearly exact: Deutsche Bahn is not Deutsche Bank, FA Sports not EA Sports.
         """
         spent = sum(cost for cost, counts in zip(costs, self.distinctive, strict=True) if counts)
         in_numbers = sum(cost for cost, counts in zip(costs, self.numeric, strict=True) if counts)

@@ -25,14 +25,15 @@ GENERIC: Final = _words("""
 
 ORDINARY: Final = _words("""
     academy america american arena attack away barcelona book booking brasil carnival castro center central
-    champion champions city club continent continentale continente copa corner cup defence deutschland espana
-    europa europe express family fans federation final finals france game general generale goal hotel inter
-    intercontinental international italia italian kicks league legend liga madrid martin martinez master match
-    member members merch michel milano million minute moment monster museum music nation national nations
-    newcastle official offside partner partners people player players power premier premium present record sales
-    santa scarf season sense serie service shirt shop sponsor stadio stadium standard stoke store strong super
-    supporter supporters team thank thanks ticket tickets today together tomorrow total training tribune turkish
-    ultras united victory video videos watch welcome winner winners women world young
+    champion champions city club continent continentale continente copa corner cup defence deliver delivered
+    delivers deutschland electron espana europa europe express family fans federation final finals france game
+    general generale generally goal hotel inter intercontinental international italia italian kicks league
+    legend liga madrid martin martinez master match member members merch michel milano million minute moment
+    monster museum music nation national nations network newcastle official offside partner partners people
+    player players power premier premium present record sales santa scarf season sense serie service shirt shop
+    sponsor stadio stadium standard stoke store strong super supporter supporters team tenants thank thanks
+    ticket tickets today together tomorrow total training tribune turkish ultras united victory video videos
+    watch welcome winner winners women world young
 """)
 """Words of stadiums, clubs and everyday talk: never taken for a misread or a cut-off brand, only for themselves."""
 

@@ -26,7 +26,10 @@ def exact(seconds: float) -> Fraction:
 
 
 def union(*sets: Iterable[Span]) -> Spans:
-    """All instants that lie in any of the spans; spans that touch become one. Raises ValueError if one runs backwards."""
+    """All instants that lie in any of the spans; spans that touch become one.
+
+    Raises ValueError if a span runs backwards.
+    """
     return tuple(_merged(sorted(span for spans in sets for span in spans), ZERO))
 
 
@@ -57,7 +60,7 @@ def clip(spans: Iterable[Span], start: Fraction, end: Fraction) -> Spans:
 
 
 def intersect(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
-    """All instants that lie in both sets. Two spans that merely touch share nothing; an instant inside a span is kept."""
+    """All instants that lie in both sets. Spans that merely touch share nothing; an instant inside a span is kept."""
     a, b = union(spans), union(others)
     shared: list[Span] = []
     i = j = 0
@@ -73,7 +76,7 @@ def intersect(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
 
 
 def subtract(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
-    """What of the spans no span of `others` covers. Instants in `others` take nothing away from a span with a length."""
+    """What of the spans no span of `others` covers. Instants in `others` take nothing from a span with a length."""
     left: list[Span] = []
     holes = union(others)
     first = 0

@@ -26,10 +26,8 @@ class Timeline:
     `duration_s` is the decoded length of the video (0 if unknown: the last sample then stands for 1 / `sample_fps`).
     Memory is a few numbers a sample.
 
-    Attributes:
-        duration: length of the video [s], exact; never before the last sample.
-        sampled, kept: how many frames were sampled, and how many of those were kept.
-        is_still: one sample and no length.
+    `duration` is the length [s], exact and never before the last sample; `sampled` and `kept` count frames; `is_still`
+    means one sample and no length.
     """
 
     def __init__(
@@ -74,8 +72,8 @@ class Timeline:
     def _span(self, sequence: int, stage: str) -> Span:
         if sequence not in self._spans:
             raise CheckpointError(
-                f"{stage} speaks of frame {sequence}, which extract_frames did not sample: the checkpoints do not belong "
-                f"together. Replay this source from {stage}, or name one job to read all of them from."
+                f"{stage} speaks of frame {sequence}, which extract_frames did not sample: the checkpoints do not "
+                f"belong together. Replay this source from {stage}, or name one job to read all of them from."
             )
         return self._spans[sequence]
 

@@ -1,6 +1,6 @@
 """The report for people: one self-contained HTML page, without scripts and without anything fetched from elsewhere.
 
-Belongs here: what the template (`report.html.j2`, styled by `report.css`) needs to know beyond the report's own fields:
+Belongs here: what the template (`page.html`, styled by `report.css`) needs to know beyond the report's own fields:
 positions on the time axis, labels, formats. Every text from outside is escaped by Jinja2.
 """
 
@@ -33,7 +33,7 @@ _THINNEST: Final = 0.16
 
 def render_html(report: Report) -> str:
     """`report.html` as text (UTF-8)."""
-    return _environment().get_template("report.html.j2").render(**_context(report))
+    return _environment().get_template("page.html").render(**_context(report))
 
 
 def clock(seconds: float, places: int = 1) -> str:
@@ -74,10 +74,10 @@ def percent(share: float) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     here = files("touchline.report")
-    sources = {name: here.joinpath(name).read_text(encoding="utf-8") for name in ("report.html.j2", "report.css")}
+    sources = {name: here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "report.css")}
     environment = Environment(
         loader=DictLoader(sources),
-        autoescape=select_autoescape(("j2",), default_for_string=True),
+        autoescape=select_autoescape(("html",), default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -125,14 +125,16 @@ def _tiles(report: Report, still: bool) -> list[tuple[str, str, str]]:
     tiles = [(str(len(report.brands)), "brand" if len(report.brands) == 1 else "brands", "Known brands that were read")]
     if not still:
         share = report.branded_seconds / report.duration_s
-        tiles.append((length(report.branded_seconds), "with a brand on screen", f"{percent(share)} of the video"))
+        tiles.append((length(report.branded_seconds), "with brands", f"{percent(share)} of the video"))
         seconds = sum(brand.seconds for brand in report.brands)
-        tiles.append((length(seconds), "brand exposure in all", "Seconds of all brands added up"))
+        tiles.append((length(seconds), "of exposure in all", "Seconds of all brands added up"))
     tiles.append((str(len(report.unresolved)), "texts unresolved", "Real text that is no known brand"))
     if report.stages:
         wall = sum(stage.wall_s for stage in report.stages.values())
         tiles.append((length(wall), "of work", "Time that the stages took, added up"))
-    return [*tiles, (f"${report.cost_usd:.2f}", "spent", "On cloud models")]
+    if report.cost_usd:
+        tiles.append((f"${report.cost_usd:.2f}", "spent", "On cloud models"))
+    return tiles
 
 
 def _row(report: Report, brand: BrandRow) -> dict[str, Any]:

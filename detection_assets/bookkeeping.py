@@ -1,0 +1,95 @@
+"""The DetectJob of a run: created before work starts, true whatever happens to the run.
+
+Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import dagster as dg
+
+from resources.storage import Connection
+from touchline import repository
+from touchline.errors import JobStoppedError
+from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
+from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
+
+PRIORITY_TAG: Final = "dagster/priority"
+CONTINUES_TAG: Final = "touchline/continues_job"
+"""Set by the CLI: this run goes on with that job."""
+
+
+def selected_stages(context: dg.AssetExecutionContext) -> list[str]:
+    """The stages of this run, in order; all of them where nothing was selected."""
+    chosen = {key.path[-1] for key in context.run.asset_selection or ()}
+    return [name for name in (*NODE_NAMES, REPORT) if not chosen or name in chosen]
+
+
+def open_job(
+    context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset, profile: str, overrides: Mapping[str, Any]
+) -> DetectJob:
+    """The job of this run and partition, running; made by the first stage of the run."""
+    run = context.run
+    with connection.database.session() as session:
+        job = repository.job_of_run(session, run.run_id, source.id)
+        if job is None:
+            stages = selected_stages(context)
+            nodes = [stage for stage in stages if stage in NODE_INDEX]
+            kind = RunType.INITIAL if len(nodes) == len(NODE_NAMES) else RunType.REPLAY
+            if _retries(run, connection, source):
+                kind = RunType.RETRY
+            job = repository.create_job(
+                session,
+                repository.get_source(session, source.partition_key),
+                profile_name=profile,
+                run_type=kind,
+                replay_from_stage=stages[0] if kind is RunType.REPLAY else None,
+                config_overrides=overrides,
+                dagster_run_id=run.run_id,
+                priority=int(run.tags.get(PRIORITY_TAG, "0")),
+            )
+        return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
+
+
+@contextmanager
+def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
+    """Whatever ends the work early is written to the job before it travels on."""
+    try:
+        yield
+    except JobStoppedError:
+        raise
+    except Exception as error:
+        _fail(connection, job, f"{type(error).__name__}: {error}")
+        raise
+    except BaseException as error:
+        # Ctrl-C, or Dagster ending the run: the job can be taken up again.
+        _fail(connection, job, f"interrupted ({type(error).__name__}); run the same again to continue")
+        raise
+
+
+def stop_if_asked(connection: Connection, job: DetectJob) -> None:
+    """Between chunks: paused or cancelled by somebody? Raises JobStoppedError."""
+    with connection.database.session() as session:
+        asked = repository.stop_requested(session, job.id)
+        if asked is None:
+            return
+        repository.set_job_status(session, job.id, asked, error_message=f"{asked} by request")
+    raise JobStoppedError(f"job {job.id} was {asked} between two chunks; what is finished is kept")
+
+
+def _retries(run: dg.DagsterRun, connection: Connection, source: SourceAsset) -> bool:
+    if CONTINUES_TAG in run.tags:
+        return True
+    if run.parent_run_id is None:
+        return False
+    with connection.database.session() as session:
+        parent = repository.job_of_run(session, run.parent_run_id, source.id)
+        return parent is not None and parent.status is not DetectJobStatus.COMPLETED
+
+
+def _fail(connection: Connection, job: DetectJob, message: str) -> None:
+    with connection.database.session() as session:
+        repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)

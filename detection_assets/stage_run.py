@@ -1,0 +1,323 @@
+"""Runs one stage on one source, chunk by chunk, each chunk journalled.
+
+Belongs here: the order of work that all stages share: settings, fingerprint, reuse, resuming, progress. What a stage
+does with a chunk is in `touchline/stages/`; what is stored how is in `resources/checkpoints.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import cv2
+import dagster as dg
+import numpy as np
+
+from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
+from detection_assets.pictures import findings
+from detection_assets.stages import STAGES, Context, Stage
+from io_managers.values import StageInput, StageOutput
+from resources.checkpoints import Journal
+from resources.models import Models
+from resources.run_settings import RunSettings
+from resources.storage import Connection, Storage
+from touchline import repository
+from touchline.brands import BrandBook, read_csv
+from touchline.errors import CheckpointError
+from touchline.nodes import NODE_INDEX, NODE_NAMES, NODES
+from touchline.profiles import Profile, apply_overrides, difference, load_profile
+from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
+from touchline.stages.extract_frames import ExtractFrames
+from touchline.values import Chunk, Image, SampledFrame, SceneFrame, UnresolvedCandidate
+
+Listener = Callable[[str, float], None]
+listeners: list[Listener] = []
+"""Called with a stage's name and the share of it that is done, 0..1: the CLI's progress bar."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage of one run on one source: everything its work needs."""
+
+    context: dg.AssetExecutionContext
+    connection: Connection
+    stage: Stage
+    source: SourceAsset
+    profile: Profile
+    base: Profile
+    job: DetectJob
+    deps: Context
+    fresh: bool
+    inputs: Mapping[str, StageInput] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Any:
+        """The stage's settings in this run."""
+        return self.profile.stage(self.stage.name)
+
+    def report_progress(self, share: float) -> None:
+        """Tells the job and whoever listens how much of the stage is done, 0..1."""
+        done = (NODE_INDEX[self.stage.name] + share) / len(NODE_NAMES)
+        with self.connection.database.session() as session:
+            repository.set_progress(session, self.job.id, self.stage.name, done)
+        announce(self.stage.name, share)
+
+
+def announce(stage: str, share: float) -> None:
+    """Tells the listeners of this process."""
+    for listener in list(listeners):
+        listener(stage, share)
+
+
+def run_stage(
+    context: dg.AssetExecutionContext,
+    config: dg.Config,
+    inputs: Mapping[str, StageInput],
+    storage: Storage,
+    models: Models,
+    run_settings: RunSettings,
+) -> dg.MaterializeResult[StageOutput]:
+    """One node: settings, fingerprint, then reuse or work. Its checkpoint is committed by the IO manager."""
+    stage = STAGES[context.asset_key.path[-1]]
+    connection = storage.connect()
+    with connection.database.session() as session:
+        source = repository.get_source(session, context.partition_key)
+    base = load_profile(run_settings.profile or source.profile_name)
+    overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
+    profile = apply_overrides(base, overrides)
+    job = open_job(context, connection, source, base.name, job_overrides(context, base))
+    with truthful(connection, job):
+        deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
+        work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
+        print_ = fingerprint(work)
+        old = None if work.fresh else _finished(work, print_)
+        output = _reuse(work, old, print_) if old else _compute(work, print_)
+        metadata = {"fingerprint": print_, **_read_from(inputs), **_described(output)}
+        if old is None and output.journal is not None:
+            load = frame_loader(connection, _frame_keys(work, output))
+            metadata |= findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
+    announce(stage.name, 1.0)
+    return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_))
+
+
+def fingerprint(work: Work) -> str:
+    """SHA-256 over all that the stage's output depends on, hex."""
+    upstream = [work.inputs[name].row.fingerprint for name in sorted(work.inputs)] or [work.source.checksum]
+    content = [
+        work.stage.name,
+        work.stage.version,
+        work.config.model_dump(mode="json"),
+        upstream,
+        work.stage.identity(work.config, work.deps),
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:
+    """What this run's config changes of the profile, over all its stages."""
+    ops = context.run.run_config.get("ops", {}) if isinstance(context.run.run_config, Mapping) else {}
+    flat = {
+        f"{stage}.{name}": value
+        for stage, settings in ops.items()
+        for name, value in (settings.get("config") or {}).items()
+        if value is not None
+    }
+    return difference(apply_overrides(base, flat), base)
+
+
+def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:
+    """The brands this run matches against: the run's own list, else all known ones."""
+    if settings.brands_csv:
+        return BrandBook.from_entries(read_csv(Path(settings.brands_csv)))
+    with connection.database.session() as session:
+        repository.load_shipped_brands(session)
+        return repository.brand_book(session)
+
+
+def ancestor(connection: Connection, row: StageCheckpoint, stage: str) -> StageCheckpoint:
+    """The checkpoint of an earlier stage that `row` was computed from, however many stages back."""
+    rows, seen = [row], set()
+    with connection.database.session() as session:
+        while rows:
+            current = rows.pop()
+            if current.stage == stage:
+                return current
+            for identity in current.input_checkpoint_ids:
+                if identity not in seen:
+                    seen.add(identity)
+                    rows.append(repository.get_checkpoint(session, identity))
+    raise CheckpointError(f"{row.stage_output_key}: no {stage} among the checkpoints it was computed from")
+
+
+def frames_of(connection: Connection, row: StageCheckpoint) -> Iterator[SampledFrame]:
+    """The frames of an `extract_frames` checkpoint, streamed."""
+    return map(STAGES["extract_frames"].module.deserialize, connection.checkpoints.read(row))
+
+
+def frame_loader(connection: Connection, keys: Mapping[int, str]) -> Callable[[int], Image]:
+    """Decodes a stored frame (BGR, uint8) by its sequence."""
+
+    def load(sequence: int) -> Image:
+        data = np.frombuffer(connection.checkpoints.get_frame(keys[sequence]), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        if image is None:
+            raise CheckpointError(f"{keys[sequence]}: not a picture; replay from extract_frames")
+        return image.astype(np.uint8, copy=False)
+
+    return load
+
+
+def _compute(work: Work, print_: str) -> StageOutput:
+    journal = _journal(work, print_)
+    began = time.perf_counter()
+    frames: Sequence[SampledFrame] | None = None
+    filtered: list[int] = []
+    if work.stage.name == "extract_frames":
+        stats = _extract(work, journal)
+        frames = [work.stage.module.deserialize(d) for d in journal.documents()]
+    else:
+        stats = _work_chunks(work, journal)
+        if work.stage.name == "filter_scenes":
+            scenes: Iterable[SceneFrame] = map(work.stage.module.deserialize, journal.documents())
+            filtered = [scene.sequence for scene in scenes if scene.kept]
+    return StageOutput(
+        job=work.job,
+        stage=work.stage.name,
+        fingerprint=print_,
+        journal=journal,
+        reused=None,
+        stats=stats,
+        config_snapshot=work.config.model_dump(mode="json"),
+        config_overrides=difference(work.profile, work.base).get(work.stage.name, {}),
+        input_checkpoint_ids=[i.row.id for i in work.inputs.values()],
+        frames=frames,
+        filtered=filtered,
+        wall_s=time.perf_counter() - began,
+        closes_job=_closes(work),
+    )
+
+
+def _extract(work: Work, journal: Journal) -> dict[str, Any]:
+    checkpoints = work.connection.checkpoints
+    extractor = ExtractFrames(
+        Path(work.source.video_path), work.config, save=lambda n, jpeg: checkpoints.put_frame(work.job.id, n, jpeg)
+    )
+    duration = work.source.duration or 0.0
+    after = journal.finished[-1] if journal.finished else None
+    stats = dict(journal.state or {})
+    for chunk_id, frames in extractor.chunks(after):
+        stats = {**extractor.stats(), "warnings": [*stats.get("warnings", ()), *extractor.stats().get("warnings", ())]}
+        stats["warnings"] = list(dict.fromkeys(stats["warnings"]))
+        journal.write(chunk_id, [work.stage.module.serialize(f) for f in frames], stats)
+        work.report_progress(min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0))
+        stop_if_asked(work.connection, work.job)
+    done = extractor.stats()
+    # The length is known for sure only once the last frame was decoded.
+    return {**done, "warnings": list(dict.fromkeys([*stats.get("warnings", ()), *done.get("warnings", ())]))}
+
+
+def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
+    make = work.stage.worker
+    assert make is not None
+    worker = make(work.config, work.deps, journal.state)
+    row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
+    total = max(1, row.item_count)
+    streams = {name: _Peekable(i.documents()) for name, i in work.inputs.items() if name != "extract_frames"}
+    done, seen = set(journal.finished), 0
+    for chunk_id, group in groupby(frames_of(work.connection, row), key=lambda f: f.chunk_id):
+        frames = tuple(group)
+        documents = {name: stream.up_to(frames[-1].sequence) for name, stream in streams.items()}
+        seen += len(frames)
+        if chunk_id in done:
+            continue
+        load = frame_loader(work.connection, {f.sequence: f.key for f in frames})
+        found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
+        journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
+        work.report_progress(seen / total)
+        stop_if_asked(work.connection, work.job)
+    return worker.stats()
+
+
+class _Peekable:
+    """A stream of documents that gives those of one chunk at a time, so that no match is ever held whole."""
+
+    def __init__(self, documents: Iterator[Any]) -> None:
+        self._documents = documents
+        self._next: Any = None
+
+    def up_to(self, sequence: int) -> list[Any]:
+        """The documents whose (first) frame is no later than `sequence`."""
+        found = []
+        while True:
+            if self._next is None:
+                self._next = next(self._documents, None)
+            if self._next is None or _sequence(self._next) > sequence:
+                return found
+            found.append(self._next)
+            self._next = None
+
+
+def _sequence(document: Any) -> int:
+    return int(document.sequences[0] if isinstance(document, UnresolvedCandidate) else document.sequence)
+
+
+def _journal(work: Work, print_: str) -> Journal:
+    """This job's journal, or that of an earlier attempt of the same source that did not finish."""
+    checkpoints = work.connection.checkpoints
+    own = checkpoints.journal(work.job.id, work.stage.name, print_)
+    if own.finished or work.fresh:
+        return own
+    with work.connection.database.session() as session:
+        jobs = repository.list_jobs(session, work.source.id, statuses=repository.UNFINISHED, limit=10)
+    for job in jobs:
+        if job.id == work.job.id:
+            continue
+        earlier = checkpoints.journal(job.id, work.stage.name, print_)
+        if earlier.finished:
+            work.context.log.info(f"goes on after chunk {earlier.finished[-1]} of job {job.id}")
+            return earlier
+    return own
+
+
+def _finished(work: Work, print_: str) -> StageCheckpoint | None:
+    with work.connection.database.session() as session:
+        return repository.find_by_fingerprint(session, work.source.id, work.stage.name, print_)
+
+
+def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:
+    work.context.log.info(f"reuses checkpoint {old.id} of job {old.job_id}: nothing it depends on has changed")
+    return StageOutput(work.job, work.stage.name, print_, None, old, old.stats, closes_job=_closes(work))
+
+
+def _closes(work: Work) -> bool:
+    return selected_stages(work.context)[-1] == work.stage.name
+
+
+def _frame_keys(work: Work, output: StageOutput) -> dict[int, str]:
+    if output.frames is not None:
+        return {f.sequence: f.key for f in output.frames}
+    row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
+    return dict(row.frames_manifest)
+
+
+def _read_from(inputs: Mapping[str, StageInput]) -> dict[str, Any]:
+    return {f"read_{name}": f"{i.row.stage_output_key} (checkpoint {i.row.id})" for name, i in inputs.items()}
+
+
+def _described(output: StageOutput) -> dict[str, Any]:
+    rows = "\n".join(f"| {key} | {value} |" for key, value in output.stats.items() if not isinstance(value, dict | list))
+    table = f"| | |\n|---|---|\n{rows}"
+    described: dict[str, Any] = {"stats": dg.MetadataValue.md(table), "wall_s": round(output.wall_s, 3)}
+    if warnings := output.stats.get("warnings"):
+        described["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in warnings))
+    return described
+
+

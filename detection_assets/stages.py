@@ -1,0 +1,130 @@
+"""What Dagster needs to know of each stage: its module, its launchpad settings, how its worker is made.
+
+Belongs here: the wiring of stages to models and brands. Running a stage chunk by chunk is in `stage_run.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, Optional, get_origin
+
+import dagster as dg
+from pydantic import Field, create_model
+
+from resources.models import Models
+from touchline.brands import BrandBook
+from touchline.config import StageConfig
+from touchline.stages import (
+    brand_report,
+    detect_edges,
+    detect_objects,
+    escalate_cloud,
+    escalate_vlm,
+    extract_frames,
+    filter_scenes,
+    match_brands,
+    run_ocr,
+)
+from touchline.values import StageWorker
+
+State = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What workers are made from besides their settings and state."""
+
+    models: Models
+    brands: Callable[[], BrandBook]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node. `identity` names the models and lists its output depends on; `worker` makes what runs it."""
+
+    name: str
+    module: ModuleType
+    identity: Callable[[Any, Context], str]
+    worker: Callable[[Any, Context, State], StageWorker[Any]] | None
+
+    @property
+    def version(self) -> str:
+        """Version of the stage's code, part of its fingerprint."""
+        return str(self.module.VERSION)
+
+
+def _no_models(config: Any, context: Context) -> str:
+    return ""
+
+
+def _objects_identity(config: detect_objects.DetectObjectsConfig, context: Context) -> str:
+    detector, why_not = context.models.detector(config)
+    return detector.identity if detector else f"none: {why_not}"
+
+
+def _objects(config: detect_objects.DetectObjectsConfig, context: Context, state: State) -> StageWorker[Any]:
+    detector, why_not = context.models.detector(config)
+    return detect_objects.DetectObjects(config, detector, why_not, state)
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("extract_frames", extract_frames, _no_models, None),
+        Stage("filter_scenes", filter_scenes, _no_models, lambda c, _, s: filter_scenes.FilterScenes(c, s)),
+        Stage("detect_edges", detect_edges, _no_models, lambda c, _, s: detect_edges.DetectEdges(c, s)),
+        Stage("detect_objects", detect_objects, _objects_identity, _objects),
+        Stage(
+            "run_ocr",
+            run_ocr,
+            lambda c, x: x.models.ocr(c.engine).identity,
+            lambda c, x, s: run_ocr.RunOcr(c, x.models.ocr(c.engine), s),
+        ),
+        Stage(
+            "match_brands",
+            match_brands,
+            lambda c, x: x.brands().version,
+            lambda c, x, s: match_brands.MatchBrands(c, x.brands(), s),
+        ),
+        # The providers of the two escalations are not configurable yet: both route, count and say so.
+        Stage(
+            "escalate_vlm",
+            escalate_vlm,
+            lambda c, x: "none",
+            lambda c, x, s: escalate_vlm.EscalateVlm(c, None, brands=x.brands(), state=s),
+        ),
+        Stage(
+            "escalate_cloud",
+            escalate_cloud,
+            lambda c, x: "none",
+            lambda c, x, s: escalate_cloud.EscalateCloud(c, None, brands=x.brands(), state=s),
+        ),
+    )
+}
+
+
+def launchpad(config: type[StageConfig], name: str) -> type[dg.Config]:
+    """A Dagster config with the fields of a stage's settings, all optional: what is left out is the profile's.
+
+    Values are checked by the stage's own settings when the stage starts, so that bounds are written once.
+    """
+    fields: dict[str, Any] = {}
+    for field_name, field in config.model_fields.items():
+        kind = str if get_origin(field.annotation) is Literal else field.annotation
+        text = f"{field.description} Profile's default: {field.default!r}."
+        fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
+    made: type[dg.Config] = create_model(name, __base__=dg.Config, __doc__=config.__doc__, **fields)
+    return made
+
+
+ExtractFramesSettings = launchpad(extract_frames.ExtractFramesConfig, "ExtractFramesSettings")
+FilterScenesSettings = launchpad(filter_scenes.FilterScenesConfig, "FilterScenesSettings")
+DetectEdgesSettings = launchpad(detect_edges.DetectEdgesConfig, "DetectEdgesSettings")
+DetectObjectsSettings = launchpad(detect_objects.DetectObjectsConfig, "DetectObjectsSettings")
+RunOcrSettings = launchpad(run_ocr.RunOcrConfig, "RunOcrSettings")
+MatchBrandsSettings = launchpad(match_brands.MatchBrandsConfig, "MatchBrandsSettings")
+EscalateVlmSettings = launchpad(escalate_vlm.EscalateVlmConfig, "EscalateVlmSettings")
+EscalateCloudSettings = launchpad(escalate_cloud.EscalateCloudConfig, "EscalateCloudSettings")
+BrandReportSettings = launchpad(brand_report.BrandReportConfig, "BrandReportSettings")

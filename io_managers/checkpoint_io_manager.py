@@ -1,0 +1,90 @@
+"""The checkpoint IO manager: BSON streams to the object store, rows to Postgres, inputs from rows.
+
+Belongs here: what Dagster hands over and asks for. How a checkpoint is written and read safely is in
+`resources/checkpoints.py`; which one a replay reads is `resolve_checkpoint` in `touchline/repository/`.
+https://docs.dagster.io/guides/build/io-managers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import dagster as dg
+
+from io_managers.values import StageInput, StageOutput
+from resources.run_settings import RunSettings
+from resources.storage import Storage
+from touchline import repository
+from touchline.schema import StageCheckpoint
+
+FROM_JOB_TAG = "touchline/from_job"
+
+deserializers: dict[str, Callable[[dict[str, Any]], Any]] = {}
+"""Each stage's own `deserialize`, registered by the layer above."""
+
+
+class CheckpointIOManager(dg.ConfigurableIOManager):
+    """Commits a stage's journal as its checkpoint, and loads upstream stages from theirs."""
+
+    storage: dg.ResourceDependency[Storage]
+    run_settings: dg.ResourceDependency[RunSettings]
+
+    def handle_output(self, context: dg.OutputContext, obj: StageOutput) -> None:
+        """Blob first, then row; the job is complete with its last stage."""
+        if not isinstance(obj, StageOutput):
+            raise dg.DagsterInvariantViolationError(
+                f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, expected the StageOutput "
+                "that `run_stage` gives; return it as MaterializeResult(value=...)"
+            )
+        connection = self.storage.connect()
+        if obj.reused is not None:
+            row = connection.checkpoints.reuse(obj.reused, obj.job)
+        else:
+            assert obj.journal is not None
+            row = connection.checkpoints.commit(
+                job=obj.job,
+                stage=obj.stage,
+                fingerprint=obj.fingerprint,
+                journal=obj.journal,
+                stats=dict(obj.stats),
+                config_snapshot=dict(obj.config_snapshot),
+                config_overrides=dict(obj.config_overrides),
+                input_checkpoint_ids=list(obj.input_checkpoint_ids),
+                frames=obj.frames,
+                filtered=obj.filtered,
+                wall_s=obj.wall_s,
+            )
+        if obj.closes_job:
+            with connection.database.session() as session:
+                repository.finish_job(session, obj.job.id, {})
+        context.add_output_metadata(checkpoint_metadata(row))
+
+    def load_input(self, context: dg.InputContext) -> StageInput:
+        """The upstream checkpoint by the design's rule: this run's, else the named job's, else the newest."""
+        upstream = context.upstream_output
+        assert upstream is not None
+        stage = upstream.asset_key.path[-1]
+        run = context.step_context.dagster_run
+        named = self.run_settings.from_job or run.tags.get(FROM_JOB_TAG, "")
+        connection = self.storage.connect()
+        with connection.database.session() as session:
+            source = repository.get_source(session, context.partition_key)
+            job = repository.job_of_run(session, run.run_id, source.id)
+            row = repository.resolve_checkpoint(
+                session, source.id, stage, job_id=job.id if job else None, from_job=UUID(named) if named else None
+            )
+        return StageInput(row, connection.checkpoints, deserializers[stage])
+
+
+def checkpoint_metadata(row: StageCheckpoint) -> dict[str, Any]:
+    """What Dagster's UI shows of a checkpoint."""
+    return {
+        "checkpoint_id": dg.MetadataValue.text(str(row.id)),
+        "checkpoint_key": dg.MetadataValue.path(row.stage_output_key),
+        "job_id": dg.MetadataValue.text(str(row.job_id)),
+        "documents": dg.MetadataValue.int(row.item_count),
+        "checkpoint_bytes": dg.MetadataValue.int(row.stage_output_size),
+        "reused": dg.MetadataValue.bool(row.reused_from is not None),
+    }

@@ -1,0 +1,167 @@
+"""Known brands, and where each was seen.
+
+Belongs here: rows of `known_brands` and `source_brand_sightings`. What a brand's spellings mean and how texts are
+matched is in `touchline/brands/`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from touchline.brands.registry import BrandBook, BrandEntry, shipped
+from touchline.repository.plain import plain_text
+from touchline.schema import BrandSource, KnownBrand, SourceBrandSighting
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A brand as one run saw it in one source. Times in seconds from the start of the video; confidence 0 to 1."""
+
+    brand_id: uuid.UUID
+    brand_name: str
+    first_seen_timestamp: float
+    last_seen_timestamp: float
+    occurrences: int
+    detection_source: BrandSource = BrandSource.OCR
+    avg_confidence: float = 0.0
+
+
+def load_shipped_brands(session: Session) -> int:
+    """Registers those of the shipped brands that are not there yet and returns their number.
+
+    Brands that are there stay as they are, with whatever people changed about them.
+    """
+    rows = [
+        {
+            "id": uuid.UUID(entry.id),
+            "canonical_name": entry.name,
+            "aliases": list(entry.aliases),
+            "first_source": BrandSource.MANUAL,
+        }
+        for entry in BrandBook.from_entries(shipped())
+    ]
+    statement = insert(KnownBrand).values(rows).on_conflict_do_nothing().returning(KnownBrand.id)
+    return len(session.scalars(statement).all())
+
+
+def upsert_brands(
+    session: Session,
+    entries: Iterable[BrandEntry],
+    *,
+    source: BrandSource = BrandSource.MANUAL,
+    confirmed: bool = True,
+) -> tuple[int, int]:
+    """Adds brands, or gives those known already the aliases they lack; returns how many were (added, changed).
+
+    Two names that differ in case or accents alone are one brand; it keeps the name it has. `confirmed` is true by
+    default because a person hands in the list; no brand loses its confirmation.
+    """
+    added = changed = 0
+    # Always in the order of ids, so that two imports at once never wait for each other in a circle.
+    for entry in sorted(BrandBook.from_entries(entries), key=lambda item: item.id):
+        identity = uuid.UUID(entry.id)
+        new = insert(KnownBrand).values(
+            id=identity,
+            canonical_name=entry.name,
+            aliases=list(entry.aliases),
+            first_source=source,
+            confirmed=confirmed,
+        )
+        if session.scalar(new.on_conflict_do_nothing().returning(KnownBrand.id)) is not None:
+            added += 1
+            continue
+        brand = session.get_one(KnownBrand, identity, with_for_update=True, populate_existing=True)
+        known = {spelling.casefold() for spelling in (brand.canonical_name, *brand.aliases)}
+        more = [alias for alias in entry.aliases if alias.casefold() not in known]
+        if more or (confirmed and not brand.confirmed):
+            brand.aliases = [*brand.aliases, *more]
+            brand.confirmed = brand.confirmed or confirmed
+            changed += 1
+    session.flush()
+    return added, changed
+
+
+def list_brands(session: Session, *, confirmed: bool | None = None) -> list[KnownBrand]:
+    """Known brands by name, whatever its case; only the confirmed or the unconfirmed ones if asked."""
+    query = sa.select(KnownBrand).order_by(sa.func.lower(KnownBrand.canonical_name), KnownBrand.id)
+    if confirmed is not None:
+        query = query.where(KnownBrand.confirmed.is_(confirmed))
+    return list(session.scalars(query))
+
+
+def brand_book(session: Session) -> BrandBook:
+    """All known brands as the matcher takes them."""
+    return BrandBook.from_entries(
+        BrandEntry(str(brand.id), brand.canonical_name, tuple(brand.aliases)) for brand in list_brands(session)
+    )
+
+
+def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: Iterable[Sighting]) -> None:
+    """Notes what a run saw in a source: one row for each brand, replacing what an earlier run said of it.
+
+    Brands that are not registered yet are added, unconfirmed. Total occurrences are the sums over all sightings, so
+    that a replay or a second run counts nothing twice. Of two sightings of one brand the last is taken.
+    """
+    by_brand = {sighting.brand_id: sighting for sighting in sightings}
+    if not by_brand:
+        return
+    ordered = [by_brand[identity] for identity in sorted(by_brand)]
+    session.execute(
+        insert(KnownBrand)
+        .values(
+            [
+                {
+                    "id": s.brand_id,
+                    "canonical_name": plain_text(s.brand_name),
+                    "aliases": [],
+                    "first_source": s.detection_source,
+                }
+                for s in ordered
+            ]
+        )
+        .on_conflict_do_nothing()
+    )
+    # Locked before the sums are taken: a run on another source that sees the same brand must be counted or wait.
+    ids = [s.brand_id for s in ordered]
+    session.execute(sa.select(KnownBrand.id).where(KnownBrand.id.in_(ids)).order_by(KnownBrand.id).with_for_update())
+    new = insert(SourceBrandSighting).values(
+        [
+            {
+                "id": uuid.uuid4(),
+                "source_asset_id": source_asset_id,
+                "brand_id": s.brand_id,
+                "brand_name": plain_text(s.brand_name),
+                "first_seen_timestamp": float(s.first_seen_timestamp),
+                "last_seen_timestamp": float(s.last_seen_timestamp),
+                "occurrences": int(s.occurrences),
+                "detection_source": s.detection_source,
+                "avg_confidence": float(s.avg_confidence),
+            }
+            for s in ordered
+        ]
+    )
+    names = "brand_name first_seen_timestamp last_seen_timestamp occurrences detection_source avg_confidence".split()
+    session.execute(
+        new.on_conflict_do_update(
+            index_elements=["source_asset_id", "brand_id"], set_={name: new.excluded[name] for name in names}
+        )
+    )
+    total = sa.select(sa.func.sum(SourceBrandSighting.occurrences)).where(SourceBrandSighting.brand_id == KnownBrand.id)
+    session.execute(
+        sa.update(KnownBrand)
+        .where(KnownBrand.id.in_(ids))
+        .values(total_occurrences=sa.func.coalesce(total.scalar_subquery(), 0))
+        .execution_options(synchronize_session="fetch")
+    )
+
+
+def list_sightings(session: Session, source_asset_id: uuid.UUID) -> list[SourceBrandSighting]:
+    """What was seen in a source, most often seen first."""
+    query = sa.select(SourceBrandSighting).where(SourceBrandSighting.source_asset_id == source_asset_id)
+    return list(session.scalars(query.order_by(SourceBrandSighting.occurrences.desc(), SourceBrandSighting.brand_name)))

@@ -1,0 +1,194 @@
+"""Jobs: one for each invocation of the pipeline on a source, with its status, progress and place in the line.
+
+Belongs here: rows of `detect_jobs`. Who calls these at which moment of a Dagster run is in `resources/jobs.py`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypedDict
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from touchline.errors import BadInputError
+from touchline.repository.plain import plain_json, plain_text
+from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
+
+FINAL: Final = frozenset({DetectJobStatus.COMPLETED, DetectJobStatus.CANCELLED})
+"""A job in one of these stays so."""
+UNFINISHED: Final = frozenset(set(DetectJobStatus) - FINAL)
+
+
+class JobTotals(TypedDict, total=False):
+    """The summary that a finished job carries."""
+
+    total_detections: int
+    brands_found: int
+    cloud_llm_calls: int
+    estimated_cost_usd: float
+
+
+def create_job(
+    session: Session,
+    source: SourceAsset,
+    *,
+    profile_name: str | None = None,
+    run_type: RunType = RunType.INITIAL,
+    replay_from_stage: str | None = None,
+    config_overrides: Mapping[str, Any] | None = None,
+    dagster_run_id: str | None = None,
+    priority: int = 0,
+    job_id: uuid.UUID | None = None,
+) -> DetectJob:
+    """A new pending job for a source, linked to the first job of that source's line."""
+    # The lock on the source makes "first" true when two jobs are created at once.
+    session.execute(sa.select(SourceAsset.id).where(SourceAsset.id == source.id).with_for_update())
+    line = sa.select(DetectJob.id).where(DetectJob.source_asset_id == source.id, DetectJob.parent_job_id.is_(None))
+    job = DetectJob(
+        id=job_id or uuid.uuid4(),
+        source_asset_id=source.id,
+        video_path=source.video_path,
+        profile_name=profile_name or source.profile_name,
+        parent_job_id=session.scalar(line.order_by(DetectJob.created_at).limit(1)),
+        run_type=run_type,
+        replay_from_stage=replay_from_stage,
+        config_overrides=plain_json(config_overrides or {}),
+        dagster_run_id=dagster_run_id,
+        priority=priority,
+        partition_key=source.partition_key,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def get_job(session: Session, job_id: uuid.UUID | str) -> DetectJob:
+    """The job of that id. Raises BadInputError where there is none, or the text is no id."""
+    try:
+        identity = job_id if isinstance(job_id, uuid.UUID) else uuid.UUID(job_id)
+    except ValueError as error:
+        raise BadInputError(f"expected the id of a job, got {job_id!r}; `touchline jobs` lists them") from error
+    job = session.get(DetectJob, identity)
+    if job is None:
+        raise BadInputError(f"no job {identity} is known; `touchline jobs` lists them")
+    return job
+
+
+def job_of_run(session: Session, dagster_run_id: str, source_asset_id: uuid.UUID | None = None) -> DetectJob | None:
+    """The newest job that belongs to a Dagster run (of one source, if given), or nothing."""
+    query = sa.select(DetectJob).where(DetectJob.dagster_run_id == dagster_run_id)
+    if source_asset_id is not None:
+        query = query.where(DetectJob.source_asset_id == source_asset_id)
+    return session.scalar(query.order_by(DetectJob.created_at.desc()).limit(1))
+
+
+def unfinished_job(
+    session: Session, source_asset_id: uuid.UUID, profile_name: str, config_overrides: Mapping[str, Any]
+) -> DetectJob | None:
+    """The job that the same request would go on with: the newest of this source, profile and overrides, if unfinished.
+
+    A job that is still running is returned too: whether it really is, its caller must find out.
+    """
+    newest = session.scalar(
+        sa.select(DetectJob)
+        .where(
+            DetectJob.source_asset_id == source_asset_id,
+            DetectJob.profile_name == profile_name,
+            DetectJob.config_overrides == plain_json(config_overrides),
+        )
+        .order_by(DetectJob.created_at.desc())
+        .limit(1)
+    )
+    return newest if newest is not None and newest.status in UNFINISHED else None
+
+
+def set_job_status(
+    session: Session, job_id: uuid.UUID, status: DetectJobStatus, *, error_message: str | None = None
+) -> DetectJob:
+    """Moves a job to a status and returns it, with the times that follow from it.
+
+    A job that is completed or cancelled stays so: look at the returned status. A job that runs again loses the
+    error and the stop request of before.
+    """
+    job = _locked(session, job_id)
+    if job.status in FINAL:
+        return job
+    now = datetime.now(UTC)
+    job.status = status
+    job.error_message = None if error_message is None else plain_text(error_message)
+    if status is DetectJobStatus.RUNNING:
+        job.started_at = job.started_at or now
+        job.stop_requested = None
+    job.completed_at = now if status in FINAL or status is DetectJobStatus.FAILED else None
+    session.flush()
+    return job
+
+
+def set_progress(session: Session, job_id: uuid.UUID, stage: str | None, progress: float) -> None:
+    """Says which stage is at work and what share of the job is done (0 to 1). Not for a job that is final."""
+    session.execute(
+        sa.update(DetectJob)
+        .where(DetectJob.id == job_id, DetectJob.status.not_in(FINAL))
+        .values(current_stage=stage, progress=min(1.0, max(0.0, float(progress))))
+    )
+
+
+def finish_job(session: Session, job_id: uuid.UUID, totals: JobTotals) -> DetectJob:
+    """Completes a job with its summary; a cancelled one keeps its status."""
+    job = set_job_status(session, job_id, DetectJobStatus.COMPLETED)
+    if job.status is DetectJobStatus.COMPLETED:
+        job.current_stage, job.progress = None, 1.0
+        job.total_detections = int(totals.get("total_detections", job.total_detections))
+        job.brands_found = int(totals.get("brands_found", job.brands_found))
+        job.cloud_llm_calls = int(totals.get("cloud_llm_calls", job.cloud_llm_calls))
+        job.estimated_cost_usd = float(totals.get("estimated_cost_usd", job.estimated_cost_usd))
+        session.flush()
+    return job
+
+
+def request_stop(session: Session, job_id: uuid.UUID, status: DetectJobStatus) -> DetectJob:
+    """Asks a job to stop at the next chunk as `paused` or `cancelled`; a job that does not run takes the status now.
+
+    Raises BadInputError for another status or a job that is final.
+    """
+    if status not in (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED):
+        raise BadInputError(f"expected paused or cancelled, got {status}")
+    job = _locked(session, job_id)
+    if job.status in FINAL:
+        raise BadInputError(f"job {job_id} is {job.status} already and cannot be {status}")
+    if job.status is not DetectJobStatus.RUNNING:
+        return set_job_status(session, job_id, status, error_message=job.error_message)
+    job.stop_requested = status
+    session.flush()
+    return job
+
+
+def stop_requested(session: Session, job_id: uuid.UUID) -> DetectJobStatus | None:
+    """What was asked of a job: paused, cancelled or nothing. Cheap; asked between chunks."""
+    return session.scalar(sa.select(DetectJob.stop_requested).where(DetectJob.id == job_id))
+
+
+def list_jobs(
+    session: Session,
+    source_asset_id: uuid.UUID | None = None,
+    *,
+    statuses: Collection[DetectJobStatus] = (),
+    limit: int = 100,
+) -> list[DetectJob]:
+    """Jobs, newest first, of one source or one of some statuses if given."""
+    query = sa.select(DetectJob).order_by(DetectJob.created_at.desc(), DetectJob.id).limit(limit)
+    if source_asset_id is not None:
+        query = query.where(DetectJob.source_asset_id == source_asset_id)
+    if statuses:
+        query = query.where(DetectJob.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def _locked(session: Session, job_id: uuid.UUID) -> DetectJob:
+    job = session.get(DetectJob, job_id, with_for_update=True, populate_existing=True)
+    if job is None:
+        raise BadInputError(f"no job {job_id} is known; `touchline jobs` lists them")
+    return job

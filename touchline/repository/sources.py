@@ -1,0 +1,88 @@
+"""The sources of the library: registered once under their path, kept with what is known of their content.
+
+Belongs here: rows of `source_assets`. How ids and keys are made is in `touchline/sources.py`.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from touchline.errors import BadInputError
+from touchline.repository.plain import plain_text
+from touchline.schema import DEFAULT_PROFILE, SourceAsset, SourceState
+from touchline.sources import partition_key, source_asset_id
+
+
+def register_source(
+    session: Session,
+    video_path: str,
+    *,
+    checksum: str = "",
+    duration: float | None = None,
+    fps: float | None = None,
+    size: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    profile_name: str = DEFAULT_PROFILE,
+    state: SourceState = SourceState.ACCEPTED,
+    rejection_reason: str = "",
+) -> SourceAsset:
+    """The row of the source at `video_path` (its library path), created or brought up to date.
+
+    Units: duration in seconds, size in bytes, width and height in pixels. New content under the same path is the
+    same source with a new checksum; what is not given keeps its old value as long as the checksum is the same.
+    Raises BadInputError for a path that cannot be one, or whose partition key belongs to another path.
+    """
+    identity, key = source_asset_id(video_path), partition_key(video_path)
+    found = insert(SourceAsset).values(id=identity, partition_key=key, video_path=video_path)
+    session.execute(found.on_conflict_do_nothing())
+    source = session.get(SourceAsset, identity, with_for_update=True, populate_existing=True)
+    if source is None:
+        raise BadInputError(f"{video_path} has the partition key {key} of another source; rename the file")
+    changed = bool(checksum) and checksum != source.checksum
+    source.video_path = video_path
+    source.checksum = checksum or source.checksum
+    source.profile_name = profile_name
+    source.state = state
+    source.rejection_reason = plain_text(rejection_reason)
+    source.duration = duration if duration is not None or changed else source.duration
+    source.fps = fps if fps is not None or changed else source.fps
+    source.size = size if size is not None or changed else source.size
+    source.width = width if width is not None or changed else source.width
+    source.height = height if height is not None or changed else source.height
+    session.flush()
+    return source
+
+
+def find_source(session: Session, key_or_path: str) -> SourceAsset | None:
+    """The source with that partition key, id (as text) or library path, or nothing."""
+    by_key = session.scalar(sa.select(SourceAsset).where(SourceAsset.partition_key == key_or_path))
+    if by_key is not None:
+        return by_key
+    try:
+        identity = uuid.UUID(key_or_path)
+    except ValueError:
+        try:
+            identity = source_asset_id(key_or_path)
+        except BadInputError:
+            return None
+    return session.get(SourceAsset, identity)
+
+
+def get_source(session: Session, key_or_path: str) -> SourceAsset:
+    """As `find_source`; raises BadInputError where there is none."""
+    source = find_source(session, key_or_path)
+    if source is None:
+        raise BadInputError(
+            f"no source {key_or_path!r} is known; expected a partition key or the path of a registered video"
+        )
+    return source
+
+
+def list_sources(session: Session) -> list[SourceAsset]:
+    """All sources, by partition key."""
+    return list(session.scalars(sa.select(SourceAsset).order_by(SourceAsset.partition_key)))
