@@ -29,7 +29,11 @@ def selected_stages(context: dg.AssetExecutionContext) -> list[str]:
 
 
 def open_job(
-    context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset, profile: str, overrides: Mapping[str, Any]
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    source: SourceAsset,
+    profile: str,
+    overrides: Mapping[str, Any],
 ) -> DetectJob:
     """The job of this run and partition, running; made by the first stage of the run."""
     run = context.run

@@ -15,24 +15,23 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import cv2
 import dagster as dg
 import numpy as np
+from resources.checkpoints import Journal
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
 from detection_assets.pictures import findings
 from detection_assets.stages import STAGES, Context, Stage
 from io_managers.values import StageInput, StageOutput
-from resources.checkpoints import Journal
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
 from touchline.errors import CheckpointError
-from touchline.nodes import NODE_INDEX, NODE_NAMES, NODES
+from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
@@ -123,7 +122,8 @@ def fingerprint(work: Work) -> str:
 
 def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:
     """What this run's config changes of the profile, over all its stages."""
-    ops = context.run.run_config.get("ops", {}) if isinstance(context.run.run_config, Mapping) else {}
+    given: Mapping[str, Any] = context.run.run_config
+    ops: Mapping[str, Any] = given.get("ops") or {}
     flat = {
         f"{stage}.{name}": value
         for stage, settings in ops.items()
@@ -255,7 +255,7 @@ class _Peekable:
 
     def up_to(self, sequence: int) -> list[Any]:
         """The documents whose (first) frame is no later than `sequence`."""
-        found = []
+        found: list[Any] = []
         while True:
             if self._next is None:
                 self._next = next(self._documents, None)
@@ -313,11 +313,11 @@ def _read_from(inputs: Mapping[str, StageInput]) -> dict[str, Any]:
 
 
 def _described(output: StageOutput) -> dict[str, Any]:
-    rows = "\n".join(f"| {key} | {value} |" for key, value in output.stats.items() if not isinstance(value, dict | list))
+    rows = "\n".join(
+        f"| {key} | {value} |" for key, value in output.stats.items() if not isinstance(value, dict | list)
+    )
     table = f"| | |\n|---|---|\n{rows}"
     described: dict[str, Any] = {"stats": dg.MetadataValue.md(table), "wall_s": round(output.wall_s, 3)}
     if warnings := output.stats.get("warnings"):
         described["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in warnings))
     return described
-
-

@@ -105,7 +105,7 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def launchpad(config: type[StageConfig], name: str) -> type[dg.Config]:
+def launchpad(config: type[StageConfig]) -> type[dg.Config]:
     """A Dagster config with the fields of a stage's settings, all optional: what is left out is the profile's.
 
     Values are checked by the stage's own settings when the stage starts, so that bounds are written once.
@@ -115,16 +115,41 @@ def launchpad(config: type[StageConfig], name: str) -> type[dg.Config]:
         kind = str if get_origin(field.annotation) is Literal else field.annotation
         text = f"{field.description} Profile's default: {field.default!r}."
         fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
-    made: type[dg.Config] = create_model(name, __base__=dg.Config, __doc__=config.__doc__, **fields)
+    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=dg.Config, **fields)
     return made
 
 
-ExtractFramesSettings = launchpad(extract_frames.ExtractFramesConfig, "ExtractFramesSettings")
-FilterScenesSettings = launchpad(filter_scenes.FilterScenesConfig, "FilterScenesSettings")
-DetectEdgesSettings = launchpad(detect_edges.DetectEdgesConfig, "DetectEdgesSettings")
-DetectObjectsSettings = launchpad(detect_objects.DetectObjectsConfig, "DetectObjectsSettings")
-RunOcrSettings = launchpad(run_ocr.RunOcrConfig, "RunOcrSettings")
-MatchBrandsSettings = launchpad(match_brands.MatchBrandsConfig, "MatchBrandsSettings")
-EscalateVlmSettings = launchpad(escalate_vlm.EscalateVlmConfig, "EscalateVlmSettings")
-EscalateCloudSettings = launchpad(escalate_cloud.EscalateCloudConfig, "EscalateCloudSettings")
-BrandReportSettings = launchpad(brand_report.BrandReportConfig, "BrandReportSettings")
+class ExtractFramesSettings(launchpad(extract_frames.ExtractFramesConfig)):  # type: ignore[misc]
+    """Settings of `extract_frames`; what is left out is the profile's."""
+
+
+class FilterScenesSettings(launchpad(filter_scenes.FilterScenesConfig)):  # type: ignore[misc]
+    """Settings of `filter_scenes`; what is left out is the profile's."""
+
+
+class DetectEdgesSettings(launchpad(detect_edges.DetectEdgesConfig)):  # type: ignore[misc]
+    """Settings of `detect_edges`; what is left out is the profile's."""
+
+
+class DetectObjectsSettings(launchpad(detect_objects.DetectObjectsConfig)):  # type: ignore[misc]
+    """Settings of `detect_objects`; what is left out is the profile's."""
+
+
+class RunOcrSettings(launchpad(run_ocr.RunOcrConfig)):  # type: ignore[misc]
+    """Settings of `run_ocr`; what is left out is the profile's."""
+
+
+class MatchBrandsSettings(launchpad(match_brands.MatchBrandsConfig)):  # type: ignore[misc]
+    """Settings of `match_brands`; what is left out is the profile's."""
+
+
+class EscalateVlmSettings(launchpad(escalate_vlm.EscalateVlmConfig)):  # type: ignore[misc]
+    """Settings of `escalate_vlm`; what is left out is the profile's."""
+
+
+class EscalateCloudSettings(launchpad(escalate_cloud.EscalateCloudConfig)):  # type: ignore[misc]
+    """Settings of `escalate_cloud`; what is left out is the profile's."""
+
+
+class BrandReportSettings(launchpad(brand_report.BrandReportConfig)):  # type: ignore[misc]
+    """Settings of `brand_report`; what is left out is the profile's."""

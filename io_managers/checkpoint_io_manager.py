@@ -5,8 +5,6 @@ Belongs here: what Dagster hands over and asks for. How a checkpoint is written 
 https://docs.dagster.io/guides/build/io-managers
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID

@@ -72,7 +72,7 @@ class ObjectServer:
 
         def ready() -> bool:
             nonlocal why
-            if not processes.is_ours(self.memory["pid"], str(self.data)):
+            if processes.ended(self.memory["pid"]):
                 why = "it ended at once"
                 return True
             why = self._writes(bucket) or ""

@@ -71,7 +71,7 @@ class PostgresServer:
         def ready() -> bool:
             nonlocal why
             why = self._connects("postgres") or ""
-            return not why or not processes.is_ours(self.memory["pid"], str(self.data))
+            return not why or processes.ended(self.memory["pid"])
 
         if not processes.wait_until(ready, 60.0) or why:
             raise processes.fail(NAME, self.log, why or "it ended at once")
@@ -95,9 +95,18 @@ class PostgresServer:
             os.chown(self.data, ids[0], ids[1])
             os.chown(password, ids[0], ids[1])
         try:
-            done = subprocess.run(  # noqa: S603 (our own command line)
-                [str(binaries / "initdb"), "-D", str(self.data), "-U", USER, f"--pwfile={password}"]
-                + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"],
+            done = subprocess.run(
+                [
+                    str(binaries / "initdb"),
+                    "-D",
+                    str(self.data),
+                    "-U",
+                    USER,
+                    f"--pwfile={password}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                ],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -153,8 +162,8 @@ class PostgresServer:
             return package / "pginstall" / "bin"
         if not _reachable(self._folder, user):
             raise ServiceError(
-                f"Postgres cannot run as root, and user {user.pw_name!r} cannot enter {self._folder}; set TOUCHLINE_HOME "
-                "to a folder whose parents everybody may enter (such as /var/lib/touchline), or TOUCHLINE_POSTGRES_URL"
+                f"Postgres cannot run as root, and user {user.pw_name!r} cannot enter {self._folder}; set TOUCHLINE_HOME"
+                " to a folder whose parents everybody may enter (such as /var/lib/touchline), or TOUCHLINE_POSTGRES_URL"
             )
         if _reachable(package / "pginstall" / "bin" / "postgres", user):
             return package / "pginstall" / "bin"
@@ -184,7 +193,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 def _reachable(path: Path, user: pwd.struct_passwd) -> bool:
-    done = subprocess.run(  # noqa: S603 (our own command line)
+    done = subprocess.run(
         ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(path)],
         check=False,
         user=user.pw_uid,

@@ -62,7 +62,7 @@ def spawn(
     A session of its own keeps Ctrl-C from reaching it, so that it is ended in order, after its users.
     """
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 (our own command line)
+        process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -80,12 +80,22 @@ def spawn(
 
 
 def is_ours(pid: int, mark: str) -> bool:
-    """Whether `pid` is a living process whose command line holds `mark` (its data folder). A pid alone proves nothing."""
+    """Whether `pid` is a living process whose command line holds `mark` (its data folder). A pid proves nothing."""
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and any(mark in part for part in process.cmdline())
     except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
         return False
+
+
+def ended(pid: int) -> bool:
+    """Whether a server that we have just started is gone. (Its command line is not readable in its first moments.)"""
+    if _reaped(pid):
+        return True
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0) -> None:

@@ -3,8 +3,6 @@
 Belongs here: sharing loaded engines. The engines themselves are in `touchline/ocr/` and `touchline/vision/`.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import dagster as dg

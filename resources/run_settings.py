@@ -3,8 +3,6 @@
 Belongs here: the fields of the launchpad's `run_settings` resource.
 """
 
-from __future__ import annotations
-
 import dagster as dg
 from pydantic import Field
 
@@ -19,6 +17,7 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         "The run tag touchline/from_job does the same.",
     )
     brands_csv: str = Field(
-        default="", description="Path of a CSV of brands to match against in this run alone; empty takes all known brands."
+        default="",
+        description="Path of a CSV of brands to match against in this run alone; empty takes all known brands.",
     )
     fresh: bool = Field(default=False, description="Compute everything selected anew, reuse and resume nothing.")

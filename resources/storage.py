@@ -4,8 +4,6 @@ Belongs here: going from settings to open clients, once a process. The clients a
 `object_store.py` and `checkpoints.py`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -1,0 +1,1 @@
+"""Tests, one file an area. They use real servers, real OCR and a real Dagster instance."""

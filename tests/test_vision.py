@@ -17,8 +17,10 @@ from touchline.vision.strips import enlargement, rectify, ribbons
 GRASS = (40, 140, 60)
 
 
-def stadium(width: int = 1280, height: int = 720, tilt: float = 0.0, board: int = 60, seed: int = 1) -> tuple[Image, Quad]:
-    """Crowd above, a white board with black edges, grass below; the board's foot runs from (0, 300) with slope `tilt`."""
+def stadium(
+    width: int = 1280, height: int = 720, tilt: float = 0.0, board: int = 60, seed: int = 1
+) -> tuple[Image, Quad]:
+    """Crowd above, a white board, grass below; the board's foot runs from (0, 300) with slope `tilt`."""
     rng = np.random.default_rng(seed)
     crowd = rng.integers(0, 255, (height // 4, width // 4, 3), np.uint8)
     image = cv2.resize(crowd, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
@@ -68,7 +70,7 @@ def test_the_edge_of_the_grass_is_split_at_its_corner() -> None:
     edge = np.concatenate([np.linspace(100, 90, 400), np.linspace(90, 150, 240)]).astype(np.float32)
     edge[100:130] = np.nan
     pieces = straight_pieces(edge, 60)
-    assert [round(p.left, -1) for p in pieces][0] == 0
+    assert next(round(p.left, -1) for p in pieces) == 0
     assert len(pieces) == 2
     assert abs(pieces[0].right - 400) <= 15
 

@@ -1,0 +1,1 @@
+"""Brand detection in soccer broadcast video: the domain, free of Dagster, databases and networks."""

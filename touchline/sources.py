@@ -69,7 +69,7 @@ def library_path(path: str | Path) -> str:
 def checksum(path: str | Path) -> str:
     """SHA-256 of a file's content, hex. Raises BadInputError where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         reason = error.strerror or error

@@ -215,5 +215,5 @@ class StageWorker(Protocol[D_co]):
         ...
 
     def stats(self) -> dict[str, Any]:
-        """Counts, timings and what could not be done, over all chunks so far; shown in the UI and stored with the row."""
+        """Counts, timings and what could not be done, over all chunks so far; shown in the UI, stored with the row."""
         ...

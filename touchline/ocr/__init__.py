@@ -1,0 +1,1 @@
+"""Reading text: engines behind one protocol, tracks over frames, and what a track says."""

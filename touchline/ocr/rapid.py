@@ -27,7 +27,7 @@ LONG_SIDE: Final = 2048
 WIDE: Final = 3.0
 """A picture wider than this times its height is a rectified ribbon: it comes at the right size already."""
 MIN_BOX_SCORE: Final = 0.45
-"""Detector's own confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
+"""Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
 
 
 class RapidOcrEngine:
@@ -111,7 +111,7 @@ def search_scale(height: int, width: int) -> float:
 
 
 def cut_line(image: Image, quad: NDArray[np.float32]) -> Image:
-    """The line under `quad` (4 x 2, clockwise from top left), rectified; turned upright if it is far taller than wide."""
+    """The line under `quad` (4 x 2, clockwise from top left), rectified; turned if it is far taller than wide."""
     width = max(2, math.ceil(max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))))
     height = max(2, math.ceil(max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))))
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

@@ -146,7 +146,14 @@ def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: It
             for s in ordered
         ]
     )
-    names = "brand_name first_seen_timestamp last_seen_timestamp occurrences detection_source avg_confidence".split()
+    names = [
+        "brand_name",
+        "first_seen_timestamp",
+        "last_seen_timestamp",
+        "occurrences",
+        "detection_source",
+        "avg_confidence",
+    ]
     session.execute(
         new.on_conflict_do_update(
             index_elements=["source_asset_id", "brand_id"], set_={name: new.excluded[name] for name in names}

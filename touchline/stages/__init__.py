@@ -1,0 +1,1 @@
+"""The eight nodes and the report, one file each: settings, work and documents, from top to bottom."""

@@ -11,7 +11,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field
@@ -19,9 +18,11 @@ from pydantic import Field
 from touchline.config import StageConfig
 from touchline.errors import ModelUnavailableError
 from touchline.values import Chunk, DetectedObject, FrameObjects, SceneFrame
-from touchline.vision.objects import ObjectDetector, YoloDetector
+from touchline.vision.objects import ObjectDetector, YoloDetector, find_weights
 
 VERSION: Final = "1"
+DEFAULT_MODEL: Final = "yolo11n.pt"
+"""The smallest YOLO11, trained on COCO: its labels `person` and `sports ball` are of use here."""
 
 
 class DetectObjectsConfig(StageConfig):
@@ -29,36 +30,57 @@ class DetectObjectsConfig(StageConfig):
 
     weights: str = Field(
         default="",
-        description="Path of a YOLO model's weights [.pt file]; empty takes TOUCHLINE_YOLO_WEIGHTS, else none",
+        description="YOLO model: path of a .pt file, or the name of one that ultralytics publishes; "
+        f"empty takes TOUCHLINE_YOLO_WEIGHTS, else {DEFAULT_MODEL} [path or name]",
     )
     weights_sha256: str = Field(
         default="",
         pattern="^([0-9a-fA-F]{64})?$",
-        description="SHA-256 of that file [64 hex digits]; no other file is loaded. Empty takes TOUCHLINE_YOLO_SHA256",
+        description="SHA-256 of that file; no other file is loaded. With TOUCHLINE_YOLO_WEIGHTS empty takes "
+        f"TOUCHLINE_YOLO_SHA256; {DEFAULT_MODEL} needs none [64 hex digits]",
+    )
+    download: bool = Field(
+        default=True, description="Let ultralytics fetch a model that is given by name and is not here [yes or no]"
     )
     image_size: int = Field(default=640, ge=64, le=2048, description="Side at which pictures are searched [pixels]")
-    device: str = Field(default="", description="Device of the model [cpu, cuda:0...; empty chooses]")
+    device: str = Field(
+        default="auto", description="Where the model runs; auto takes a GPU if there is one [auto, cpu, cuda:0, mps...]"
+    )
     confidence: float = Field(default=0.3, ge=0, le=1, description="Objects less sure are dropped [0-1]")
+    classes: str = Field(
+        default="person, player, goalkeeper, referee, sports ball, ball, goal",
+        description="Labels to keep, with commas between; those that the model does not know are left aside, "
+        "empty keeps all [labels]",
+    )
+    every: int = Field(
+        default=1, ge=1, le=1000, description="Look at every n-th kept frame of a shot, from its first [frames]"
+    )
     batch: int = Field(default=8, ge=1, le=128, description="Frames given to the model at once [frames]")
     required: bool = Field(default=False, description="Fail the run if there is no model [yes or no]")
 
 
 def load_detector(config: DetectObjectsConfig) -> ObjectDetector:
-    """The configured model. Raises ModelUnavailableError, which says what is missing, if there is none."""
-    weights = config.weights or os.environ.get("TOUCHLINE_YOLO_WEIGHTS", "")
-    if not weights:
-        raise ModelUnavailableError(
-            "no YOLO weights are configured; set detect_objects.weights and detect_objects.weights_sha256, "
-            "or TOUCHLINE_YOLO_WEIGHTS and TOUCHLINE_YOLO_SHA256"
-        )
-    sha256 = config.weights_sha256 or os.environ.get("TOUCHLINE_YOLO_SHA256", "")
+    """The configured model, else the one of the environment, else DEFAULT_MODEL.
+
+    Raises ModelUnavailableError, which says what is missing and what to do, if it cannot be had, and BadInputError if
+    it knows none of `classes`. Takes seconds: it loads PyTorch. On a closed network it fails at once.
+    """
+    named, sha256 = config.weights, config.weights_sha256
+    if not named and (named := os.environ.get("TOUCHLINE_YOLO_WEIGHTS", "")):
+        sha256 = sha256 or os.environ.get("TOUCHLINE_YOLO_SHA256", "")
+    weights, sha256 = find_weights(named or DEFAULT_MODEL, sha256, download=config.download)
     return YoloDetector(
-        Path(weights), sha256, image_size=config.image_size, device=config.device, confidence=config.confidence
+        weights,
+        sha256,
+        image_size=config.image_size,
+        device=config.device,
+        confidence=config.confidence,
+        classes=tuple(label.strip() for label in config.classes.split(",") if label.strip()),
     )
 
 
 class DetectObjects:
-    """Runs the node; `why_not` says why there is no detector. State between chunks: counters."""
+    """Runs the node; `why_not` says why there is no detector. State between chunks: counters, place in the shot."""
 
     def __init__(
         self,
@@ -68,7 +90,7 @@ class DetectObjects:
         state: dict[str, Any] | None = None,
     ) -> None:
         if detector is None and config.required:
-            raise ModelUnavailableError(f"detect_objects.required is set, but {why_not}")
+            raise ModelUnavailableError(f"detect_objects.required is set, but there is no model: {why_not}")
         self._config = config
         self._detector = detector
         self._why_not = why_not
@@ -76,27 +98,41 @@ class DetectObjects:
         self._frames = int(state.get("frames", 0))
         self._seconds = float(state.get("seconds", 0.0))
         self._labels: Counter[str] = Counter(state.get("labels", {}))
+        self._shot = int(state.get("shot", -1))
+        self._in_shot = int(state.get("in_shot", 0))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameObjects]:
-        """One document a kept frame; empty ones without a model."""
+        """One document a frame that was looked at; without a model an empty one a kept frame."""
         began = time.perf_counter()
-        kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
+        scenes = [s for s in chunk.of("filter_scenes", SceneFrame) if s.kept and self._due(s)]
         found: list[FrameObjects] = []
-        for start in range(0, len(kept), self._config.batch):
-            scenes = kept[start : start + self._config.batch]
-            objects: list[tuple[DetectedObject, ...]] = [()] * len(scenes)
+        for start in range(0, len(scenes), self._config.batch):
+            batch = scenes[start : start + self._config.batch]
+            objects: list[tuple[DetectedObject, ...]] = [()] * len(batch)
             if self._detector is not None:
-                objects = self._detector.detect([chunk.load(scene.sequence) for scene in scenes])
-            for scene, seen in zip(scenes, objects, strict=True):
+                objects = self._detector.detect([chunk.load(scene.sequence) for scene in batch])
+            for scene, seen in zip(batch, objects, strict=True):
                 self._labels.update(o.label for o in seen)
                 found.append(FrameObjects(scene.sequence, scene.timestamp, seen))
-        self._frames += len(kept)
+        self._frames += len(scenes)
         self._seconds += time.perf_counter() - began
         return found
 
+    def _due(self, scene: SceneFrame) -> bool:
+        if scene.shot != self._shot:
+            self._shot, self._in_shot = scene.shot, 0
+        self._in_shot += 1
+        return self._detector is None or (self._in_shot - 1) % self._config.every == 0
+
     def state(self) -> dict[str, Any]:
-        """Counters."""
-        return {"frames": self._frames, "seconds": self._seconds, "labels": dict(self._labels)}
+        """Counters, the shot that is open, and how many kept frames of it have been seen."""
+        return {
+            "frames": self._frames,
+            "seconds": self._seconds,
+            "labels": dict(self._labels),
+            "shot": self._shot,
+            "in_shot": self._in_shot,
+        }
 
     def stats(self) -> dict[str, Any]:
         """Frames, objects by label, seconds, the model; or why there was none, as `skipped`."""

@@ -6,6 +6,7 @@ The camera turns and zooms but does not walk, so a frame is a homography of the 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from math import cos, pi, radians, sin, tan
 from typing import Final, Literal, cast
@@ -220,7 +221,7 @@ def _markings() -> list[list[tuple[float, float]]]:
 
 def _stripe(picture: Image, camera: Camera, line: list[tuple[float, float]], breadth: float = 0.12) -> None:
     """Paint one polyline of true breadth [m] in perspective."""
-    for (x1, y1), (x2, y2) in zip(line, line[1:], strict=False):
+    for (x1, y1), (x2, y2) in itertools.pairwise(line):
         length = np.hypot(x2 - x1, y2 - y1)
         across = breadth / 2 * np.array([-(y2 - y1), x2 - x1]) / length
         along = breadth / 2 * np.array([x2 - x1, y2 - y1]) / length

@@ -6,6 +6,7 @@ and Hough, and turning pairs of edges into quads. Cutting strips out of the pict
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,7 +60,7 @@ class Piece:
     offset: float
 
     def at(self, x: float) -> float:
-        """y at x."""
+        """Y at x."""
         return self.slope * x + self.offset
 
 
@@ -104,7 +105,7 @@ def straight_pieces(edge: NDArray[np.float32], shortest: float) -> list[Piece]:
     corners = cv2.approxPolyDP(points.reshape(-1, 1, 2), EDGE_TOLERANCE, False).reshape(-1, 2)
     spans = [
         (float(left), float(right))
-        for (left, _), (right, _) in zip(corners[:-1], corners[1:], strict=True)
+        for (left, _), (right, _) in itertools.pairwise(corners)
         if right - left >= shortest / 3
     ]
     joined: list[tuple[float, float]] = []
@@ -164,7 +165,7 @@ def _bands(piece: Piece, lines: NDArray[np.float32], shape: tuple[int, int], upw
 def _parallel_edges(
     piece: Piece, lines: NDArray[np.float32], side: float, reach: float, smallest: float
 ) -> list[tuple[float, float]]:
-    """Heights (mask pixels above the piece, rising) at which lines run along it, and how much of it they cover, 0..1."""
+    """Heights (mask pixels above the piece, rising) at which lines run along it, and how much they cover, 0..1."""
     if not len(lines):
         return []
     x1, y1, x2, y2 = lines.T

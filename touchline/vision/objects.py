@@ -6,21 +6,42 @@ boxes are used for (jerseys, occlusion) is decided in `run_ocr`.
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
+import math
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from touchline.errors import ModelUnavailableError
+import cv2
+import numpy as np
+
+from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.values import DetectedObject, Image
+from touchline.weights import models_folder, reachable, verify
 
-OFFLINE = {
+OFFICIAL_SHA256: Final = {"yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"}
+"""Models that may be named without a checksum: assets of ultralytics' releases on GitHub (v8.3.0 and later)."""
+HOST: Final = "github.com"
+"""Where ultralytics fetches named weights from."""
+STRIDE: Final = 32
+"""YOLO searches pictures whose sides are multiples of this."""
+CONFIGURE: Final = (
+    "set detect_objects.weights and detect_objects.weights_sha256, or TOUCHLINE_YOLO_WEIGHTS and TOUCHLINE_YOLO_SHA256"
+)
+NOT_INSTALLED: Final = "ultralytics is not installed; pip install 'touchline[yolo]'"
+BOXED: Final = ("detect", "segment", "pose")
+"""Tasks whose models draw upright boxes."""
+ENVIRONMENT: Final = {
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
     "YOLO_VERBOSE": "false",
+    "ULTRALYTICS_SAFE_LOAD": "true",
 }
-"""ultralytics neither looks for updates, reports usage nor installs packages under these."""
+"""Under these ultralytics reports no usage, looks for no updates, installs nothing, prints nothing but errors, and
+rebuilds only model classes that it knows from a checkpoint. They are read when it is imported."""
 
 
 class ObjectDetector(Protocol):
@@ -37,79 +58,189 @@ class ObjectDetector(Protocol):
 
 
 class YoloDetector:
-    """An ultralytics model. `weights` is a file whose SHA-256 (hex) must be `sha256`: loading a .pt runs its code.
+    """An ultralytics model that draws boxes. Safe to use from one thread at a time.
 
-    `image_size` is the side at which pictures are searched [pixels], `device` is ultralytics' ("" chooses the GPU if
-    there is one), `confidence` 0..1 the least that is kept. Raises ModelUnavailableError if ultralytics is not
-    installed, or the file is missing or another one.
+    `weights` is a .pt file whose SHA-256 (hex) must be `sha256`. `image_size` is the side at which pictures are
+    searched [pixels], rounded up to a multiple of 32. `device` is torch's ("cpu", "cuda:0", "mps"); "auto" takes the
+    GPU if there is one. `confidence` 0..1 is the least that is kept. `classes` names the labels that are kept, those
+    that the model does not know left aside; none keeps all.
+
+    Raises ModelUnavailableError if ultralytics is not installed, the file is missing or another one, it is no such
+    model, or the device is not there; BadInputError if the model knows none of `classes`.
     """
 
     def __init__(
-        self, weights: Path, sha256: str, *, image_size: int = 640, device: str = "", confidence: float = 0.25
+        self,
+        weights: Path,
+        sha256: str,
+        *,
+        image_size: int = 640,
+        device: str = "auto",
+        confidence: float = 0.25,
+        classes: Sequence[str] = (),
     ) -> None:
-        _check(weights, sha256)
-        self._model: Any = _ultralytics().YOLO(str(weights), task="detect")
+        if weights.suffix != ".pt":
+            raise ModelUnavailableError(f"{weights} is no PyTorch checkpoint; expected a .pt file, {CONFIGURE}")
+        if not weights.is_file():
+            raise ModelUnavailableError(f"no YOLO weights at {weights}; put a file there, or {CONFIGURE}")
+        self._sha256 = verify(weights, sha256, CONFIGURE)
         self._weights = weights.name
-        self._sha256 = sha256.lower()
-        self._image_size = image_size
-        self._device = device or None
+        self._image_size = math.ceil(image_size / STRIDE) * STRIDE
         self._confidence = confidence
+        self._model = _load(weights.absolute())
+        self._labels: dict[int, str] = {int(number): str(name) for number, name in self._model.names.items()}
+        self._classes = sorted(number for number, name in self._labels.items() if name in classes)
+        if classes and not self._classes:
+            raise BadInputError(
+                f"detect_objects.classes: {weights.name} knows none of {', '.join(classes)}; "
+                f"its labels are {', '.join(self._labels.values())}"
+            )
+        self._device = _device(device)
+        self._warm_up()
 
     @property
     def identity(self) -> str:
         """Name and checksum of the weights, and the settings that change what is found."""
-        return f"{self._weights} sha256:{self._sha256} at {self._image_size} px, confidence {self._confidence}"
+        kept = ", ".join(self._labels[number] for number in self._classes) or "all"
+        return (
+            f"{self._weights} sha256:{self._sha256} at {self._image_size} px, confidence {self._confidence:g}, "
+            f"labels: {kept}"
+        )
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
-        """One batch. ultralytics takes BGR arrays and gives boxes in the pictures' own pixels."""
+        """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels."""
         if not images:
             return []
         results = self._model.predict(
-            list(images), imgsz=self._image_size, conf=self._confidence, device=self._device, verbose=False, save=False
+            list(images),
+            imgsz=self._image_size,
+            conf=self._confidence,
+            device=self._device,
+            classes=self._classes or None,
+            verbose=False,
+            save=False,
         )
         return [self._objects(result) for result in results]
 
-    @staticmethod
-    def _objects(result: Any) -> tuple[DetectedObject, ...]:
+    def _objects(self, result: Any) -> tuple[DetectedObject, ...]:
         boxes = result.boxes
         found = [
-            DetectedObject(str(result.names[int(label)]), float(score), (float(x1), float(y1), float(x2), float(y2)))
+            DetectedObject(self._labels[int(label)], float(score), (float(x1), float(y1), float(x2), float(y2)))
             for (x1, y1, x2, y2), score, label in zip(
                 boxes.xyxy.tolist(), boxes.conf.tolist(), boxes.cls.tolist(), strict=True
             )
         ]
         return tuple(sorted(found, key=lambda o: -o.confidence))
 
+    def _warm_up(self) -> None:
+        """The first prediction sets the model up, and leaves PyTorch a core fewer than it had."""
+        import torch
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        threads = torch.get_num_threads()
+        self.detect([np.zeros((STRIDE, STRIDE, 3), np.uint8)])
+        torch.set_num_threads(threads)
 
 
-def _check(weights: Path, sha256: str) -> None:
-    if not weights.is_file():
-        raise ModelUnavailableError(
-            f"no YOLO weights at {weights}; put a file there, or set detect_objects.weights or TOUCHLINE_YOLO_WEIGHTS"
-        )
+def find_weights(weights: str, sha256: str, *, download: bool) -> tuple[Path, str]:
+    """The file of a model given by path or by name (`yolo11n.pt`), and the SHA-256 that it must have.
+
+    A name is looked for in the working folder, then in the models folder, and fetched by ultralytics into the latter
+    if `download` says so and the network lets it. Raises ModelUnavailableError, with what to do, if that fails.
+    """
+    path = Path(weights).expanduser()
+    named = path.name == weights
+    sha256 = sha256 or (OFFICIAL_SHA256.get(weights, "") if named else "")
+    kept = models_folder() / path.name
+    if path.is_file() or not named:
+        return path, sha256
+    if kept.is_file():
+        return kept, sha256
+    missing = f"no {weights} here nor in {kept.parent}"
     if not sha256:
-        raise ModelUnavailableError(
-            f"{weights} is not loaded without its checksum, because loading a .pt file runs code; "
-            "set detect_objects.weights_sha256 or TOUCHLINE_YOLO_SHA256"
-        )
-    came = sha256_of(weights)
-    if came != sha256.lower():
-        raise ModelUnavailableError(f"{weights} has SHA-256 {came}, expected {sha256.lower()}; it is not loaded")
+        raise ModelUnavailableError(f"{missing}, and it is not fetched without its SHA-256; {CONFIGURE}")
+    if not download:
+        raise ModelUnavailableError(f"{missing}, and detect_objects.download is off; put it there, or {CONFIGURE}")
+    if not installed():
+        raise ModelUnavailableError(NOT_INSTALLED)
+    if not reachable(HOST):
+        raise ModelUnavailableError(f"{missing}, and {HOST} cannot be reached; put it there, or {CONFIGURE}")
+    _fetch(weights, sha256, kept)
+    return kept, sha256
 
 
-def _ultralytics() -> Any:
-    for name, value in OFFLINE.items():
-        os.environ.setdefault(name, value)
+def installed() -> bool:
+    """Whether ultralytics is installed; it is not imported."""
+    return importlib.util.find_spec("ultralytics") is not None
+
+
+def _fetch(name: str, sha256: str, target: Path) -> None:
+    """Let ultralytics fetch one of its assets; a file with another checksum is thrown away."""
+    by_hand = f"fetch it yourself and put it at {target}, or {CONFIGURE}"
+    with contained():
+        from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+    if name not in GITHUB_ASSETS_NAMES:
+        raise ModelUnavailableError(f"no {name} here, and ultralytics publishes no model of that name; {CONFIGURE}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
+            came = Path(folder) / name
+            attempt_download_asset(came, retry=0, progress=False)
+            verify(came, sha256, by_hand)
+            came.replace(target)
+    except (OSError, MemoryError) as error:  # ConnectionError, a read-only or a full disk
+        raise ModelUnavailableError(f"{name} could not be fetched from {HOST} ({error}); {by_hand}") from error
+
+
+def _load(weights: Path) -> Any:
+    if not installed():
+        raise ModelUnavailableError(NOT_INSTALLED)
+    with contained():
         import ultralytics
-    except ImportError as error:
-        raise ModelUnavailableError("ultralytics is not installed; pip install 'touchline[yolo]'") from error
-    # Written only where it differs: the settings file is shared by every process of this user.
-    if ultralytics.settings.get("sync"):
-        ultralytics.settings.update({"sync": False})
-    return ultralytics
+        from ultralytics import YOLO
+
+    # In memory alone: the settings file is shared by every process of this user.
+    dict.update(ultralytics.settings, sync=False)
+    try:
+        model: Any = YOLO(str(weights))
+    except Exception as error:  # whatever a file that is no checkpoint makes of the unpickler
+        raise ModelUnavailableError(f"{weights} is no model that ultralytics can load: {error}; {CONFIGURE}") from error
+    if model.task not in BOXED:
+        raise ModelUnavailableError(f"{weights} is a model for {model.task!r}; expected {' or '.join(BOXED)}")
+    return model
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name in {"", "auto"}:
+        return "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelUnavailableError(
+            f"detect_objects.device: {name!r} is not there ({first}); use auto or cpu"
+        ) from error
+    return name
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Around an import of ultralytics: it says and asks nothing, and changes nothing that others here rely on.
+
+    By itself it turns OpenCV's threads off, limits OpenMP to one thread in this process and its children, and changes
+    how NumPy prints.
+    """
+    import torch
+
+    os.environ.update(ENVIRONMENT)
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder()))
+    openmp, threads, printing = os.environ.get("OMP_NUM_THREADS"), cv2.getNumThreads(), np.get_printoptions()
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+        np.set_printoptions(**printing)
+        torch.set_printoptions(profile="default")
+        if openmp is None:
+            os.environ.pop("OMP_NUM_THREADS", None)

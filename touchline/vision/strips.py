@@ -58,7 +58,8 @@ def ribbons(boards: Sequence[Board]) -> list[Quad]:
 
 def enlargement(boards: Sequence[Board]) -> float:
     """How much strips of these boards are enlarged, so that the middling board has BOARD_LINES lines;
-    at least 1, and no more than MAX_PIXELS afford."""
+    at least 1, and no more than MAX_PIXELS afford.
+    """
     heights = [(b.quad[3][1] - b.quad[0][1] + b.quad[2][1] - b.quad[1][1]) / 2 for b in boards]
     typical = max(1.0, float(np.median(heights))) if heights else BOARD_LINES
     pixels = sum(area(quad) for quad in ribbons(boards))

@@ -1,0 +1,138 @@
+"""The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
+
+import tempfile
+from pathlib import Path
+from uuid import UUID
+
+import dagster as dg
+
+from detection_assets.bookkeeping import open_job, truthful
+from detection_assets.partitions import sources
+from detection_assets.stage_run import ancestor, announce, frame_loader, frames_of, job_overrides
+from detection_assets.stages import STAGES, BrandReportSettings
+from io_managers.values import StageInput
+from resources.run_settings import RunSettings
+from resources.storage import Connection, Storage
+from touchline import repository
+from touchline.nodes import NODE_NAMES
+from touchline.profiles import apply_overrides, load_profile
+from touchline.report import Report, SourceFacts, StageSummary, write_report
+from touchline.schema import BrandSource, DetectJob, StageCheckpoint
+from touchline.stages import brand_report as stage
+
+
+@dg.asset(
+    partitions_def=sources,
+    group_name="report",
+    description="Which brands were seen, where, for how long and how well: report.json, report.html and exposures.csv. "
+    "Always derived, never replayed from.",
+    owners=["team:sponsorship-analytics"],
+    kinds={"html", "json", "python"},
+    code_version=stage.VERSION,
+)
+def brand_report(
+    context: dg.AssetExecutionContext,
+    config: BrandReportSettings,
+    escalate_cloud: StageInput,
+    storage: Storage,
+    run_settings: RunSettings,
+) -> dg.MaterializeResult[None]:
+    """Exposure arithmetic and the report's files; the job's summary; the source's sightings."""
+    connection = storage.connect()
+    with connection.database.session() as session:
+        source = repository.get_source(session, context.partition_key)
+    base = load_profile(run_settings.profile or source.profile_name)
+    changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
+    profile = apply_overrides(base, changed)
+    job = open_job(context, connection, source, base.name, job_overrides(context, base))
+    with truthful(connection, job):
+        rows = {name: ancestor(connection, escalate_cloud.row, name) for name in NODE_NAMES}
+        extracted = rows["extract_frames"]
+        report = stage.build_report(
+            source=SourceFacts(
+                key=source.partition_key,
+                path=source.video_path,
+                duration_s=float(extracted.stats.get("duration_s") or 0.0),
+                sample_fps=float(extracted.config_snapshot["sample_fps"]),
+                fps=float(extracted.stats.get("fps") or 0.0),
+                codec=str(extracted.stats.get("codec") or ""),
+                is_image=bool(extracted.stats.get("is_image")),
+            ),
+            job_id=str(job.id),
+            profile=base.name,
+            frames=frames_of(connection, extracted),
+            scenes=map(STAGES["filter_scenes"].module.deserialize, connection.checkpoints.read(rows["filter_scenes"])),
+            documents=escalate_cloud.documents(),
+            load=frame_loader(connection, dict(extracted.frames_manifest)),
+            stages=[_summary(job, row) for row in rows.values()],
+            config=profile.brand_report,
+        )
+        prefix = _store(connection, job, report)
+        _record(connection, job, report, rows, prefix)
+    announce("brand_report", 1.0)
+    return dg.MaterializeResult(
+        metadata={
+            "brands": dg.MetadataValue.md(_table(report)),
+            "unresolved": len(report.unresolved),
+            "report": dg.MetadataValue.path(f"{prefix}report.html"),
+            "job_id": str(job.id),
+            "read_escalate_cloud": f"{escalate_cloud.row.stage_output_key} (checkpoint {escalate_cloud.row.id})",
+            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+        }
+    )
+
+
+def _summary(job: DetectJob, row: StageCheckpoint) -> StageSummary:
+    """A stage's work, as far as this job did it."""
+    reused = row.job_id != job.id or row.reused_from is not None
+    return StageSummary(row.stage, 0.0 if reused else row.wall_s, row.item_count, reused, row.stats)
+
+
+def _store(connection: Connection, job: DetectJob, report: Report) -> str:
+    """Puts the three files under reports/{job_id}/ and returns that prefix."""
+    prefix = f"reports/{job.id}/"
+    with tempfile.TemporaryDirectory(prefix="touchline-report-") as folder:
+        for path in write_report(report, Path(folder)):
+            connection.objects.put_file(prefix + path.name, path)
+    return prefix
+
+
+def _record(
+    connection: Connection, job: DetectJob, report: Report, rows: dict[str, StageCheckpoint], prefix: str
+) -> None:
+    """The job's totals and the source's sightings, in one transaction."""
+    cloud = rows["escalate_cloud"].stats
+    sightings = [
+        repository.Sighting(
+            brand_id=UUID(brand.brand_id),
+            brand_name=brand.name,
+            first_seen_timestamp=brand.intervals[0][0],
+            last_seen_timestamp=brand.intervals[-1][1],
+            occurrences=brand.occurrences,
+            detection_source=BrandSource(brand.source),
+            avg_confidence=brand.confidence,
+        )
+        for brand in report.brands
+    ]
+    with connection.database.session() as session:
+        repository.record_sightings(session, job.source_asset_id, sightings)
+        finished = repository.finish_job(
+            session,
+            job.id,
+            {
+                "total_detections": sum(brand.occurrences for brand in report.brands),
+                "brands_found": len(report.brands),
+                "cloud_llm_calls": int(cloud.get("calls") or 0),
+                "estimated_cost_usd": report.cost_usd,
+            },
+        )
+        finished.report_prefix = prefix
+
+
+def _table(report: Report) -> str:
+    rows = [
+        f"| {brand.name} | {brand.seconds:.1f} | {max(brand.zones, key=lambda z: brand.zones[z])} "
+        f"| {brand.occurrences} | {brand.visibility:.2f} |"
+        for brand in report.brands
+    ]
+    return "| brand | seconds | zone | occurrences | visibility |\n|---|---|---|---|---|\n" + "\n".join(rows)

@@ -1,0 +1,34 @@
+"""The asset `detect_objects`. What it does is in `touchline/stages/detect_objects.py`."""
+
+import dagster as dg
+
+from detection_assets.partitions import sources
+from detection_assets.stage_run import run_stage
+from detection_assets.stages import STAGES, DetectObjectsSettings
+from io_managers.values import StageInput, StageOutput
+from resources.models import Models
+from resources.run_settings import RunSettings
+from resources.storage import Storage
+
+
+@dg.asset(
+    partitions_def=sources,
+    group_name="vision",
+    description="Players, ball and goal by YOLO: what stands before a board, what is a jersey. Empty, and says why, "
+    "where no weights are configured.",
+    owners=["team:vision-engineering"],
+    kinds={"python", "pytorch"},
+    pool="gpu",
+    code_version=STAGES["detect_objects"].version,
+    io_manager_key="checkpoints",
+)
+def detect_objects(
+    context: dg.AssetExecutionContext,
+    config: DetectObjectsSettings,
+    filter_scenes: StageInput,
+    storage: Storage,
+    models: Models,
+    run_settings: RunSettings,
+) -> dg.MaterializeResult[StageOutput]:
+    """Node 3 of the pipeline."""
+    return run_stage(context, config, {"filter_scenes": filter_scenes}, storage, models, run_settings)

@@ -1,0 +1,34 @@
+"""The asset `escalate_vlm`. What it does is in `touchline/stages/escalate_vlm.py`."""
+
+import dagster as dg
+
+from detection_assets.partitions import sources
+from detection_assets.stage_run import run_stage
+from detection_assets.stages import STAGES, EscalateVlmSettings
+from io_managers.values import StageInput, StageOutput
+from resources.models import Models
+from resources.run_settings import RunSettings
+from resources.storage import Storage
+
+
+@dg.asset(
+    partitions_def=sources,
+    group_name="escalation",
+    description="Unresolved crops, deduplicated, for a local vision-language model. Passes everything on where none "
+    "is configured.",
+    owners=["team:sponsorship-analytics"],
+    kinds={"python"},
+    pool="gpu",
+    code_version=STAGES["escalate_vlm"].version,
+    io_manager_key="checkpoints",
+)
+def escalate_vlm(
+    context: dg.AssetExecutionContext,
+    config: EscalateVlmSettings,
+    match_brands: StageInput,
+    storage: Storage,
+    models: Models,
+    run_settings: RunSettings,
+) -> dg.MaterializeResult[StageOutput]:
+    """Node 6 of the pipeline."""
+    return run_stage(context, config, {"match_brands": match_brands}, storage, models, run_settings)

@@ -1,0 +1,31 @@
+"""The asset `extract_frames`. What it does is in `touchline/stages/extract_frames.py`."""
+
+import dagster as dg
+
+from detection_assets.partitions import sources
+from detection_assets.stage_run import run_stage
+from detection_assets.stages import STAGES, ExtractFramesSettings
+from io_managers.values import StageOutput
+from resources.models import Models
+from resources.run_settings import RunSettings
+from resources.storage import Storage
+
+
+@dg.asset(
+    partitions_def=sources,
+    group_name="video",
+    description="Frames sampled from the video at true presentation times, stored as JPEGs in chunks.",
+    owners=["team:video-engineering"],
+    kinds={"ffmpeg", "python", "s3"},
+    code_version=STAGES["extract_frames"].version,
+    io_manager_key="checkpoints",
+)
+def extract_frames(
+    context: dg.AssetExecutionContext,
+    config: ExtractFramesSettings,
+    storage: Storage,
+    models: Models,
+    run_settings: RunSettings,
+) -> dg.MaterializeResult[StageOutput]:
+    """Node 0 of the pipeline."""
+    return run_stage(context, config, {}, storage, models, run_settings)

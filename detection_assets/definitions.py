@@ -1,0 +1,48 @@
+"""The definitions: assets, job and resources, put together in one place for production, CLI and tests.
+
+Belongs here: `build_defs` and nothing that runs. https://docs.dagster.io/guides/build/assets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from detection_assets.assets import ASSETS
+from detection_assets.stages import STAGES
+from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
+from resources.models import Models
+from resources.run_settings import RunSettings
+from resources.storage import Storage
+
+JOB: Final = "detect_brands"
+
+
+def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All nine assets, the job over them, and the resources; any resource can be replaced by name.
+
+    Nothing is connected and no model is loaded here: definitions load with no server up.
+    """
+    deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
+    storage, run_settings = Storage(), RunSettings.configure_at_launch()
+    resources: dict[str, Any] = {
+        "storage": storage,
+        "models": Models(),
+        "run_settings": run_settings,
+        "checkpoints": CheckpointIOManager(storage=storage, run_settings=run_settings),
+    }
+    job = dg.define_asset_job(
+        JOB,
+        selection=dg.AssetSelection.assets(*ASSETS),
+        description="Every node on one source, from the video to the report. One process a run: models load once.",
+        executor_def=dg.in_process_executor,
+        tags={"dagster/retry_strategy": "FROM_ASSET_FAILURE"},
+    )
+    return dg.Definitions(
+        assets=list(ASSETS),
+        jobs=[job],
+        resources={**resources, **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+    )

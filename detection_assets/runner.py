@@ -1,0 +1,188 @@
+"""Running the pipeline from a command line: registering sources, one run in this process, fetching reports.
+
+Belongs here: what the CLI and the tests do with Dagster. The CLI itself only reads options and prints.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from detection_assets import stage_run
+from detection_assets.bookkeeping import CONTINUES_TAG
+from detection_assets.definitions import JOB, build_defs
+from detection_assets.partitions import sources
+from resources.local_services import Endpoints, export
+from resources.settings import Settings
+from resources.storage import Connection, connect
+from touchline import repository
+from touchline.errors import BadInputError, TouchlineError
+from touchline.nodes import NODE_NAMES, REPORT
+from touchline.profiles import load_profile
+from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
+from touchline.sources import checksum, library_path
+from touchline.video import probe
+
+REPORT_FILES: Final = ("report.json", "report.html", "exposures.csv")
+CONFIGURATION: Final = Path(__file__).resolve().parent.parent / "dagster.yaml"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended. `continued` is the unfinished job that it went on with, if any."""
+
+    job: DetectJob
+    run_id: str
+    succeeded: bool
+    continued: DetectJob | None
+    error: str = ""
+
+
+def prepare(settings: Settings, endpoints: Endpoints) -> Path:
+    """Gives this process and its children the servers' addresses and Dagster's home; returns that home."""
+    home = settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(CONFIGURATION, home / "dagster.yaml")
+    os.environ.update(export(endpoints))
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    os.environ.setdefault("TOUCHLINE_COMPUTE_LOGS", str(home / "compute_logs"))
+    return home
+
+
+class Runner:
+    """Definitions, instance and clients, opened once for any number of runs in this process."""
+
+    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
+        prepare(settings, endpoints)
+        self.connection: Connection = connect(endpoints)
+        self.instance = DagsterInstance.get()
+        self._job = build_defs().resolve_job_def(JOB)
+
+    def register(self, path: Path, profile: str = "") -> SourceAsset:
+        """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""
+        info = probe(path)
+        with self.connection.database.session() as session:
+            source = repository.register_source(
+                session,
+                library_path(path),
+                checksum=checksum(path),
+                duration=info.duration_s,
+                fps=info.fps or None,
+                size=path.stat().st_size,
+                width=info.width,
+                height=info.height,
+                profile_name=profile or load_profile().name,
+            )
+        self.instance.add_dynamic_partitions(str(sources.name), [source.partition_key])
+        return source
+
+    def run(
+        self,
+        source: SourceAsset,
+        *,
+        profile: str = "",
+        overrides: Mapping[str, Any] | None = None,
+        brands_csv: Path | None = None,
+        fresh: bool = False,
+        first: str | None = None,
+        until: str | None = None,
+        from_job: UUID | None = None,
+        listener: stage_run.Listener | None = None,
+    ) -> RunOutcome:
+        """One run of one source in this process: all nodes, or those from `first` to `until`.
+
+        An unfinished job of the same source and settings is continued unless `fresh`.
+        """
+        names = (*NODE_NAMES, REPORT)
+        selected = names[names.index(first) if first else 0 : names.index(until) + 1 if until else None]
+        settings: dict[str, Any] = {"profile": profile, "fresh": fresh, "from_job": str(from_job or "")}
+        settings["brands_csv"] = str(brands_csv.absolute()) if brands_csv else ""
+        ops: dict[str, Any] = {}
+        for path, value in (overrides or {}).items():
+            stage, _, field = path.partition(".")
+            if stage in selected:
+                ops.setdefault(stage, {"config": {}})["config"][field] = value
+        continued = None if fresh or first else self._unfinished(source)
+        with _listening(listener):
+            result = self._job.execute_in_process(
+                instance=self.instance,
+                partition_key=source.partition_key,
+                asset_selection=[dg.AssetKey(name) for name in selected] if len(selected) < len(names) else None,
+                run_config={
+                    "ops": ops,
+                    "resources": {"run_settings": {"config": settings}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                tags={CONTINUES_TAG: str(continued.id)} if continued else None,
+                raise_on_error=False,
+            )
+        with self.connection.database.session() as session:
+            job = repository.job_of_run(session, result.run_id, source.id)
+        if job is None:
+            raise TouchlineError(
+                f"{source.video_path}: run {result.run_id} ended before its job was made: {_failure(result)}"
+            )
+        return RunOutcome(job, result.run_id, result.success, continued, "" if result.success else _failure(result))
+
+    def fetch_report(self, job: DetectJob, directory: Path) -> Path:
+        """Writes a job's report files into `directory`; returns the path of report.json."""
+        if not job.report_prefix:
+            raise BadInputError(f"job {job.id} has no report; it is {job.status} (run it to the end first)")
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in REPORT_FILES:
+            (directory / name).write_bytes(self.connection.objects.get(job.report_prefix + name))
+        return directory / REPORT_FILES[0]
+
+    def latest_reported_job(self, source: SourceAsset) -> DetectJob:
+        """The newest job of a source that has a report."""
+        with self.connection.database.session() as session:
+            for job in repository.list_jobs(session, source.id, limit=1000):
+                if job.report_prefix:
+                    return job
+        raise BadInputError(f"{source.partition_key} has no report yet; touchline run {source.video_path!r} makes one")
+
+    def close(self) -> None:
+        """Lets go of the instance's connections."""
+        self.instance.dispose()
+
+    def _unfinished(self, source: SourceAsset) -> DetectJob | None:
+        with self.connection.database.session() as session:
+            newest = repository.list_jobs(session, source.id, limit=1)
+            if not newest or newest[0].status in repository.FINAL:
+                return None
+            # A job that says it runs, of a run that is over or belongs to a dead process, did not finish.
+            if newest[0].status is DetectJobStatus.RUNNING:
+                why = "its process ended without a word; continued by a new run"
+                repository.set_job_status(session, newest[0].id, DetectJobStatus.FAILED, error_message=why)
+            return newest[0]
+
+
+@contextmanager
+def _listening(listener: stage_run.Listener | None) -> Iterator[None]:
+    if listener is None:
+        yield
+        return
+    stage_run.listeners.append(listener)
+    try:
+        yield
+    finally:
+        stage_run.listeners.remove(listener)
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The message of the step that failed, the cause before its wrappings."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            return str((error.cause or error).message).strip()
+    return "it failed before its first step"

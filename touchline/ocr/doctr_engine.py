@@ -1,0 +1,248 @@
+"""The second OCR engine: docTR on PyTorch. It finds words; this module puts words of one line together.
+
+Belongs here: loading docTR's models and mapping what they say to the documents of `engine.py`. Without docTR or its
+weights the engine cannot be had, and says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from touchline.errors import ModelUnavailableError
+from touchline.geometry import area, bounds, centre, inside, intersection, line_height, quad_from
+from touchline.ocr.engine import StripText, TextLine
+from touchline.ocr.rapid import cut_line
+from touchline.values import Image, Quad
+from touchline.weights import reachable, verify
+
+HOST: Final = "doctr-static.mindee.com"
+"""docTR's model hub."""
+NOT_INSTALLED: Final = "docTR is not installed; pip install 'touchline[doctr]'"
+WIDE: Final = 2.5
+"""A picture wider than this times its height is searched in pieces: docTR searches squares, in which a board ribbon
+would be a few lines high."""
+OVERLAP: Final = 0.25
+"""Share of a piece that the next one shows again, so that a word cut by one edge is whole in the other piece."""
+WORD_GAP: Final = 0.9
+"""Words of one line stand no further apart than this, in heights of the line."""
+
+
+class DoctrEngine:
+    """docTR's detector of words and its recogniser. Safe to use from one thread at a time.
+
+    `det_arch` and `reco_arch` are docTR's names. Weights come from `det_weights` and `reco_weights`, PyTorch state
+    dicts whose SHA-256 must be `det_sha256` and `reco_sha256`; without these, if `pretrained`, from docTR's cache or
+    its hub; else they are random, which only tests want. `device` is torch's, "auto" takes a GPU if there is one.
+    `min_text_score` 0..1: readings less confident are not returned by `read_image`.
+
+    Raises ModelUnavailableError if docTR is not installed, does not know an architecture, or weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        det_arch: str = "db_mobilenet_v3_large",
+        reco_arch: str = "crnn_mobilenet_v3_small",
+        *,
+        det_weights: Path | None = None,
+        det_sha256: str = "",
+        reco_weights: Path | None = None,
+        reco_sha256: str = "",
+        pretrained: bool = True,
+        device: str = "auto",
+        min_text_score: float = 0.3,
+    ) -> None:
+        if importlib.util.find_spec("doctr") is None:
+            raise ModelUnavailableError(NOT_INSTALLED)
+        import torch
+        from doctr.models import detection, recognition
+        from doctr.models.detection.zoo import detection_predictor
+        from doctr.models.recognition.zoo import recognition_predictor
+
+        detector, det_source = _model(detection, det_arch, det_weights, det_sha256, pretrained)
+        recogniser, reco_source = _model(recognition, reco_arch, reco_weights, reco_sha256, pretrained)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        # Boards lean with the camera, so words are sought as quads and not as upright boxes.
+        self._detector: Any = detection_predictor(
+            detector.to(device), pretrained=False, assume_straight_pages=False, batch_size=4
+        )
+        self._recogniser: Any = recognition_predictor(recogniser.to(device), pretrained=False, batch_size=64)
+        self._min_text_score = min_text_score
+        self._identity = f"doctr {version('python-doctr')} {det_arch} {det_source}, {reco_arch} {reco_source}"
+
+    @property
+    def identity(self) -> str:
+        """docTR's version, the architectures and where their weights are from."""
+        return self._identity
+
+    def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
+        """Finds words, reads them, and joins those that stand side by side. Quads are in the picture's pixels."""
+        words = [q for q in self.find_words(image) if not any(inside(centre(q), other) for other in ignore)]
+        texts = self.read_strips([cut_line(image, np.array(quad, np.float32)) for quad in words])
+        read = [
+            TextLine(quad, text.text, text.confidence)
+            for quad, text in zip(words, texts, strict=True)
+            if text.text and text.confidence >= self._min_text_score
+        ]
+        return join_words(read)
+
+    def read_strips(self, images: Sequence[Image]) -> list[StripText]:
+        """The recogniser alone, one line a strip. Strips are BGR, uint8; docTR wants RGB."""
+        if not images:
+            return []
+        read = self._recogniser([np.ascontiguousarray(image[:, :, ::-1]) for image in images])
+        return [_strip_text(str(text), float(confidence)) for text, confidence in read]
+
+    def find_words(self, image: Image) -> list[Quad]:
+        """Where words are in a picture (H x W x 3, BGR, uint8), in its pixels; nothing is read."""
+        height, width = image.shape[:2]
+        starts, length = pieces(height, width)
+        pages = [np.ascontiguousarray(image[:, x : x + length, ::-1]) for x in starts]
+        quads: list[Quad] = []
+        for x, page, found in zip(starts, pages, self._detector(pages), strict=True):
+            # A list of classes, of which there is one: five points a word, relative to the page; the last is the score.
+            for relative in next(iter(found.values()))[:, :4]:
+                quad = quad_from(clockwise(relative * (page.shape[1], page.shape[0]) + (x, 0)))
+                if area(quad) >= 1:
+                    quads.append(quad)
+        return quads if len(starts) == 1 else without_repeats(quads)
+
+
+def pieces(height: int, width: int) -> tuple[list[int], int]:
+    """Where the pieces of a picture begin [x, pixels], and how long each is; one piece if it is not wide."""
+    length = round(WIDE * height)
+    if width <= length:
+        return [0], width
+    count = int(np.ceil((width - length) / (length * (1 - OVERLAP)))) + 1
+    return [round(x) for x in np.linspace(0, width - length, count)], length
+
+
+def clockwise(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Four corners (4 x 2) in order from the top left, for a line that leans less than 45 degrees."""
+    middle = points.mean(axis=0)
+    turn = np.arctan2(points[:, 1] - middle[1], points[:, 0] - middle[0])
+    ordered = points[np.argsort(turn)]
+    return np.roll(ordered, -int(np.argmin(ordered.sum(axis=1))), axis=0)
+
+
+def without_repeats(quads: Sequence[Quad]) -> list[Quad]:
+    """Words that two pieces both found once, the larger of each: the smaller is the one that an edge cut."""
+    kept: list[Quad] = []
+    for quad in sorted(quads, key=area, reverse=True):
+        box = bounds(quad)
+        smaller = max(1e-9, (box[2] - box[0]) * (box[3] - box[1]))
+        if all(intersection(box, bounds(other)) < 0.6 * smaller for other in kept):
+            kept.append(quad)
+    return kept
+
+
+def join_words(words: Sequence[TextLine]) -> list[TextLine]:
+    """Words into lines: side by side, of like height, less than WORD_GAP apart. Lines from top to bottom.
+
+    A line's confidence is the mean of its words', weighted by their letters.
+    """
+    lines: list[list[TextLine]] = []
+    for word in sorted(words, key=lambda w: centre(w.quad)[0]):
+        line = next((line for line in lines if _follows(line[-1], word)), None)
+        if line is None:
+            lines.append([word])
+        else:
+            line.append(word)
+    return sorted((_joined(line) for line in lines), key=lambda line: centre(line.quad)[::-1])
+
+
+def _follows(left: TextLine, right: TextLine) -> bool:
+    a, b = line_height(left.quad), line_height(right.quad)
+    if max(a, b) > 1.6 * min(a, b):
+        return False
+    (_, top, bottom, _), (next_top, _, _, next_bottom) = left.quad, right.quad
+    gap = (next_top[0] + next_bottom[0] - top[0] - bottom[0]) / 2
+    rise = abs(next_top[1] + next_bottom[1] - top[1] - bottom[1]) / 2
+    return -0.5 * a <= gap <= WORD_GAP * max(a, b) and rise <= 0.35 * max(a, b)
+
+
+def _joined(words: list[TextLine]) -> TextLine:
+    if len(words) == 1:
+        return words[0]
+    first, last = words[0].quad, words[-1].quad
+    letters = sum(len(word.text) for word in words)
+    return TextLine(
+        (first[0], last[1], last[2], first[3]),
+        " ".join(word.text for word in words),
+        sum(word.confidence * len(word.text) for word in words) / letters,
+    )
+
+
+def _strip_text(text: str, confidence: float) -> StripText:
+    text = text.strip()
+    return StripText(text, min(1.0, max(0.0, confidence)) if text else 0.0)
+
+
+def _model(zoo: Any, arch: str, weights: Path | None, sha256: str, pretrained: bool) -> tuple[Any, str]:
+    """A model of `zoo` (docTR's detection or recognition) with its weights, and where these are from, in words."""
+    build = getattr(zoo, arch, None)
+    kind = str(zoo.__name__).rpartition(".")[2]
+    if arch.startswith("_") or not callable(build) or not arch.islower():
+        raise ModelUnavailableError(f"docTR has no {kind} architecture {arch!r}; its documentation lists them")
+    # The backbone's own weights would be fetched too, only to be written over.
+    model: Any = build(pretrained=False, pretrained_backbone=False)
+    if weights is not None:
+        came = verify(weights, sha256, f"give the SHA-256 of the {kind} weights")
+        _load(model, weights)
+        return _ready(model), f"sha256:{came}"
+    if not pretrained:
+        return _ready(model), "untrained"
+    path = _from_hub(str(model.cfg["url"]), arch)
+    _load(model, path)
+    return _ready(model), path.name
+
+
+def _ready(model: Any) -> Any:
+    from doctr.models.detection import FAST
+    from doctr.models.detection.fast import reparameterize
+
+    return reparameterize(model) if isinstance(model, FAST) else model
+
+
+def _load(model: Any, path: Path) -> None:
+    import torch
+
+    try:
+        # weights_only: a state dict holds numbers, and nothing in it is run.
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever a file that is no state dict makes of the unpickler
+        first = str(error).splitlines()[0]
+        raise ModelUnavailableError(f"{path} holds no weights of this docTR architecture: {first}") from error
+
+
+def hub_file(url: str) -> Path:
+    """Where docTR keeps what it fetched from `url`: under DOCTR_CACHE_DIR, else ~/.cache/doctr."""
+    cache = Path(os.environ.get("DOCTR_CACHE_DIR") or Path.home() / ".cache" / "doctr")
+    return cache / "models" / url.rpartition("/")[2].partition("&")[0]
+
+
+def _from_hub(url: str, arch: str) -> Path:
+    path = hub_file(url)
+    remedy = f"put {path.name} into {path.parent} (from {url}), or set run_ocr.engine to rapidocr"
+    if not path.is_file() and not reachable(HOST):
+        raise ModelUnavailableError(f"docTR's weights of {arch} are not here and {HOST} cannot be reached; {remedy}")
+    from doctr.utils.data import download_from_url
+
+    said = io.StringIO()
+    try:
+        # Checks the hash in the file's name, of a file that is here too; says what it does to standard output.
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return Path(download_from_url(url, cache_subdir="models"))
+    except (OSError, ValueError) as error:
+        raise ModelUnavailableError(f"docTR's weights of {arch} could not be fetched ({error}); {remedy}") from error

@@ -1,0 +1,156 @@
+"""`touchline`: the commands and their options. Imports stay inside functions, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from touchline.errors import TouchlineError
+
+app = typer.Typer(
+    name="touchline",
+    help="Brand detection in soccer broadcast video, as a Dagster asset graph.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+brands_app = typer.Typer(help="The brands that readings are matched against.", no_args_is_help=True)
+app.add_typer(brands_app, name="brands")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Profile = Annotated[str, typer.Option("--profile", "-p", help="Profile of settings.")]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change one setting of the profile; repeatable."),
+]
+Report = Annotated[
+    Path | None, typer.Option("--report", help="Write DIR/<stem>/report.json, report.html, exposures.csv.")
+]
+Brands = Annotated[Path | None, typer.Option("--brands", help="CSV of brands to match against, in this run alone.")]
+
+
+@app.command()
+def demo(json_output: Json = False) -> None:
+    """Render a synthetic broadcast, run all nodes on it, print the brands found beside those shown."""
+    from touchline_cli.demo import demo as command
+
+    raise typer.Exit(command(json_output))
+
+
+@app.command()
+def run(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Videos or pictures (png, jpg).")],
+    profile: Profile = "soccer_broadcast",
+    overrides: Override = None,
+    brands: Brands = None,
+    report: Report = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: reuse and continue nothing.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Find the brands in videos or pictures. The same command again continues what was interrupted."""
+    from touchline_cli.run import run as command
+
+    raise typer.Exit(command(videos, profile, overrides or [], brands, report, until, fresh, json_output))
+
+
+@app.command()
+def replay(
+    source: Annotated[str, typer.Argument(help="Partition key or path of a registered source.")],
+    first: Annotated[str, typer.Option("--from", metavar="STAGE", help="First stage to run again.")],
+    job: Annotated[str | None, typer.Option("--job", help="Read the checkpoints of this job; else the newest.")] = None,
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else the source's own.")] = "",
+    overrides: Override = None,
+    brands: Brands = None,
+    report: Report = None,
+    json_output: Json = False,
+) -> None:
+    """Run a source again from a stage on, with everything before it loaded from checkpoints."""
+    from touchline_cli.run import replay as command
+
+    raise typer.Exit(command(source, first, job, profile, overrides or [], brands, report, json_output))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Address the Dagster webserver listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Its port; 0 takes a free one.")] = 3000,
+) -> None:
+    """Bring everything up: servers, Dagster webserver and daemon. Ctrl-C ends what was started."""
+    from touchline_cli.serve import serve as command
+
+    raise typer.Exit(command(host, port))
+
+
+@app.command()
+def report(
+    source: Annotated[str, typer.Argument(help="Partition key or path of a registered source.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write report.json, report.html and exposures.csv into.")
+    ],
+    job: Annotated[str | None, typer.Option("--job", help="Report of this job; else the newest.")] = None,
+) -> None:
+    """Fetch the report of a source."""
+    from touchline_cli.library import report as command
+
+    raise typer.Exit(command(source, out, job))
+
+
+@app.command()
+def jobs(
+    source: Annotated[str | None, typer.Argument(help="Partition key or path; all sources without it.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Jobs listed, newest first.")] = 30,
+    json_output: Json = False,
+) -> None:
+    """List jobs: what ran, on what, how far it came."""
+    from touchline_cli.library import jobs as command
+
+    raise typer.Exit(command(source, limit, json_output))
+
+
+@app.command()
+def doctor(json_output: Json = False) -> None:
+    """Tell what is configured, reachable and installed, and which models are there."""
+    from touchline_cli.doctor import doctor as command
+
+    raise typer.Exit(command(json_output))
+
+
+@brands_app.command("list")
+def brands_list(
+    json_output: Json = False,
+) -> None:
+    """List the known brands."""
+    from touchline_cli.library import brands_list as command
+
+    raise typer.Exit(command(json_output))
+
+
+@brands_app.command("import")
+def brands_import(
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="Columns canonical_name,aliases; | between aliases.")],
+) -> None:
+    """Add brands and aliases to the known ones, for ever."""
+    from touchline_cli.library import brands_import as command
+
+    raise typer.Exit(command(csv))
+
+
+def main() -> None:
+    """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
+    try:
+        app()
+    except TouchlineError as error:
+        typer.secho(f"touchline: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("touchline: interrupted; run the same command again to continue", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""`touchline demo`: a synthetic broadcast through all nodes, and the brands found beside those shown."""
+
+from __future__ import annotations
+
+import json
+
+from touchline_cli import session
+from touchline_cli.run import one, progress_bar
+
+
+def demo(as_json: bool) -> int:
+    """0 only if the brands found are exactly those that were rendered."""
+    from resources.settings import Settings
+    from touchline.synthetic import DEMO, render, write_truth
+
+    folder = Settings.from_environment().home / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    video = folder / "broadcast.mp4"
+    if not as_json:
+        session.console.print("Rendering a synthetic broadcast (24 s, 720p) ...")
+    truth = render(video, DEMO)
+    write_truth(folder / "broadcast.truth.json", truth)
+    shown = {brand.name: brand for brand in truth.brands}
+    with session.runner() as runner, progress_bar(as_json) as progress:
+        source = runner.register(video)
+        outcome = one(runner, source, video.name, progress, {})
+        if not outcome.succeeded:
+            session.errors.print(f"[red]the demo failed: {outcome.error}[/red]", highlight=False)
+            return 1
+        path = runner.fetch_report(outcome.job, folder / "report")
+    report = json.loads(path.read_text("utf-8"))
+    found = {brand["name"] for brand in report["brands"]}
+    right = found == set(shown)
+    if as_json:
+        session.print_json({"found": sorted(found), "shown": sorted(shown), "report": str(path), "ok": right})
+        return 0 if right else 1
+    seconds = {name: f"{sum(b - a for a, b in brand.visible_s):.1f}" for name, brand in shown.items()}
+    session.console.print(session.brand_table(report, "Brands in the synthetic broadcast", seconds))
+    for warning in report["warnings"]:
+        session.console.print(f"[yellow]note:[/yellow] {warning}", highlight=False)
+    session.console.print(f"report: {path.with_name('report.html')}")
+    if not right:
+        session.errors.print(
+            f"[red]missed: {sorted(set(shown) - found)}; not shown: {sorted(found - set(shown))}[/red]"
+        )
+    return 0 if right else 1

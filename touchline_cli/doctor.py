@@ -1,0 +1,98 @@
+"""`touchline doctor`: what is configured, reachable, installed, and which models are there."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from rich.table import Table
+
+from touchline_cli import session
+
+PACKAGES = ("touchline", "dagster", "dagster-webserver", "opencv-python", "av", "rapidocr", "onnxruntime", "rapidfuzz")
+OPTIONAL = {"ultralytics": "yolo", "python-doctr": "doctr"}
+
+
+def doctor(as_json: bool) -> int:
+    """Gathers and prints; starts nothing. 1 if a server that was given by address does not answer."""
+    from resources.local_services import LocalServices
+    from resources.settings import ENVIRONMENT, Settings
+
+    settings = Settings.from_environment()
+    services = LocalServices(settings).status()
+    environment = [{"name": v.name, "value": _shown(v.name, v.secret), "default": v.default} for v in ENVIRONMENT]
+    found: dict[str, Any] = {
+        "home": str(settings.home),
+        "python": platform.python_version(),
+        "services": [
+            {"name": s.name, "kind": "embedded" if s.embedded else "external", "running": s.running}
+            | {"address": s.address, "version": s.version, "data": s.data}
+            for s in services
+        ],
+        "environment": environment,
+        "packages": {name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
+        "models": _models(),
+    }
+    if as_json:
+        session.print_json(found)
+    else:
+        _print(found)
+    return 1 if any(not s.embedded and not s.running for s in services) else 0
+
+
+def _models() -> dict[str, str]:
+    from touchline.errors import ModelUnavailableError
+    from touchline.profiles import load_profile
+    from touchline.stages.detect_objects import load_detector
+
+    models = {}
+    spec = find_spec("rapidocr")
+    models["OCR (rapidocr)"] = "in its wheel, nothing to download" if spec else "not installed"
+    models["OCR (doctr)"] = "installed" if find_spec("doctr") else "not installed: pip install 'touchline[doctr]'"
+    try:
+        models["object detector (YOLO)"] = load_detector(load_profile().detect_objects).identity
+    except ModelUnavailableError as error:
+        models["object detector (YOLO)"] = f"off: {error}"
+    models["local VLM"] = "off: not configured"
+    models["cloud LLM"] = "off: not configured"
+    return models
+
+
+def _shown(name: str, secret: bool) -> str:
+    value = os.environ.get(name, "")
+    return "(set, not shown)" if value and secret else value
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        extra = OPTIONAL.get(name)
+        return f"not installed (extra {extra})" if extra else "not installed"
+
+
+def _print(found: dict[str, Any]) -> None:
+    session.console.print(f"home: {found['home']}    Python {found['python']}")
+    services = Table(
+        "server", "kind", "state", "address", "version", "data", box=None, title="Servers", title_justify="left"
+    )
+    for s in found["services"]:
+        stopped = "stopped (starts when needed)" if s["kind"] == "embedded" else "NOT REACHABLE"
+        services.add_row(
+            s["name"], s["kind"], "running" if s["running"] else stopped, s["address"], s["version"], s["data"]
+        )
+    environment = Table("variable", "value", "default", box=None, title="Environment", title_justify="left")
+    for v in found["environment"]:
+        environment.add_row(v["name"], v["value"], v["default"])
+    packages = Table("package", "version", box=None, title="Packages", title_justify="left")
+    for name, number in found["packages"].items():
+        packages.add_row(name, number)
+    models = Table("model", "state", box=None, title="Models", title_justify="left")
+    for name, state in found["models"].items():
+        models.add_row(name, state)
+    for table in (services, environment, packages, models):
+        session.console.print()
+        session.console.print(table)

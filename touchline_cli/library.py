@@ -1,0 +1,82 @@
+"""`touchline report`, `jobs`, `brands list` and `brands import`: looking things up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from touchline_cli import session
+
+
+def report(key_or_path: str, out: Path, job: str | None) -> int:
+    """Writes the report files of a source's newest reported job, or of the job named."""
+    from touchline import repository
+
+    with session.runner() as runner:
+        with runner.connection.database.session() as database:
+            source = repository.get_source(database, key_or_path)
+            named = repository.get_job(database, job) if job else None
+        path = runner.fetch_report(named or runner.latest_reported_job(source), out)
+    session.console.print(f"wrote {path.parent}")
+    return 0
+
+
+def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
+    """Lists jobs, newest first."""
+    from touchline import repository
+
+    with session.storage() as connection, connection.database.session() as database:
+        source = repository.get_source(database, key_or_path) if key_or_path else None
+        found = repository.list_jobs(database, source.id if source else None, limit=limit)
+    fields = ("id", "partition_key", "run_type", "status", "current_stage", "progress", "brands_found", "created_at")
+    if as_json:
+        more = (
+            "video_path",
+            "replay_from_stage",
+            "config_overrides",
+            "error_message",
+            "parent_job_id",
+            "dagster_run_id",
+        )
+        session.print_json([{name: getattr(job, name) for name in (*fields, *more)} for job in found])
+        return 0
+    table = Table(*fields[:-1], "created", box=None)
+    for job in found:
+        values = [getattr(job, name) for name in fields]
+        values[5], values[7] = f"{values[5]:.0%}", f"{values[7]:%Y-%m-%d %H:%M}"
+        table.add_row(*("" if value is None else str(value) for value in values))
+    session.console.print(table)
+    return 0
+
+
+def brands_list(as_json: bool) -> int:
+    """Lists the known brands by name."""
+    from touchline import repository
+
+    with session.storage() as connection, connection.database.session() as database:
+        repository.load_shipped_brands(database)
+        found = repository.list_brands(database)
+    if as_json:
+        fields = ("id", "canonical_name", "aliases", "first_source", "confirmed", "total_occurrences")
+        session.print_json([{name: getattr(brand, name) for name in fields} for brand in found])
+        return 0
+    table = Table("brand", "aliases", "confirmed", "seen", box=None)
+    for brand in found:
+        confirmed = "yes" if brand.confirmed else ""
+        table.add_row(brand.canonical_name, ", ".join(brand.aliases), confirmed, str(brand.total_occurrences or ""))
+    session.console.print(table)
+    return 0
+
+
+def brands_import(path: Path) -> int:
+    """Adds the brands of a CSV. The file is checked whole before anything is changed."""
+    from touchline import repository
+    from touchline.brands import read_csv
+
+    entries = read_csv(path)
+    with session.storage() as connection, connection.database.session() as database:
+        repository.load_shipped_brands(database)
+        added, changed = repository.upsert_brands(database, entries)
+    session.console.print(f"{added} brands added, {changed} changed, {len(entries) - added - changed} known already")
+    return 0

@@ -1,0 +1,162 @@
+"""`touchline run` and `touchline replay`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from touchline.errors import BadInputError
+from touchline_cli import session
+
+if TYPE_CHECKING:
+    from detection_assets.runner import Runner, RunOutcome
+    from touchline.schema import SourceAsset
+
+
+def run(
+    videos: Sequence[Path],
+    profile: str,
+    overrides: Sequence[str],
+    brands: Path | None,
+    report: Path | None,
+    until: str | None,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Checks everything, then runs source by source. 0 if all ended well, 1 if any failed, 130 after Ctrl-C."""
+    from touchline.video import probe
+
+    changes = session.check_settings(profile, session.parse_overrides(overrides))
+    session.check_stage(until, "--until", report=True)
+    session.check_brands(brands)
+    if report is not None:
+        _check_stems(videos)
+    for video in videos:
+        probe(video)
+    options: dict[str, Any] = {
+        "profile": profile,
+        "overrides": changes,
+        "brands_csv": brands,
+        "fresh": fresh,
+        "until": until,
+    }
+    rows, failed = [], 0
+    try:
+        with session.runner() as runner, progress_bar(as_json) as progress:
+            total = progress.add_task("sources", total=len(videos), visible=len(videos) > 1)
+            for video in videos:
+                source = runner.register(video, profile)
+                outcome = one(runner, source, video.name, progress, options)
+                failed += not outcome.succeeded
+                rows.append(_finish(runner, outcome, video, report / video.stem if report else None, progress, as_json))
+                progress.advance(total)
+    except KeyboardInterrupt:
+        session.errors.print("interrupted; run the same command again to continue")
+        return 130
+    if as_json:
+        session.print_json(rows)
+    return 1 if failed else 0
+
+
+def replay(
+    key_or_path: str,
+    first: str,
+    job: str | None,
+    profile: str,
+    overrides: Sequence[str],
+    brands: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Runs a registered source again from a stage on."""
+    from touchline import repository
+
+    changes = session.check_settings(profile, session.parse_overrides(overrides))
+    session.check_stage(first, "--from", report=True)
+    session.check_brands(brands)
+    with session.runner() as runner, progress_bar(as_json) as progress:
+        with runner.connection.database.session() as database:
+            source = repository.get_source(database, key_or_path)
+            if job is not None:
+                repository.get_job(database, job)
+        options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
+        options["from_job"] = UUID(job) if job else None
+        outcome = one(runner, source, source.partition_key, progress, options)
+        directory = report / Path(source.video_path).stem if report else None
+        row = _finish(runner, outcome, Path(source.video_path), directory, progress, as_json)
+    if as_json:
+        session.print_json(row)
+    return 0 if outcome.succeeded else 1
+
+
+def one(runner: Runner, source: SourceAsset, name: str, progress: Progress, options: dict[str, Any]) -> RunOutcome:
+    """One run with a bar that moves from stage to stage."""
+    from touchline.nodes import NODE_INDEX, NODE_NAMES
+
+    stages = len(NODE_NAMES) + 1
+    task = progress.add_task(name, total=stages)
+
+    def listen(stage: str, share: float) -> None:
+        done = NODE_INDEX.get(stage, stages - 1) + share
+        progress.update(task, completed=done, description=f"{name}  [dim]{stage}[/dim]")
+
+    outcome = runner.run(source, listener=listen, **options)
+    progress.remove_task(task)
+    return outcome
+
+
+def _finish(
+    runner: Runner, outcome: RunOutcome, video: Path, directory: Path | None, progress: Progress, as_json: bool
+) -> dict[str, Any]:
+    """Tells how one run ended and writes its report; returns its row for --json."""
+    row: dict[str, Any] = {
+        "source": str(video),
+        "partition_key": outcome.job.partition_key,
+        "job_id": str(outcome.job.id),
+    }
+    row |= {"status": str(outcome.job.status), "dagster_run_id": outcome.run_id}
+
+    def say(what: Any) -> None:
+        if not as_json:
+            progress.console.print(what)
+
+    if outcome.continued is not None:
+        row["continued_job"] = str(outcome.continued.id)
+        say(f"{video.name}: went on with the unfinished job {outcome.continued.id}")
+    if not outcome.succeeded:
+        row["error"] = outcome.error
+        session.errors.print(f"[red]{video.name}: {outcome.error}[/red]", highlight=False)
+        return row
+    if not outcome.job.report_prefix:
+        say(f"{video.name}: done, {outcome.job.run_type} job {outcome.job.id}; no report was asked for")
+        return row
+    contents = json.loads(runner.connection.objects.get(outcome.job.report_prefix + "report.json"))
+    row["brands"] = {brand["name"]: brand["seconds"] for brand in contents["brands"]}
+    say(session.brand_table(contents, f"{video.name}  ({contents['duration_s']:.1f} s)"))
+    if directory is not None:
+        runner.fetch_report(outcome.job, directory)
+        row["report"] = str(directory / "report.html")
+        say(f"  report: {directory / 'report.html'}")
+    return row
+
+
+def _check_stems(videos: Sequence[Path]) -> None:
+    """Two files of one name would write one report over the other."""
+    twice = [stem for stem, count in Counter(video.stem for video in videos).items() if count > 1]
+    if twice:
+        raise BadInputError(
+            f"--report: several inputs are called {twice[0]!r} and would write into one folder; run them one by one, "
+            "each with a --report of its own"
+        )
+
+
+def progress_bar(hidden: bool) -> Progress:
+    """One line a source; nothing where a machine reads."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=session.console, disable=hidden, transient=True)

@@ -1,0 +1,88 @@
+"""`touchline serve`: servers, Dagster webserver and daemon, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from touchline.errors import ServiceError
+from touchline_cli import session
+
+
+class _StopError(Exception):
+    """Somebody asked us to end."""
+
+
+def serve(host: str, port: int) -> int:
+    """Starts everything, prints the addresses, waits, ends everything in order. 1 if a part ended by itself."""
+    from detection_assets.runner import CONFIGURATION, prepare
+    from resources._processes import free_ports
+    from resources.settings import Settings
+    from resources.storage import connect
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _StopError
+
+    port = port or free_ports(1)[0]
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        with session.servers() as endpoints:
+            try:
+                connect(endpoints).database.ping()
+                prepare(Settings.from_environment(), endpoints)
+                workspace = CONFIGURATION.with_name("workspace.yaml")
+                children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
+                children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
+                _wait(f"http://{host}:{port}/server_info", children)
+                session.console.print(f"Dagster:      http://{host}:{port}")
+                session.console.print(f"object store: {endpoints.s3_endpoint}")
+                session.console.print("Ctrl-C ends everything that was started here.")
+                while all(child.poll() is None for child in children):
+                    time.sleep(0.5)
+                session.errors.print("a part of Dagster ended by itself; its messages are above")
+                return 1
+            finally:
+                _end(children)
+    except _StopError:
+        return 0
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    # A group of its own: Ctrl-C at the terminal reaches us alone, and we end the parts in order.
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], start_new_session=True)
+
+
+def _wait(url: str, children: list[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if any(child.poll() is not None for child in children):
+            raise ServiceError("the Dagster webserver or daemon ended while starting; its messages are above")
+        try:
+            with urlopen(url, timeout=2):  # noqa: S310 (our own webserver)
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise ServiceError(f"the Dagster webserver did not answer at {url} within two minutes")
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    """Asks each part to end, with everything it started; kills what has not after ten seconds."""
+    for child in children:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)
+    for child in children:
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()

@@ -1,0 +1,130 @@
+"""What commands share: servers, the runner, tables, and checks before any work.
+
+Belongs here: opening and closing what a command needs, and refusing bad input.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from touchline.errors import BadInputError
+
+if TYPE_CHECKING:
+    from detection_assets.runner import Runner
+    from resources.local_services import Endpoints
+    from resources.storage import Connection
+
+console = Console()
+errors = Console(stderr=True)
+
+
+@contextmanager
+def servers() -> Iterator[Endpoints]:
+    """The servers, started if need be; let go of at the end."""
+    from resources.local_services import LocalServices
+    from resources.settings import Settings
+
+    services = LocalServices(Settings.from_environment())
+    try:
+        yield services.start()
+    finally:
+        services.stop()
+
+
+@contextmanager
+def storage() -> Iterator[Connection]:
+    """Database and object store, without Dagster."""
+    from resources.storage import connect
+
+    with servers() as endpoints:
+        yield connect(endpoints)
+
+
+@contextmanager
+def runner() -> Iterator[Runner]:
+    """Everything that runs need."""
+    quiet()
+    from detection_assets.runner import Runner
+    from resources.settings import Settings
+
+    with servers() as endpoints:
+        opened = Runner(Settings.from_environment(), endpoints)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def quiet() -> None:
+    """Dagster tells a terminal of every event; here the progress bar does that, and errors are told once."""
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    for category in ("BetaWarning", "PreviewWarning"):
+        warnings.filterwarnings("ignore", message=f".*{category}.*")
+    warnings.filterwarnings("ignore", module="dagster.*")
+
+
+def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
+    """`stage.field=value` pairs, checked for their form alone."""
+    found: dict[str, Any] = {}
+    for item in items:
+        path, equals, value = item.partition("=")
+        if not equals or "." not in path:
+            raise BadInputError(f"--set {item}: expected STAGE.FIELD=VALUE, such as run_ocr.min_confidence=0.6")
+        found[path.strip()] = value
+    return found
+
+
+def check_settings(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The overrides with their values parsed. Raises BadInputError for an unknown profile, stage, field or value."""
+    from touchline.profiles import apply_overrides, load_profile
+
+    changed = apply_overrides(load_profile(profile) if profile else load_profile(), overrides)
+    return {path: getattr(changed.stage(path.partition(".")[0]), path.partition(".")[2]) for path in overrides}
+
+
+def check_stage(name: str | None, option: str, *, report: bool) -> None:
+    """Refuses a name that is no stage."""
+    from touchline.nodes import NODE_NAMES, REPORT
+
+    known = (*NODE_NAMES, REPORT) if report else NODE_NAMES
+    if name is not None and name not in known:
+        raise BadInputError(f"{option} {name}: unknown stage; expected one of {', '.join(known)}")
+
+
+def check_brands(path: Path | None) -> None:
+    """Refuses a list of brands that cannot be used."""
+    if path is not None:
+        from touchline.brands import read_csv
+
+        read_csv(path)
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output, nothing else there."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None = None) -> Table:
+    """The brands of a report.json, most seconds first. `extra` adds a column of true seconds by brand."""
+    table = Table(title=title, title_justify="left")
+    for name, right in (("brand", False), ("where", False), ("seconds", True), ("times", True), ("visibility", True)):
+        table.add_column(name, justify="right" if right else "left")
+    if extra is not None:
+        table.add_column("shown [s]", justify="right")
+    for brand in report["brands"]:
+        zones = sorted((z for z, s in brand["zones"].items() if s > 0), key=lambda z: -brand["zones"][z])
+        row = [brand["name"], ", ".join(zones), f"{brand['seconds']:.1f}", str(brand["occurrences"])]
+        row.append(f"{brand['visibility']:.3f}")
+        if extra is not None:
+            row.append(extra.get(brand["name"], "-"))
+        table.add_row(*row)
+    return table
