@@ -294,7 +294,10 @@ def _finished(work: Work, print_: str) -> StageCheckpoint | None:
 
 def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:
     work.context.log.info(f"reuses checkpoint {old.id} of job {old.job_id}: nothing it depends on has changed")
-    return StageOutput(work.job, work.stage.name, print_, None, old, old.stats, closes_job=_closes(work))
+    ids = [i.row.id for i in work.inputs.values()]
+    return StageOutput(
+        work.job, work.stage.name, print_, None, old, old.stats, input_checkpoint_ids=ids, closes_job=_closes(work)
+    )
 
 
 def _closes(work: Work) -> bool:

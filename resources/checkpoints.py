@@ -1,137 +1,243 @@
-"""Checkpoints: BSON streams in the object store with a row each, and the journal of a stage in the making."""
+"""Checkpoints: a stage's documents as one BSON stream in the object store, with a row that vouches for it.
+
+Belongs here: the order of blob and row, the checks at reading, and frames. The form of streams is in
+`touchline/bson_stream.py`, chunks of unfinished stages in `journal.py`, queries in `touchline/repository/`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import IO, Any, Final
 from uuid import UUID
 
 from resources.database import Database
+from resources.journal import Journal
 from resources.object_store import ObjectStore
 from touchline import repository
-from touchline.bson_stream import StreamHeader, read_header, read_stream, write_stream
+from touchline.bson_stream import Document, StreamHeader, read_stream, size_of, write_stream
 from touchline.errors import CheckpointError
 from touchline.nodes import NODE_INDEX
 from touchline.schema import DetectJob, StageCheckpoint
 from touchline.values import SampledFrame
 
+__all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_key"]
 
-class Journal:
-    """The chunks of one stage of one job that are finished with one fingerprint."""
+FRAME_CACHE: Final = 64 * 1024 * 1024
+"""Bytes of JPEGs kept in memory: a stage asks for the same frames more than once."""
+PUT_THREADS: Final = 8
+OWN: Final = frozenset(
+    {"id", "job_id", "created_at", "input_checkpoint_ids", "reused_from", "wall_s", "is_scenario", "scenario_label"}
+)
+"""What a reused checkpoint does not take over from the one that was computed."""
 
-    def __init__(self, objects: ObjectStore, job_id: UUID, stage: str, fingerprint: str) -> None:
-        self._objects, self._job, self.stage, self._fingerprint = objects, job_id, stage, fingerprint
-        self.prefix = f"checkpoints/{job_id}/stages/{stage}.partial/"
-        self._keys: dict[int, str] = {}
-        self.state: dict[str, Any] | None = None
-        for key, _ in sorted(objects.list(self.prefix)):
-            with self._open(key) as file:
-                header = read_header(file, key=key)
-            if header.fingerprint == fingerprint:
-                self._keys[int(Path(key).stem)] = key
-                self.state = dict(header.extra["state"])
 
-    @property
-    def finished(self) -> tuple[int, ...]:
-        return tuple(sorted(self._keys))
+def frames_prefix(job_id: UUID) -> str:
+    """Where the frames of a job lie."""
+    return f"checkpoints/{job_id}/frames/"
 
-    def write(self, chunk_id: int, documents: Sequence[dict[str, Any]], state: dict[str, Any]) -> None:
-        key = f"{self.prefix}{chunk_id:06d}.bson"
-        with tempfile.TemporaryFile() as file:
-            write_stream(file, StreamHeader(self.stage, str(self._job), "", self._fingerprint, extra={"state": state}), documents)
-            file.seek(0)
-            self._objects.put(key, file.read())
-        self._keys[chunk_id], self.state = key, state
 
-    def documents(self) -> Iterator[dict[str, Any]]:
-        for chunk in self.finished:
-            with self._open(self._keys[chunk]) as file:
-                yield from read_stream(file, stage=self.stage, key=self._keys[chunk])
+def frame_key(job_id: UUID, sequence: int) -> str:
+    """The object key of one stored frame."""
+    return f"{frames_prefix(job_id)}{sequence:06d}.jpg"
 
-    def clear(self) -> None:
-        for key, _ in self._objects.list(self.prefix):
-            self._objects.delete(key)
 
-    def _open(self, key: str) -> Any:
-        file = tempfile.TemporaryFile()
-        file.write(self._objects.get(key))
-        file.seek(0)
-        return file
+def output_key(job_id: UUID, stage: str) -> str:
+    """The object key of a stage's output."""
+    return f"checkpoints/{job_id}/stages/{stage}.bson"
 
 
 class CheckpointStore:
+    """Writes and reads checkpoints of one database and one bucket. Safe to share by threads."""
+
     def __init__(self, objects: ObjectStore, database: Database) -> None:
-        self._objects, self._database = objects, database
-        self._frames: OrderedDict[str, bytes] = OrderedDict()
-        self._held = 0
+        self._objects = objects
+        self._database = database
+        self._frames = _FrameCache(FRAME_CACHE)
+        self._pool: ThreadPoolExecutor | None = None
 
     def journal(self, job_id: UUID, stage: str, fingerprint: str) -> Journal:
+        """The journal of a stage of a job, with the chunks that are finished with this fingerprint."""
         return Journal(self._objects, job_id, stage, fingerprint)
 
     def put_frame(self, job_id: UUID, sequence: int, jpeg: bytes) -> str:
-        key = f"checkpoints/{job_id}/frames/{sequence:06d}.jpg"
+        """Stores one frame and returns its key. Raises ServiceError."""
+        key = frame_key(job_id, sequence)
         self._objects.put(key, jpeg)
         return key
 
+    def put_frames(self, job_id: UUID, frames: Sequence[tuple[int, bytes]]) -> list[str]:
+        """Stores frames (sequence, JPEG) side by side and returns their keys in the same order. Raises ServiceError."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(PUT_THREADS, thread_name_prefix="put-frames")
+        return list(self._pool.map(lambda item: self.put_frame(job_id, *item), frames))
+
     def get_frame(self, key: str) -> bytes:
-        if key in self._frames:
-            self._frames.move_to_end(key)
-            return self._frames[key]
-        data = self._frames[key] = self._objects.get(key)
-        self._held += len(data)
-        while self._held > 64 << 20:
-            self._held -= len(self._frames.popitem(last=False)[1])
-        return data
+        """The JPEG under a key, from memory if it was asked for a short while ago. Raises CheckpointError."""
+        held = self._frames.get(key)
+        if held is None:
+            held = self._objects.get(key)
+            self._frames.put(key, held)
+        return held
 
     def commit(
-        self, *, job: DetectJob, stage: str, fingerprint: str, journal: Journal, stats: Mapping[str, Any],
-        config_snapshot: Mapping[str, Any], config_overrides: Mapping[str, Any], input_checkpoint_ids: Sequence[UUID],
-        frames: Sequence[SampledFrame] | None = None, filtered: Sequence[int] = (), wall_s: float = 0.0,
+        self,
+        *,
+        job: DetectJob,
+        stage: str,
+        fingerprint: str,
+        journal: Journal,
+        stats: Mapping[str, Any],
+        config_snapshot: Mapping[str, Any],
+        config_overrides: Mapping[str, Any],
+        input_checkpoint_ids: Sequence[UUID],
+        frames: Sequence[SampledFrame] | None = None,
+        filtered: Sequence[int] = (),
+        wall_s: float = 0.0,
     ) -> StageCheckpoint:
-        key = f"checkpoints/{job.id}/stages/{stage}.bson"
-        with tempfile.NamedTemporaryFile() as file:
-            header = StreamHeader(stage, str(job.id), str(job.source_asset_id), fingerprint)
-            count = write_stream(file, header, journal.documents())
-            file.flush()
-            path = Path(file.name)
-            with path.open("rb") as again:
-                digest = hashlib.file_digest(again, "sha256").hexdigest()
-            size = path.stat().st_size
-            self._objects.put_file(key, path)
-        row = StageCheckpoint(
-            job_id=job.id, stage=stage, stage_index=NODE_INDEX[stage], source_asset_id=job.source_asset_id,
-            stage_output_key=key, stage_output_sha256=digest, stage_output_size=size, item_count=count,
-            fingerprint=fingerprint, stats=repository.plain_json(stats), config_snapshot=repository.plain_json(config_snapshot),
-            config_overrides=repository.plain_json(config_overrides), input_checkpoint_ids=list(input_checkpoint_ids),
-            video_path=job.video_path, profile_name=job.profile_name, wall_s=wall_s,
-            frames_prefix=f"checkpoints/{job.id}/frames/" if frames is not None else "",
-            frames_manifest={f.sequence: f.key for f in frames or ()},
-            frames_meta=[{"sequence": f.sequence, "chunk_id": f.chunk_id, "timestamp": f.timestamp, "hash": f.sha256} for f in frames or ()],
-            filtered_frame_sequences=list(filtered),
-        )
+        """Makes a full journal a checkpoint: blob first, then row, then the journal is cleared.
+
+        `frames` are given by `extract_frames` alone, `filtered` (kept sequences) by `filter_scenes` alone. Doing it
+        again, after an end at any point, gives the row that is there or makes it anew; a blob that a row names is
+        never overwritten. Raises CheckpointError (journal damaged, or of another stage or fingerprint), ServiceError.
+        """
+        if (journal.stage, journal.fingerprint) != (stage, fingerprint):
+            raise CheckpointError(f"{journal.prefix}: expected the journal of {stage} with fingerprint {fingerprint}")
         with self._database.session() as session:
-            repository.add_checkpoint(session, row)
+            repository.lock_checkpoint(session, job.id, stage)
+            row = repository.job_checkpoint(session, job.id, stage, fingerprint=fingerprint)
+            if row is None:
+                identity = uuid.uuid4()
+                key = output_key(job.id, stage)
+                if repository.job_checkpoint(session, job.id, stage) is not None:
+                    key = key.removesuffix(".bson") + f".{identity}.bson"
+                header = StreamHeader(stage, str(job.id), str(job.source_asset_id), fingerprint)
+                with tempfile.TemporaryFile() as file:
+                    count = write_stream(file, header, journal.documents())
+                    size, digest = size_of(file), _sha256(file)
+                    self._objects.put_file(key, file)
+                row = StageCheckpoint(
+                    id=identity,
+                    job_id=job.id,
+                    stage=stage,
+                    stage_index=NODE_INDEX[stage],
+                    source_asset_id=job.source_asset_id,
+                    stage_output_key=key,
+                    stage_output_sha256=digest,
+                    stage_output_size=size,
+                    item_count=count,
+                    fingerprint=fingerprint,
+                    stats=repository.plain_json(stats),
+                    config_snapshot=repository.plain_json(config_snapshot),
+                    config_overrides=repository.plain_json(config_overrides),
+                    input_checkpoint_ids=list(input_checkpoint_ids),
+                    video_path=job.video_path,
+                    profile_name=job.profile_name,
+                    wall_s=float(wall_s),
+                    **_frame_columns(job.id, frames),
+                    filtered_frame_sequences=[int(sequence) for sequence in filtered],
+                )
+                repository.add_checkpoint(session, row)
         journal.clear()
         return row
 
-    def reuse(self, row: StageCheckpoint, job: DetectJob) -> StageCheckpoint:
-        skipped = {"id", "job_id", "created_at", "reused_from", "wall_s", "is_scenario", "scenario_label"}
-        values = {c.key: getattr(row, c.key) for c in StageCheckpoint.__table__.columns if c.key not in skipped}
-        new = StageCheckpoint(job_id=job.id, reused_from=row.id, **values)
-        with self._database.session() as session:
-            repository.add_checkpoint(session, new)
-        return new
+    def reuse(
+        self, row: StageCheckpoint, job: DetectJob, *, input_checkpoint_ids: Sequence[UUID] | None = None
+    ) -> StageCheckpoint:
+        """A row of this job that names the blob (and frames) of another job's; it says which computed it.
 
-    def read(self, row: StageCheckpoint) -> Iterator[dict[str, Any]]:
+        `input_checkpoint_ids` are this job's own inputs, where they are other rows than those of `row`.
+        """
+        with self._database.session() as session:
+            repository.lock_checkpoint(session, job.id, row.stage)
+            known = repository.job_checkpoint(session, job.id, row.stage, fingerprint=row.fingerprint)
+            if known is not None:
+                return known
+            inputs = row.input_checkpoint_ids if input_checkpoint_ids is None else input_checkpoint_ids
+            new = StageCheckpoint(
+                job_id=job.id,
+                reused_from=row.reused_from or row.id,
+                input_checkpoint_ids=list(inputs),
+                **{c.key: getattr(row, c.key) for c in StageCheckpoint.__table__.columns if c.key not in OWN},
+            )
+            return repository.add_checkpoint(session, new)
+
+    def read(self, row: StageCheckpoint) -> Iterator[Document]:
+        """The documents of a checkpoint, streamed from a temporary file whose size and SHA-256 were checked first.
+
+        Raises CheckpointError naming the key: missing, another size or content than the row says, another stage,
+        an unknown form. The file is gone when the iterator is used up, closed or forgotten.
+        """
+        documents = self._read(row)
+        next(documents)  # downloads and checks now, not at the first document
+        return documents
+
+    def _read(self, row: StageCheckpoint) -> Iterator[Document]:
         key = row.stage_output_key
-        with tempfile.NamedTemporaryFile() as file:
-            self._objects.download(key, Path(file.name))
-            with Path(file.name).open("rb") as blob:
-                if hashlib.file_digest(blob, "sha256").hexdigest() != row.stage_output_sha256:
-                    raise CheckpointError(f"{key}: not what was written; replay from {row.stage}")
-                blob.seek(0)
-                yield from read_stream(blob, stage=row.stage, key=key)
+        if not key:
+            raise CheckpointError(f"checkpoint {row.id} of {row.stage} names no output. Replay {row.stage}.")
+        # Without a name from the start, so that no way of ending leaves it behind.
+        with tempfile.TemporaryFile() as file:
+            self._objects.download(key, file)
+            if (size := size_of(file)) != row.stage_output_size:
+                raise CheckpointError(
+                    f"{key}: expected {row.stage_output_size} bytes, got {size}: it is damaged. "
+                    f"Replay {row.stage}, or restore the object."
+                )
+            if (digest := _sha256(file)) != row.stage_output_sha256:
+                raise CheckpointError(
+                    f"{key}: expected SHA-256 {row.stage_output_sha256}, got {digest}: it is damaged. "
+                    f"Replay {row.stage}, or restore the object."
+                )
+            documents = read_stream(file, stage=row.stage, key=key)
+            yield {}
+            yield from documents
+
+
+class _FrameCache:
+    """The frames asked for last, up to a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def get(self, key: str) -> bytes | None:
+        with self._lock:
+            data = self._held.get(key)
+            if data is not None:
+                self._held.move_to_end(key)
+            return data
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._bytes += len(data) - len(self._held.pop(key, b""))
+            self._held[key] = data
+            while self._bytes > self._limit:
+                self._bytes -= len(self._held.popitem(last=False)[1])
+
+
+def _frame_columns(job_id: UUID, frames: Sequence[SampledFrame] | None) -> dict[str, Any]:
+    if frames is None:
+        return {}
+    return {
+        "frames_prefix": frames_prefix(job_id),
+        "frames_manifest": {frame.sequence: frame.key for frame in frames},
+        "frames_meta": [
+            {"sequence": f.sequence, "chunk_id": f.chunk_id, "timestamp": f.timestamp, "hash": f.sha256} for f in frames
+        ],
+    }
+
+
+def _sha256(file: IO[bytes]) -> str:
+    """SHA-256 of an open file from its beginning, hex; it stands at its beginning again."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest

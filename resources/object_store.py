@@ -1,50 +1,193 @@
-"""The object store over obstore."""
+"""The object store: one bucket of an S3-compatible server, over obstore.
+
+Belongs here: objects by key, as bytes or files, and telling a missing object from a server in trouble. Which keys
+there are and what lies under them is the business of `checkpoints.py`. Short outages are retried with backoff by
+obstore itself, for `RETRY_S` at most.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import NotFoundError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from touchline.errors import CheckpointError
+from touchline.errors import CheckpointError, ServiceError
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
+RETRY_S: Final = 60.0
+"""Seconds for which a request is tried again before it is given up."""
+STREAM: Final = 8 * 1024 * 1024
+"""Bytes held at a time when an object is streamed."""
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class ObjectStore:
-    def __init__(self, endpoint: str, bucket: str, region: str, access_key: str, secret_key: str) -> None:
-        self._args = (endpoint, bucket, region, access_key, secret_key)
+    """Objects of one bucket. Puts are whole or not at all. Safe to share by threads; opens nothing by itself."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        bucket: str,
+        region: str,
+        access_key: str,
+        secret_key: str,
+        *,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self.endpoint: Final = endpoint
+        self.bucket: Final = bucket
+        self._region, self._access_key, self._secret_key = region, access_key, secret_key
+        self._local = urlsplit(endpoint).hostname in LOOPBACK
+        client: ClientConfig = {
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(minutes=5),
+        }
+        if self._local:
+            # A proxy for the outside world must not be asked for this machine.
+            client["proxy_excludes"] = ",".join(sorted(LOOPBACK))
         self._store = S3Store(
-            bucket, endpoint=endpoint, region=region, access_key_id=access_key, secret_access_key=secret_key,
-            virtual_hosted_style_request=False, client_options={"allow_http": True},
+            bucket,
+            endpoint=endpoint,
+            region=region,
+            access_key_id=access_key,
+            secret_access_key=secret_key,
+            virtual_hosted_style_request=False,
+            client_options=client,
+            retry_config={
+                "max_retries": 1000 if retry_s else 0,
+                "retry_timeout": timedelta(seconds=retry_s),
+                "backoff": {
+                    "init_backoff": timedelta(milliseconds=100),
+                    "max_backoff": timedelta(seconds=5),
+                    "base": 2,
+                },
+            },
         )
 
-    def ensure_bucket(self) -> None:
-        import boto3
+    def __repr__(self) -> str:
+        """Address alone: keys are secret."""
+        return f"ObjectStore({self.endpoint!r}, {self.bucket!r})"
 
-        endpoint, bucket, region, key, secret = self._args
-        client = boto3.client("s3", endpoint_url=endpoint, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret)
-        if bucket not in {b["Name"] for b in client.list_buckets()["Buckets"]}:
-            client.create_bucket(Bucket=bucket)
-        client.close()
+    def ensure_bucket(self) -> None:
+        """Makes the bucket if there is none. Raises ServiceError: not reachable, or not allowed."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        config = Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"max_attempts": 4, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            proxies={} if self._local else None,
+        )
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self._region,
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=self._secret_key,
+            config=config,
+        )
+        try:
+            try:
+                client.head_bucket(Bucket=self.bucket)
+            except ClientError as error:
+                if _status(error) != 404:
+                    raise
+                # us-east-1 is the one region that must not be named.
+                where = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+                client.create_bucket(Bucket=self.bucket, **({} if self._region == "us-east-1" else where))
+        except ClientError as error:
+            # Somebody else may have made it in between.
+            if error.response.get("Error", {}).get("Code") not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise self._trouble("the bucket", error) from error
+        except BotoCoreError as error:
+            raise self._trouble("the bucket", error) from error
+        finally:
+            client.close()
 
     def put(self, key: str, data: bytes) -> None:
-        obstore.put(self._store, key, data)
+        """Stores bytes under a key, replacing what was there. Raises ServiceError."""
+        with self._reaching(key):
+            obstore.put(self._store, key, data)
 
-    def put_file(self, key: str, path: Path) -> None:
-        obstore.put(self._store, key, path)
+    def put_file(self, key: str, file: Path | IO[bytes]) -> None:
+        """Stores a file, from its path or from the position of an open one, without holding it in memory."""
+        with self._reaching(key):
+            obstore.put(self._store, key, file)
 
     def get(self, key: str) -> bytes:
-        try:
+        """The bytes under a key. Raises CheckpointError if there are none, ServiceError if the server fails."""
+        with self._reaching(key):
             return bytes(obstore.get(self._store, key).bytes())
-        except (NotFoundError, FileNotFoundError) as error:
-            raise CheckpointError(f"{key}: not in the object store") from error
 
-    def download(self, key: str, path: Path) -> None:
-        path.write_bytes(self.get(key))
+    def download(self, key: str, file: Path | IO[bytes]) -> None:
+        """Streams an object into a file, given by path or open. Raises as `get`."""
+        if isinstance(file, Path):
+            with file.open("wb") as opened:
+                self.download(key, opened)
+            return
+        with self._reaching(key):
+            for block in obstore.get(self._store, key).stream(min_chunk_size=STREAM):
+                file.write(block)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object under that key."""
+        try:
+            self.size(key)
+        except CheckpointError:
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        """Bytes of an object. Raises as `get`."""
+        with self._reaching(key):
+            return obstore.head(self._store, key)["size"]
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        return [(m["path"], m["size"]) for batch in obstore.list(self._store, prefix=prefix) for m in batch]
+        """Key and size in bytes of every object whose key begins with `prefix` (whole folders), sorted by key."""
+        with self._reaching(prefix):
+            found = obstore.list(self._store, prefix=prefix, chunk_size=1000)
+            return sorted((item["path"], item["size"]) for batch in found for item in batch)
 
     def delete(self, key: str) -> None:
-        obstore.delete(self._store, key)
+        """Removes an object; one that is not there is no fault."""
+        try:
+            with self._reaching(key):
+                obstore.delete(self._store, key)
+        except CheckpointError:
+            return
+
+    @contextmanager
+    def _reaching(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (NotFoundError, FileNotFoundError) as error:
+            raise CheckpointError(
+                f"{key}: there is no such object in bucket {self.bucket} of {self.endpoint}. Replay the stage it is of."
+            ) from error
+        except BaseError as error:
+            raise self._trouble(key, error) from error
+
+    def _trouble(self, what: str, error: Exception) -> ServiceError:
+        reason = " ".join(str(error).split())[:300]
+        return ServiceError(
+            f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {reason}. "
+            "`touchline doctor` tells what is reachable"
+        )
+
+
+def _status(error: Exception) -> int:
+    response = getattr(error, "response", {})
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -65,7 +65,8 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 def test_importing_the_domain_brings_in_no_models() -> None:
     probe = (
         "import sys, touchline.profiles, touchline.ocr, touchline.vision.objects; "
-        "print([m for m in ('dagster', 'doctr', 'rapidocr', 'onnxruntime', 'torch', 'ultralytics') if m in sys.modules])"
+        "heavy = 'dagster', 'doctr', 'onnxruntime', 'rapidocr', 'torch', 'ultralytics'; "
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,6 +15,7 @@ import cv2
 import yaml
 
 from touchline.synthetic import CLIP, Broadcast, Rendered, Shot
+from touchline.values import Box
 from touchline.vision.objects import contained
 
 SIDE = 256
@@ -48,7 +49,12 @@ def pictures(seed: int, count: int) -> Iterator[Rendered]:
         yield broadcast.frame(index * 6)
 
 
-def train(folder: Path, *, seeds: tuple[int, ...] = (1, 2, 3, 4), count: int = 24, epochs: int = 14) -> Path:
+def figures(frame: Rendered) -> list[Box]:
+    """The players that are not cut off to a sliver by the picture's edge."""
+    return [box for box in frame.players if box[2] - box[0] >= 18 and box[3] - box[1] >= 30]
+
+
+def train(folder: Path, *, seeds: tuple[int, ...] = (1, 2, 3, 4), count: int = 24, epochs: int = 8) -> Path:
     """Train on `count` pictures of each seed; returns the .pt file, in `folder`, where everything is written."""
     for name in ("images", "labels"):
         (folder / name).mkdir()
@@ -59,7 +65,7 @@ def train(folder: Path, *, seeds: tuple[int, ...] = (1, 2, 3, 4), count: int = 2
             (folder / "labels" / f"{seed}-{frame.index:04d}.txt").write_text(
                 "".join(
                     f"0 {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height} {(x2 - x1) / width} {(y2 - y1) / height}\n"
-                    for x1, y1, x2, y2 in frame.players
+                    for x1, y1, x2, y2 in figures(frame)
                 )
             )
     threads = min(4, os.cpu_count() or 1)
@@ -68,14 +74,14 @@ def train(folder: Path, *, seeds: tuple[int, ...] = (1, 2, 3, 4), count: int = 2
     model.write_text(yaml.safe_dump(ARCHITECTURE))
     with contained():
         import torch
-        from ultralytics import YOLO
+        from ultralytics import YOLO  # type: ignore[attr-defined]
     network = YOLO(str(model), task="detect")
     # ultralytics leaves the last core alone, which on a machine with two is half of them.
     network.add_callback("on_train_start", lambda _: torch.set_num_threads(threads))
     network.train(
-        data=str(data), epochs=epochs, imgsz=SIDE, batch=8, nbs=8, rect=True, device="cpu", workers=0, cache="ram", seed=0,
-        project=str(folder), name="run", exist_ok=True, pretrained=False, amp=False, deterministic=False, val=False, plots=False,
-        verbose=False, optimizer="AdamW", lr0=0.01, warmup_epochs=0.5, mosaic=0.0, translate=0.1, scale=0.2,
-        erasing=0.0, close_mosaic=0,
+        data=str(data), epochs=epochs, imgsz=SIDE, batch=6, nbs=6, rect=True, cache="ram", seed=0,
+        project=str(folder), name="run", exist_ok=True, device="cpu", workers=0, deterministic=False,
+        pretrained=False, amp=False, val=False, plots=False, verbose=False,
+        optimizer="AdamW", lr0=0.006, warmup_epochs=0.5, mosaic=0.0, translate=0.1, scale=0.2, erasing=0.0,
     )  # fmt: skip
     return folder / "run" / "weights" / "last.pt"

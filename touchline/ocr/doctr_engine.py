@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,16 +29,17 @@ HOST: Final = "doctr-static.mindee.com"
 """docTR's model hub."""
 NOT_INSTALLED: Final = "docTR is not installed; pip install 'touchline[doctr]'"
 WIDE: Final = 2.5
-"""A picture wider than this times its height is searched in pieces: docTR searches squares, in which a board ribbon
-would be a few lines high."""
-OVERLAP: Final = 0.25
-"""Share of a piece that the next one shows again, so that a word cut by one edge is whole in the other piece."""
+"""A picture wider than this times its height is folded into rows before it is searched: docTR searches squares, in
+which a board ribbon would be a few pixels high."""
+OVERLAP: Final = 2.0
+"""A row shows the end of the row before again, this many heights of the picture: a word that one row cuts is whole in
+the other."""
 WORD_GAP: Final = 0.9
 """Words of one line stand no further apart than this, in heights of the line."""
 
 
 class DoctrEngine:
-    """docTR's detector of words and its recogniser. Safe to use from one thread at a time.
+    """Finds words with one model of docTR and reads them with another. Safe to use from one thread at a time.
 
     `det_arch` and `reco_arch` are docTR's names. Weights come from `det_weights` and `reco_weights`, PyTorch state
     dicts whose SHA-256 must be `det_sha256` and `reco_sha256`; without these, if `pretrained`, from docTR's cache or
@@ -83,7 +83,7 @@ class DoctrEngine:
 
     @property
     def identity(self) -> str:
-        """docTR's version, the architectures and where their weights are from."""
+        """Version of docTR, the architectures and where their weights are from."""
         return self._identity
 
     def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
@@ -107,24 +107,35 @@ class DoctrEngine:
     def find_words(self, image: Image) -> list[Quad]:
         """Where words are in a picture (H x W x 3, BGR, uint8), in its pixels; nothing is read."""
         height, width = image.shape[:2]
-        starts, length = pieces(height, width)
-        pages = [np.ascontiguousarray(image[:, x : x + length, ::-1]) for x in starts]
+        starts, length = rows(height, width)
+        # A bare strip between rows keeps their words apart.
+        pitch = height if len(starts) == 1 else height + max(2, height // 4)
+        page = np.zeros((pitch * len(starts), length, 3), np.uint8)
+        for row, x in enumerate(starts):
+            page[row * pitch : row * pitch + height] = image[:, x : x + length, ::-1]
+        # One class of objects, "words": five points each, relative to the page, of which the last is the score.
+        found: NDArray[np.float64] = next(iter(self._detector([page])[0].values()))
         quads: list[Quad] = []
-        for x, page, found in zip(starts, pages, self._detector(pages), strict=True):
-            # A list of classes, of which there is one: five points a word, relative to the page; the last is the score.
-            for relative in next(iter(found.values()))[:, :4]:
-                quad = quad_from(clockwise(relative * (page.shape[1], page.shape[0]) + (x, 0)))
-                if area(quad) >= 1:
-                    quads.append(quad)
+        for relative in found[:, :4]:
+            quad = clockwise(relative * (page.shape[1], page.shape[0]))
+            row = min(int(quad[:, 1].mean() // pitch), len(starts) - 1)
+            quad = quad + np.array([starts[row], -row * pitch])
+            quad[:, 1] = quad[:, 1].clip(0, height)
+            if area(quad_from(quad)) >= 1:
+                quads.append(quad_from(quad))
         return quads if len(starts) == 1 else without_repeats(quads)
 
 
-def pieces(height: int, width: int) -> tuple[list[int], int]:
-    """Where the pieces of a picture begin [x, pixels], and how long each is; one piece if it is not wide."""
-    length = round(WIDE * height)
-    if width <= length:
+def rows(height: int, width: int) -> tuple[list[int], int]:
+    """Where the rows begin into which a picture is folded [x, pixels], and how long each is; one if it is not wide.
+
+    There are so many that rows one below the other make about a square.
+    """
+    if width <= WIDE * height:
         return [0], width
-    count = int(np.ceil((width - length) / (length * (1 - OVERLAP)))) + 1
+    count = max(2, round(np.sqrt(width / (1.25 * height))))
+    overlap = OVERLAP * height
+    length = min(width, int(np.ceil((width + (count - 1) * overlap) / count)))
     return [round(x) for x in np.linspace(0, width - length, count)], length
 
 
@@ -137,7 +148,7 @@ def clockwise(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def without_repeats(quads: Sequence[Quad]) -> list[Quad]:
-    """Words that two pieces both found once, the larger of each: the smaller is the one that an edge cut."""
+    """Words that two rows both found once, the larger of each: the smaller is the one that an edge cut."""
     kept: list[Quad] = []
     for quad in sorted(quads, key=area, reverse=True):
         box = bounds(quad)

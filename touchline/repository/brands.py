@@ -89,10 +89,11 @@ def upsert_brands(
 
 def list_brands(session: Session, *, confirmed: bool | None = None) -> list[KnownBrand]:
     """Known brands by name, whatever its case; only the confirmed or the unconfirmed ones if asked."""
-    query = sa.select(KnownBrand).order_by(sa.func.lower(KnownBrand.canonical_name), KnownBrand.id)
+    query = sa.select(KnownBrand)
     if confirmed is not None:
         query = query.where(KnownBrand.confirmed.is_(confirmed))
-    return list(session.scalars(query))
+    # Sorted here: what comes first must not hang on the locale the server was set up with.
+    return sorted(session.scalars(query), key=lambda brand: (brand.canonical_name.casefold(), brand.id))
 
 
 def brand_book(session: Session) -> BrandBook:

@@ -27,7 +27,7 @@ from touchline.config import StageConfig
 from touchline.values import Chunk, DropReason, Image, SceneFrame
 
 if TYPE_CHECKING:
-    from scenedetect.detectors import ContentDetector, ThresholdDetector  # type: ignore[import-untyped]
+    from scenedetect.detectors import ContentDetector, ThresholdDetector
 
 VERSION: Final = "1"
 
@@ -247,7 +247,7 @@ class _ShotFinder:
         return {"shot": self.shot, "picture": None if self._last is None else _png(self._last)}
 
     def _propose(self, picture: Image) -> tuple[bool, bool]:
-        from scenedetect import FrameTimecode  # type: ignore[import-untyped]
+        from scenedetect import FrameTimecode
 
         # Detectors count samples: one sample is one frame to them, at whatever rate.
         time = FrameTimecode(self._index, fps=1.0)

@@ -6,6 +6,7 @@ boxes are used for (jerseys, occlusion) is decided in `run_ocr`.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import os
@@ -195,13 +196,12 @@ def _load(weights: Path) -> Any:
     if not installed():
         raise ModelUnavailableError(NOT_INSTALLED)
     with contained():
-        import ultralytics
-        from ultralytics import YOLO
-
+        ultralytics: Any = importlib.import_module("ultralytics")
+        yolo: Any = ultralytics.YOLO  # imported at this look
     # In memory alone: the settings file is shared by every process of this user.
     dict.update(ultralytics.settings, sync=False)
     try:
-        model: Any = YOLO(str(weights))
+        model: Any = yolo(str(weights))
     except Exception as error:  # whatever a file that is no checkpoint makes of the unpickler
         raise ModelUnavailableError(f"{weights} is no model that ultralytics can load: {error}; {CONFIGURE}") from error
     if model.task not in BOXED:
@@ -231,7 +231,7 @@ def contained() -> Iterator[None]:
     By itself it turns OpenCV's threads off, limits OpenMP to one thread in this process and its children, and changes
     how NumPy prints.
     """
-    import torch
+    import torch  # noqa: F401 (before ultralytics, which would leave it one thread)
 
     os.environ.update(ENVIRONMENT)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder()))
@@ -241,6 +241,5 @@ def contained() -> Iterator[None]:
     finally:
         cv2.setNumThreads(threads)
         np.set_printoptions(**printing)
-        torch.set_printoptions(profile="default")
         if openmp is None:
             os.environ.pop("OMP_NUM_THREADS", None)

@@ -1,0 +1,102 @@
+"""The journal of a stage in the making: each finished chunk as a small BSON stream, so that a retry can go on.
+
+Belongs here: one stage of one job and one fingerprint. Turning a full journal into a checkpoint is in `checkpoints.py`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from resources.object_store import ObjectStore
+from touchline.bson_stream import Document, StreamHeader, read_header, read_stream, write_stream
+from touchline.errors import CheckpointError
+
+
+class Journal:
+    """The chunks of one stage of one job that are finished with one fingerprint.
+
+    Chunks of another fingerprint are not seen. A chunk that is damaged, and all after it, are not seen either: the
+    state each goes on from would be unknown. They are computed again and overwritten.
+    """
+
+    def __init__(self, objects: ObjectStore, job_id: UUID, stage: str, fingerprint: str) -> None:
+        self.job_id: Final = job_id
+        self.stage: Final = stage
+        self.fingerprint: Final = fingerprint
+        self.prefix: Final = f"checkpoints/{job_id}/stages/{stage}.partial/"
+        self._objects = objects
+        self._chunks: list[int] = []
+        self._state: dict[str, Any] | None = None
+        for chunk_id in sorted(_chunk_ids(key for key, _ in objects.list(self.prefix))):
+            try:
+                header = self._checked(chunk_id)
+            except CheckpointError:
+                break
+            if header.fingerprint != fingerprint:
+                continue
+            if header.extra.get("position") != len(self._chunks):
+                break
+            self._chunks.append(chunk_id)
+            self._state = dict(header.extra["state"])
+
+    @property
+    def finished(self) -> tuple[int, ...]:
+        """The ids of the chunks that are finished, rising."""
+        return tuple(self._chunks)
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """The worker's state after the last finished chunk; nothing if there is none."""
+        return self._state
+
+    def key(self, chunk_id: int) -> str:
+        """The object key of a chunk."""
+        return f"{self.prefix}{chunk_id}.bson"
+
+    def write(self, chunk_id: int, documents: Sequence[Document], state: dict[str, Any]) -> None:
+        """Stores a finished chunk with the worker's state after it; once this returns, the chunk is safe.
+
+        Chunks come in rising order. Raises ValueError for one that does not, ServiceError if the store fails.
+        """
+        if chunk_id < 0 or (self._chunks and chunk_id <= self._chunks[-1]):
+            raise ValueError(f"{self.stage}: expected a chunk after {self._chunks[-1:] or 'none'}, got {chunk_id}")
+        extra = {"chunk_id": chunk_id, "position": len(self._chunks), "state": state}
+        header = StreamHeader(self.stage, str(self.job_id), "", self.fingerprint, extra=extra)
+        with io.BytesIO() as buffer:
+            write_stream(buffer, header, documents)
+            self._objects.put(self.key(chunk_id), buffer.getvalue())
+        self._chunks.append(chunk_id)
+        self._state = state
+
+    def documents(self) -> Iterator[Document]:
+        """The documents of all finished chunks, in order; one chunk in memory at a time. Raises CheckpointError."""
+        for chunk_id in self.finished:
+            key = self.key(chunk_id)
+            with io.BytesIO(self._objects.get(key)) as buffer:
+                yield from read_stream(buffer, stage=self.stage, key=key)
+
+    def clear(self) -> None:
+        """Removes all chunks, those of other fingerprints too."""
+        for key, _ in self._objects.list(self.prefix):
+            self._objects.delete(key)
+        self._chunks, self._state = [], None
+
+    def _checked(self, chunk_id: int) -> StreamHeader:
+        """The header of a chunk that was read to its end without a fault. Raises CheckpointError."""
+        key = self.key(chunk_id)
+        with io.BytesIO(self._objects.get(key)) as buffer:
+            header = read_header(buffer, key=key)
+            buffer.seek(0)
+            for _ in read_stream(buffer, stage=self.stage, key=key):
+                pass
+        return header
+
+
+def _chunk_ids(keys: Iterator[str]) -> Iterator[int]:
+    for key in keys:
+        name = key.rpartition("/")[2].removesuffix(".bson")
+        if name.isdecimal():
+            yield int(name)
