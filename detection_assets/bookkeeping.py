@@ -55,6 +55,9 @@ def open_job(
                 dagster_run_id=run.run_id,
                 priority=int(run.tags.get(PRIORITY_TAG, "0")),
             )
+        # After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
+        if job.status is DetectJobStatus.FAILED:
+            return job
         return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import cv2
 import dagster as dg
 import numpy as np
-from resources.checkpoints import Journal
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
 from detection_assets.pictures import findings
 from detection_assets.stages import STAGES, Context, Stage
 from io_managers.values import StageInput, StageOutput
+from resources.checkpoints import Journal
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage

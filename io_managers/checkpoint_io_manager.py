@@ -38,9 +38,7 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
             )
         connection = self.storage.connect()
         if obj.reused is not None:
-            row = connection.checkpoints.reuse(
-                obj.reused, obj.job, input_checkpoint_ids=list(obj.input_checkpoint_ids)
-            )
+            row = connection.checkpoints.reuse(obj.reused, obj.job, input_checkpoint_ids=list(obj.input_checkpoint_ids))
         else:
             assert obj.journal is not None
             row = connection.checkpoints.commit(

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from resources.checkpoints import CheckpointStore, Journal
-
 from touchline.schema import DetectJob, StageCheckpoint
 from touchline.values import SampledFrame
 

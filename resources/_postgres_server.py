@@ -162,8 +162,8 @@ class PostgresServer:
             return package / "pginstall" / "bin"
         if not _reachable(self._folder, user):
             raise ServiceError(
-                f"Postgres cannot run as root, and user {user.pw_name!r} cannot enter {self._folder}; set TOUCHLINE_HOME"
-                " to a folder whose parents everybody may enter (such as /var/lib/touchline), or TOUCHLINE_POSTGRES_URL"
+                f"as root Postgres runs as {user.pw_name!r}, who cannot enter {self._folder}; set TOUCHLINE_HOME "
+                "to a folder whose parents everybody may enter (such as /var/lib/touchline), or TOUCHLINE_POSTGRES_URL"
             )
         if _reachable(package / "pginstall" / "bin" / "postgres", user):
             return package / "pginstall" / "bin"

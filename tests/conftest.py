@@ -1,4 +1,4 @@
-"""What tests share: real servers, started once for the whole run, and clients of them.
+"""What tests share: real servers, started once for the whole run, and everything opened on them.
 
 Belongs here: fixtures that more than one test file uses. Sources are named anew in each test, so that tests do not
 see each other's rows.
@@ -6,6 +6,7 @@ see each other's rows.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -15,25 +16,36 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from detection_assets.runner import Runner
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.local_services import Endpoints, LocalServices
 from resources.object_store import ObjectStore
 from resources.settings import Settings
+from resources.storage import Connection, connect
+from touchline.synthetic import CLIP, Truth, render
+
+FOOTAGE = Path(__file__).resolve().parent.parent.parent / "shared" / "footage"
 
 
-@pytest.fixture(scope="session")
-def services() -> Iterator[Endpoints]:
-    """An embedded Postgres and object store of this test run alone."""
+@pytest.fixture(scope="session", autouse=True)
+def settings() -> Iterator[Settings]:
+    """Settings of a home that lasts as long as the tests; nothing of the caller's environment shines through."""
+    for name in [name for name in os.environ if name.startswith(("TOUCHLINE_", "DAGSTER_", "AWS_"))]:
+        del os.environ[name]
     # Not under pytest's own folder: that is closed to the user that Postgres runs as when we are root.
     home = Path(tempfile.mkdtemp(prefix="touchline-tests-"))
     home.chmod(0o755)
-    services = LocalServices(Settings(home=home))
-    try:
-        yield services.start()
-    finally:
-        services.stop()
-        shutil.rmtree(home, ignore_errors=True)
+    os.environ["TOUCHLINE_HOME"] = str(home)
+    yield Settings.from_environment()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def services(settings: Settings) -> Iterator[Endpoints]:
+    """An embedded Postgres and object store of this test run alone."""
+    with LocalServices(settings) as endpoints:
+        yield endpoints
 
 
 @pytest.fixture
@@ -51,29 +63,49 @@ def empty_database(services: Endpoints) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def database(services: Endpoints) -> Iterator[Database]:
+def connection(services: Endpoints) -> Iterator[Connection]:
+    """Clients of both servers, tables and bucket made."""
+    opened = connect(services)
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture(scope="session")
+def database(connection: Connection) -> Database:
     """Touchline's tables, shared by all tests of the run."""
-    database = Database(services.postgres_url)
-    database.migrate()
-    yield database
-    database.close()
+    return connection.database
 
 
 @pytest.fixture(scope="session")
-def objects(services: Endpoints) -> ObjectStore:
+def objects(connection: Connection) -> ObjectStore:
     """The run's bucket."""
-    store = ObjectStore(
-        services.s3_endpoint,
-        services.s3_bucket,
-        services.s3_region,
-        services.s3_access_key_id,
-        services.s3_secret_access_key,
-    )
-    store.ensure_bucket()
-    return store
+    return connection.objects
 
 
 @pytest.fixture(scope="session")
-def checkpoints(objects: ObjectStore, database: Database) -> CheckpointStore:
+def checkpoints(connection: Connection) -> CheckpointStore:
     """Checkpoints in that bucket and those tables."""
-    return CheckpointStore(objects, database)
+    return connection.checkpoints
+
+
+@pytest.fixture(scope="session")
+def runner(settings: Settings, services: Endpoints, connection: Connection) -> Iterator[Runner]:
+    """Dagster on its persistent instance, in this process."""
+    opened = Runner(settings, services)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    """A six-second synthetic broadcast and what it shows."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return path, render(path, CLIP)
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    """Real broadcast clips, where they are."""
+    if not FOOTAGE.is_dir():
+        pytest.skip(f"no real footage at {FOOTAGE}: it is not part of the project")
+    return FOOTAGE

@@ -40,6 +40,8 @@ _REMEDY: Final = "Replay the stage that wrote it."
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, int):
+        raise ValueError(f"expected an integer of 64 bits with sign, got {value}")
     raise TypeError(f"expected plain values or NumPy scalars, got {type(value).__name__}; convert it in `serialize`")
 
 

@@ -103,13 +103,11 @@ def resolve_checkpoint(
 
 def _ancestor(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoint | None:
     """The newest row of `stage` among those that a job's rows were computed from, however far back."""
-    ids = sa.func.unnest(StageCheckpoint.input_checkpoint_ids).column_valued("input_id")
-    lineage = sa.select(ids).where(StageCheckpoint.job_id == job_id).cte("lineage", recursive=True)
-    older = sa.func.unnest(StageCheckpoint.input_checkpoint_ids).column_valued("input_id")
-    lineage = lineage.union(sa.select(older).join(lineage, StageCheckpoint.id == lineage.c[0]))
-    query = sa.select(StageCheckpoint).where(
-        StageCheckpoint.id.in_(sa.select(lineage.c[0])), StageCheckpoint.stage == stage
-    )
+    rows = sa.select(StageCheckpoint.id, StageCheckpoint.input_checkpoint_ids)
+    lineage = rows.where(StageCheckpoint.job_id == job_id).cte("lineage", recursive=True)
+    lineage = lineage.union(rows.join(lineage, StageCheckpoint.id == sa.any_(lineage.c.input_checkpoint_ids)))
+    query = sa.select(StageCheckpoint).join(lineage, StageCheckpoint.id == lineage.c.id)
+    query = query.where(StageCheckpoint.stage == stage)
     return session.scalar(query.order_by(*_NEWEST).limit(1))
 
 

@@ -1,0 +1,79 @@
+"""The definitions: what Dagster's UI shows, and that they load on nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from detection_assets.definitions import JOB, build_defs
+from touchline.nodes import NODES
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "definitions.json"
+
+
+def described(defs: dg.Definitions) -> dict[str, Any]:
+    assets = {}
+    for key in sorted(defs.resolve_all_asset_keys(), key=lambda k: k.to_user_string()):
+        definition = defs.get_assets_def(key)
+        spec = definition.specs_by_key[key]
+        assets[key.to_user_string()] = {
+            "deps": sorted(d.asset_key.to_user_string() for d in spec.deps),
+            "group": spec.group_name,
+            "kinds": sorted(spec.kinds),
+            "owners": list(spec.owners),
+            "partitions": definition.partitions_def.name if definition.partitions_def else None,
+            "pool": definition.op.pool,
+            "settings": sorted(definition.op.config_schema.as_field().config_type.fields)
+            if definition.op.config_schema
+            else [],
+        }
+    return {"assets": assets, "jobs": [JOB], "resources": sorted(defs.resources or {})}
+
+
+def test_the_definitions_are_those_of_the_snapshot() -> None:
+    """After an intended change: python -m tests.test_definitions writes the snapshot anew."""
+    assert described(build_defs()) == json.loads(SNAPSHOT.read_text("utf-8"))
+
+
+def test_the_graph_follows_the_nodes() -> None:
+    assets = described(build_defs())["assets"]
+    assert len(assets) == 9
+    for node in NODES:
+        assert assets[node.name]["deps"] == sorted(node.reads)
+    assert assets["brand_report"]["deps"] == ["escalate_cloud"]
+
+
+def test_every_asset_is_described_and_every_setting_documented() -> None:
+    defs = build_defs()
+    for key in defs.resolve_all_asset_keys():
+        definition = defs.get_assets_def(key)
+        assert len(definition.specs_by_key[key].description or "") > 40
+        schema = definition.op.config_schema
+        for name, field in schema.as_field().config_type.fields.items():
+            assert field.description, f"{key.to_user_string()}.{name}"
+            assert not field.is_required
+
+
+def test_definitions_load_with_no_server_and_no_settings() -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TOUCHLINE_HOME": "/nonexistent"}
+    code = "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+if __name__ == "__main__":
+    SNAPSHOT.parent.mkdir(exist_ok=True)
+    SNAPSHOT.write_text(json.dumps(described(build_defs()), indent=2, sort_keys=True) + "\n", "utf-8")
