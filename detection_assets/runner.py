@@ -126,6 +126,9 @@ class Runner:
                 tags={CONTINUES_TAG: str(continued.id)} if continued else None,
                 raise_on_error=False,
             )
+        if not result.success and "DagsterExecutionInterruptedError" in _failure(result):
+            # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
+            raise KeyboardInterrupt
         with self.connection.database.session() as session:
             job = repository.job_of_run(session, result.run_id, source.id)
         if job is None:

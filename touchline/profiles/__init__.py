@@ -81,7 +81,7 @@ def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
         known = type(profile.stage(stage)).model_fields
         if field not in known:
             raise BadInputError(f"--set {path}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}")
-        changed.setdefault(stage, {})[field] = yaml.safe_load(value) if isinstance(value, str) else value
+        changed.setdefault(stage, {})[field] = _parsed(path, value) if isinstance(value, str) else value
     update = {}
     for stage, values in changed.items():
         config = profile.stage(stage)
@@ -92,6 +92,13 @@ def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
             where = ".".join(map(str, first["loc"]))
             raise BadInputError(f"--set {stage}.{where}={first['input']}: {first['msg'].lower()}") from error
     return profile.model_copy(update=update)
+
+
+def _parsed(path: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInputError(f"--set {path}={text}: not a value; put text that YAML cannot read in quotes") from error
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,5 @@
+"""`python -m touchline_cli`: the same as `touchline`."""
+
+from touchline_cli.app import main
+
+main()
