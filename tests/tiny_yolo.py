@@ -6,7 +6,6 @@ nothing but these drawn players.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -68,16 +67,12 @@ def train(folder: Path, *, seeds: tuple[int, ...] = (1, 2, 3, 4), count: int = 2
                     for x1, y1, x2, y2 in figures(frame)
                 )
             )
-    threads = min(4, os.cpu_count() or 1)
     data, model = folder / "data.yaml", folder / "tiny.yaml"
     data.write_text(yaml.safe_dump({"path": str(folder), "train": "images", "val": "images", "names": {0: "player"}}))
     model.write_text(yaml.safe_dump(ARCHITECTURE))
     with contained():
-        import torch
         from ultralytics import YOLO  # type: ignore[attr-defined]
     network = YOLO(str(model), task="detect")
-    # ultralytics leaves the last core alone, which on a machine with two is half of them.
-    network.add_callback("on_train_start", lambda _: torch.set_num_threads(threads))
     network.train(
         data=str(data), epochs=epochs, imgsz=SIDE, batch=6, nbs=6, rect=True, cache="ram", seed=0,
         project=str(folder), name="run", exist_ok=True, device="cpu", workers=0, deterministic=False,
