@@ -42,7 +42,7 @@ ENVIRONMENT: Final = (
     EnvironmentVariable("TOUCHLINE_S3_SECRET_ACCESS_KEY", "$AWS_SECRET_ACCESS_KEY", "Its secret key.", True),
     EnvironmentVariable(
         "TOUCHLINE_YOLO_WEIGHTS",
-        "what the profile names",
+        "yolo11n.pt, fetched by ultralytics",
         "Path of YOLO weights for detect_objects; TOUCHLINE_YOLO_SHA256 must name their checksum.",
     ),
     EnvironmentVariable("TOUCHLINE_YOLO_SHA256", "what the profile names", "SHA-256 of those weights, hex."),

@@ -139,3 +139,13 @@ def test_arithmetic_of_quads() -> None:
     assert inside((5, 2), quad) and not inside((11, 2), quad)
     assert covered_share(quad, [(0, 0, 5, 5)]) == pytest.approx(0.5)
     assert covered_share(quad, []) == 0.0
+
+
+def test_a_player_before_the_camera_is_no_board_in_front_of_the_pitch() -> None:
+    image, _ = stadium()
+    cv2.rectangle(image, (480, 450), (800, 719), (30, 30, 200), -1)
+    boards = find_boards(image, find_pitch(image), BandSettings())
+    assert all(bounds(board.quad)[3] < 450 for board in boards)
+    cv2.rectangle(image, (0, 600), (1279, 719), (30, 30, 200), -1)
+    boards = find_boards(image, find_pitch(image), BandSettings())
+    assert any(bounds(board.quad)[3] > 620 for board in boards)

@@ -67,6 +67,7 @@ class DetectEdges:
         found: list[tuple[SceneFrame, float, tuple[Board, ...], Affine | None]] = []
         size = (0, 0)
         before: tuple[int, NDArray[np.uint8]] | None = None
+        self._standing.restart()
         for scene in chunk.of("filter_scenes", SceneFrame):
             if not scene.kept:
                 continue

@@ -28,6 +28,8 @@ MAX_ANGLE: Final = 7.0
 MIN_BAND: Final = 0.014
 MAX_REACH: Final = 0.22
 """Boards reach from MIN_BAND to MAX_REACH of the picture's height above the edge of the grass."""
+FRONT_MARGIN: Final = 0.03
+"""A piece this near (share of the width) to a side of the picture reaches it."""
 MAX_BANDS: Final = 3
 """Rows of boards stand at most so many behind one another; what is above them is the stand."""
 MIN_COVER: Final = 0.22
@@ -87,8 +89,16 @@ def find_boards(image: Image, pitch: Pitch, settings: BandSettings) -> list[Boar
     boards: list[Board] = []
     for upwards, edge in ((True, pitch.upper_edge()), (False, pitch.lower_edge())):
         for piece in straight_pieces(edge, MIN_PIECE * width):
+            if not upwards and not _reaches_side(piece, width):
+                continue
             boards += _bands(piece, lines, (height, width), upwards)
     return [Board(_scaled(board.quad, 1.0 / pitch.scale), board.confidence) for board in boards]
+
+
+def _reaches_side(piece: Piece, width: int) -> bool:
+    """Boards in front of the pitch run out of the picture at a side; what ends the grass in between is a player."""
+    margin = FRONT_MARGIN * width
+    return piece.left <= margin or piece.right >= width - margin or piece.right - piece.left >= width / 2
 
 
 def straight_pieces(edge: NDArray[np.float32], shortest: float) -> list[Piece]:

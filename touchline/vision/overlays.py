@@ -53,6 +53,10 @@ class StandingEdges:
             "counts": zlib.compress(self._counts.tobytes(), 6),
         }
 
+    def restart(self) -> None:
+        """The next frame is compared with none before it."""
+        self._last = None
+
     def add(self, gray: NDArray[np.uint8], moving: bool) -> None:
         """One more frame (grey, any size). `moving`: the camera moved since the last one, or there was a cut."""
         small = cv2.resize(gray, (max(1, round(gray.shape[1] * LINES / gray.shape[0])), LINES)).astype(np.uint8)

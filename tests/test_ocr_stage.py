@@ -1,0 +1,174 @@
+"""`detect_edges`, `run_ocr` and `match_brands` on the synthetic broadcast: real OCR on real pixels, exact truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from touchline.brands import BrandBook, BrandEntry
+from touchline.geometry import bounds, centre, inside, intersection
+from touchline.ocr.engine import OcrEngine, load_engine
+from touchline.stages.detect_edges import DetectEdges, DetectEdgesConfig
+from touchline.stages.match_brands import MatchBrands, MatchBrandsConfig
+from touchline.stages.match_brands import deserialize as match_back
+from touchline.stages.match_brands import serialize as match_out
+from touchline.stages.run_ocr import RunOcr, RunOcrConfig
+from touchline.synthetic import DEMO, Broadcast
+from touchline.values import (
+    BrandDetection,
+    Chunk,
+    DetectedObject,
+    FrameEdges,
+    FrameObjects,
+    Image,
+    Reading,
+    SampledFrame,
+    SceneFrame,
+    UnresolvedCandidate,
+)
+
+TIMES = (1.0, 1.5, 2.0, 2.5, 14.0, 14.5)
+"""Four frames of the wide shot, two of the close-up."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> OcrEngine:
+    return load_engine("rapidocr")
+
+
+@pytest.fixture(scope="module")
+def broadcast() -> Broadcast:
+    return Broadcast(DEMO)
+
+
+@pytest.fixture(scope="module")
+def frames(broadcast: Broadcast) -> dict[int, Image]:
+    return {i: broadcast.frame(round(t * DEMO.fps)).image for i, t in enumerate(TIMES)}
+
+
+def chunk_of(frames: dict[int, Image], **documents: list[object]) -> Chunk:
+    sampled = tuple(SampledFrame(i, 0, t, round(t * 1000), (1, 1000), 1280, 720, "", "", 0) for i, t in enumerate(TIMES))
+    scenes = [SceneFrame(i, t, 0 if t < 10 else 1, True, None, "", 100.0, 100.0) for i, t in enumerate(TIMES)]
+    return Chunk(0, sampled, frames.__getitem__, {"filter_scenes": scenes, **documents})
+
+
+@pytest.fixture(scope="module")
+def edges(frames: dict[int, Image]) -> list[FrameEdges]:
+    return list(DetectEdges(DetectEdgesConfig()).run_chunk(chunk_of(frames)))
+
+
+@pytest.fixture(scope="module")
+def readings(frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine) -> list[Reading]:
+    people = (DetectedObject("person", 0.9, (310, 80, 890, 720)),)
+    objects = [FrameObjects(i, t, people if t > 10 else ()) for i, t in enumerate(TIMES)]
+    return list(RunOcr(RunOcrConfig(), engine).run_chunk(chunk_of(frames, detect_edges=edges, detect_objects=objects)))
+
+
+def test_boards_are_found_where_the_renderer_put_them(edges: list[FrameEdges], broadcast: Broadcast) -> None:
+    for edge in edges[:4]:
+        truth = broadcast.geometry(round(edge.timestamp * DEMO.fps))
+        for panel in truth.quads:
+            x1, y1, x2, y2 = bounds(panel)
+            visible = (max(0.0, x1), y1, min(1280.0, x2), y2)
+            if visible[2] - visible[0] < 100:
+                continue
+            middle = ((visible[0] + visible[2]) / 2, (y1 + y2) / 2)
+            assert any(inside(middle, board.quad) for board in edge.boards), f"{edge.timestamp} s: no board at {middle}"
+
+
+def test_the_camera_is_followed_within_the_shot_and_lost_at_the_cut(edges: list[FrameEdges]) -> None:
+    assert edges[0].camera is None
+    assert all(edge.camera is not None for edge in edges[1:4])
+    assert edges[4].camera is None
+
+
+def test_words_are_read_where_they_stand_with_zone_and_track(readings: list[Reading], broadcast: Broadcast) -> None:
+    for number, time in enumerate(TIMES):
+        words = broadcast.geometry(round(time * DEMO.fps)).words
+        for word in words:
+            x1, y1, x2, y2 = bounds(word.quad)
+            if x1 < 0 or x2 > 1280 or word.seen < 0.9 or word.height_px < 14:
+                continue
+            here = [r for r in readings if r.sequence == number and inside(centre(word.quad), r.quad)]
+            assert any(word.text.casefold() == r.text.casefold() for r in here), f"{time} s: {word.text} not read"
+    zones = {r.text.casefold(): r.zone for r in readings if r.confidence > 0.9}
+    assert zones["heineken"] == "board"
+    assert zones["adidas"] == "board"
+    assert zones["turkish airlines"] == "jersey"
+    tracks = {r.track for r in readings if r.text == "TURKISH AIRLINES"}
+    assert len(tracks) == 1
+
+
+def test_readings_of_one_frame_lie_on_the_letters(readings: list[Reading], broadcast: Broadcast) -> None:
+    truth = {w.text.casefold(): bounds(w.quad) for w in broadcast.geometry(round(TIMES[4] * DEMO.fps)).words}
+    [reading] = [r for r in readings if r.sequence == 4 and r.text == "TURKISH AIRLINES"]
+    box, exact = bounds(reading.quad), truth["turkish airlines"]
+    assert intersection(box, exact) > 0.8 * (exact[2] - exact[0]) * (exact[3] - exact[1])
+    assert reading.height_px == pytest.approx(exact[3] - exact[1], rel=0.8)
+
+
+def reading(sequence: int, text: str, confidence: float, track: int = 1) -> Reading:
+    quad = ((10.0, 10.0), (110.0, 10.0), (110.0, 30.0), (10.0, 30.0))
+    return Reading(sequence, sequence / 2, 0, track, text, confidence, quad, "board", "strip", 1.0, 20.0)
+
+
+BOOK = BrandBook.from_entries([BrandEntry.of("Qatar Airways", ()), BrandEntry.of("TIM", ()), BrandEntry.of("Heineken", ())])
+
+
+def matched(*given: Reading) -> list[BrandDetection | UnresolvedCandidate]:
+    chunk = Chunk(0, (), lambda _: np.zeros((1, 1, 3), np.uint8), {"run_ocr": list(given)})
+    return list(MatchBrands(MatchBrandsConfig(), BOOK).run_chunk(chunk))
+
+
+def test_one_sure_reading_decides_and_its_track_follows() -> None:
+    found = matched(reading(0, "HEINEKEN", 0.98), reading(1, "HEIMEKCN", 0.6), reading(2, "HEINEKE", 0.8))
+    assert [d.sequence for d in found if isinstance(d, BrandDetection)] == [0, 1, 2]
+    assert {d.brand_name for d in found if isinstance(d, BrandDetection)} == {"Heineken"}
+
+
+def test_a_weak_reading_alone_names_no_brand() -> None:
+    assert not [d for d in matched(reading(0, "HEIMEKCN", 0.6)) if isinstance(d, BrandDetection)]
+
+
+def test_real_text_that_is_no_brand_is_unresolved_and_noise_is_not() -> None:
+    found = matched(
+        *(reading(i, "SCOPRI DI PIU", 0.95, track=1) for i in range(3)),
+        *(reading(i, "06:1" + str(i), 0.99, track=2) for i in range(3)),
+    )
+    [candidate] = found
+    assert isinstance(candidate, UnresolvedCandidate)
+    assert (candidate.text, candidate.sequences) == ("SCOPRI DI PIU", (0, 1, 2))
+
+
+def test_short_names_are_not_found_inside_other_words() -> None:
+    assert not [d for d in matched(reading(0, "TIMELESS", 0.99)) if isinstance(d, BrandDetection)]
+    assert [d.brand_name for d in matched(reading(0, "TIM", 0.99)) if isinstance(d, BrandDetection)] == ["TIM"]
+
+
+def test_documents_survive_their_own_codec() -> None:
+    found = matched(reading(0, "HEINEKEN", 0.98), *(reading(i, "SCOPRI DI PIU", 0.95, track=2) for i in range(3)))
+    assert {type(d) for d in found} == {BrandDetection, UnresolvedCandidate}
+    assert [match_back(match_out(d)) for d in found] == found
+
+
+@pytest.fixture
+def halves(frames: dict[int, Image]) -> Iterator[tuple[Chunk, Chunk]]:
+    whole = chunk_of(frames)
+    first = replace(whole, frames=whole.frames[:3], documents={"filter_scenes": whole.documents["filter_scenes"][:3]})
+    rest = replace(
+        whole, chunk_id=1, frames=whole.frames[3:], documents={"filter_scenes": whole.documents["filter_scenes"][3:]}
+    )
+    yield first, rest
+
+
+def test_edges_go_on_in_another_process_as_if_never_stopped(halves: tuple[Chunk, Chunk]) -> None:
+    whole = DetectEdges(DetectEdgesConfig())
+    expected = [*whole.run_chunk(halves[0]), *whole.run_chunk(halves[1])]
+    before = DetectEdges(DetectEdgesConfig())
+    found = list(before.run_chunk(halves[0]))
+    after = DetectEdges(DetectEdgesConfig(), before.state())
+    found += after.run_chunk(halves[1])
+    assert found == expected
