@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import dagster as dg
 from dagster import DagsterInstance
+from dagster._core.instance.ref import InstanceRef
 
 from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
@@ -34,6 +35,16 @@ from touchline.video import probe
 
 REPORT_FILES: Final = ("report.json", "report.html", "exposures.csv")
 CONFIGURATION: Final = Path(__file__).resolve().parent.parent / "dagster.yaml"
+
+UNCAPTURED: Final = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+        "config": {},
+    }
+}
+"""Runs in this process print to their own terminal. Capturing would turn standard output aside while a step runs, the
+progress bar with it, and start two child processes a step that answer Ctrl-C with a traceback."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,9 @@ class Runner:
     """Definitions, instance and clients, opened once for any number of runs in this process."""
 
     def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
-        prepare(settings, endpoints)
+        home = prepare(settings, endpoints)
         self.connection: Connection = connect(endpoints)
-        self.instance = DagsterInstance.get()
+        self.instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
         self._job = build_defs().resolve_job_def(JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
@@ -113,8 +124,10 @@ class Runner:
             if stage in selected:
                 ops.setdefault(stage, {"config": {}})["config"][field] = value
         continued = None if fresh or first else self._unfinished(source)
-        with _listening(listener):
+        run_id = str(uuid4())
+        with _listening(listener), self._interruptible(run_id, source):
             result = self._job.execute_in_process(
+                run_id=run_id,
                 instance=self.instance,
                 partition_key=source.partition_key,
                 asset_selection=[dg.AssetKey(name) for name in selected] if len(selected) < len(names) else None,
@@ -126,9 +139,11 @@ class Runner:
                 tags={CONTINUES_TAG: str(continued.id)} if continued else None,
                 raise_on_error=False,
             )
-        if not result.success and "DagsterExecutionInterruptedError" in _failure(result):
-            # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
-            raise KeyboardInterrupt
+            if not result.success:
+                if "DagsterExecutionInterruptedError" in _failure(result):
+                    # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
+                    raise KeyboardInterrupt
+                self._fail_if_running(run_id, source, _failure(result))
         with self.connection.database.session() as session:
             job = repository.job_of_run(session, result.run_id, source.id)
         if job is None:
@@ -157,6 +172,21 @@ class Runner:
     def close(self) -> None:
         """Lets go of the instance's connections."""
         self.instance.dispose()
+
+    @contextmanager
+    def _interruptible(self, run_id: str, source: SourceAsset) -> Iterator[None]:
+        """Ctrl-C between two stages, or while a checkpoint is written, is told to the job as well."""
+        try:
+            yield
+        except BaseException:
+            self._fail_if_running(run_id, source, "interrupted; run the same again to continue")
+            raise
+
+    def _fail_if_running(self, run_id: str, source: SourceAsset, message: str) -> None:
+        with self.connection.database.session() as session:
+            job = repository.job_of_run(session, run_id, source.id)
+            if job is not None and job.status is DetectJobStatus.RUNNING:
+                repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)
 
     def _unfinished(self, source: SourceAsset) -> DetectJob | None:
         with self.connection.database.session() as session:

@@ -61,6 +61,10 @@ class PostgresServer:
         stale = _pid_of(self.data)
         if stale:
             processes.end(stale, str(self.data), signal.SIGINT)
+            if processes.zombie(stale):
+                # Killed, and its starter lives on without asking after it: Postgres takes the pid for a living server.
+                processes.end_in(self.data)
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
         if not processes.port_free(int(self.memory.get("port", 0) or 0)) or not self.memory.get("port"):
             self.memory["port"] = processes.free_ports(1)[0]
         options = [item for key, value in SETTINGS.items() for item in ("-c", f"{key}={value}")]

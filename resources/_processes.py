@@ -1,7 +1,7 @@
 """Child processes that outlive the terminal's Ctrl-C, and recognising them again later.
 
 Belongs here: starting, recognising and ending one server process. Which servers, with which options, is in
-`postgres_server.py` and `object_server.py`.
+`_postgres_server.py` and `_object_server.py`.
 """
 
 from __future__ import annotations
@@ -90,12 +90,23 @@ def is_ours(pid: int, mark: str) -> bool:
 
 def ended(pid: int) -> bool:
     """Whether a server that we have just started is gone. (Its command line is not readable in its first moments.)"""
-    if _reaped(pid):
-        return True
+    return _reaped(pid) or zombie(pid) or not psutil.pid_exists(pid)
+
+
+def zombie(pid: int) -> bool:
+    """Whether a process is dead and its parent has not been told yet."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return True
+        return False
+
+
+def end_in(folder: Path) -> None:
+    """Kills what still works in `folder`: the children of a server that was killed itself."""
+    for process in psutil.process_iter(["cwd"]):
+        if process.info["cwd"] == str(folder):
+            process.kill()
+            psutil.wait_procs([process], timeout=5)
 
 
 def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0) -> None:

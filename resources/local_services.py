@@ -65,39 +65,15 @@ class LocalServices:
     def start(self) -> Endpoints:
         """Starts what is not given by address and does not run yet. Calling it again changes nothing.
 
-        Raises ServiceError if a server does not start, or if an object store is given without its keys.
+        Raises ServiceError if a server does not start, or if an object store is given without its keys; then nothing
+        is left running that this call started.
         """
-        if self._endpoints is not None:
-            return self._endpoints
-        settings = self._settings
-        need_postgres, need_objects = not settings.postgres_url, not settings.s3_endpoint
-        if not need_objects and not (settings.s3_access_key_id and settings.s3_secret_access_key):
-            raise ServiceError(
-                "TOUCHLINE_S3_ENDPOINT is set but its keys are not; set TOUCHLINE_S3_ACCESS_KEY_ID and "
-                "TOUCHLINE_S3_SECRET_ACCESS_KEY"
-            )
-        url, endpoint = settings.postgres_url, settings.s3_endpoint
-        access, secret = settings.s3_access_key_id, settings.s3_secret_access_key
-        if need_postgres or need_objects:
-            self._prepare_folder()
-            with self._starting(), self._memory() as memory:
-                self._lease = (self._folder / "lease").open("ab")
-                fcntl.flock(self._lease, fcntl.LOCK_SH)
-                atexit.register(self.stop)
-                if need_postgres:
-                    postgres = PostgresServer(self._folder, memory.setdefault("postgres", {}))
-                    if not postgres.alive():
-                        postgres.start()
-                    url = postgres.url
-                if need_objects:
-                    objects = ObjectServer(self._folder, memory.setdefault("objects", {}))
-                    if not objects.alive():
-                        objects.start(settings.s3_bucket)
-                    endpoint = objects.endpoint
-                    access, secret = objects.memory["access_key"], objects.memory["secret_key"]
-        self._endpoints = Endpoints(
-            url, endpoint, settings.s3_bucket, settings.s3_region, access, secret, need_postgres, need_objects
-        )
+        if self._endpoints is None:
+            try:
+                self._endpoints = self._start()
+            except BaseException:
+                self.stop()
+                raise
         return self._endpoints
 
     def stop(self) -> None:
@@ -158,6 +134,37 @@ class LocalServices:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _start(self) -> Endpoints:
+        settings = self._settings
+        need_postgres, need_objects = not settings.postgres_url, not settings.s3_endpoint
+        if not need_objects and not (settings.s3_access_key_id and settings.s3_secret_access_key):
+            raise ServiceError(
+                "TOUCHLINE_S3_ENDPOINT is set but its keys are not; set TOUCHLINE_S3_ACCESS_KEY_ID and "
+                "TOUCHLINE_S3_SECRET_ACCESS_KEY"
+            )
+        url, endpoint = settings.postgres_url, settings.s3_endpoint
+        access, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+        if need_postgres or need_objects:
+            self._prepare_folder()
+            with self._starting(), self._memory() as memory:
+                self._lease = (self._folder / "lease").open("ab")
+                fcntl.flock(self._lease, fcntl.LOCK_SH)
+                atexit.register(self.stop)
+                if need_postgres:
+                    postgres = PostgresServer(self._folder, memory.setdefault("postgres", {}))
+                    if not postgres.alive():
+                        postgres.start()
+                    url = postgres.url
+                if need_objects:
+                    objects = ObjectServer(self._folder, memory.setdefault("objects", {}))
+                    if not objects.alive():
+                        objects.start(settings.s3_bucket)
+                    endpoint = objects.endpoint
+                    access, secret = objects.memory["access_key"], objects.memory["secret_key"]
+        return Endpoints(
+            url, endpoint, settings.s3_bucket, settings.s3_region, access, secret, need_postgres, need_objects
+        )
 
     def _prepare_folder(self) -> None:
         try:

@@ -97,8 +97,9 @@ def test_bridging_closes_short_gaps_and_no_others(a: list[Span], gap: int) -> No
     result = bridge(a, length)
     assert cells(union(a)) <= cells(result)
     assert all(b[0] - c[1] > length for c, b in itertools.pairwise(result))
-    for hole in subtract(result, a):
-        assert hole[1] - hole[0] <= length
+    for before, after in itertools.pairwise(union(a)):
+        bridged = any(start <= before[1] and after[0] <= end for start, end in result)
+        assert bridged == (after[0] - before[1] <= length)
     assert bridge(result, length) == result
 
 

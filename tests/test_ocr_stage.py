@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rapidfuzz import fuzz
 
 from touchline.brands import BrandBook, BrandEntry
 from touchline.geometry import bounds, centre, inside, intersection
@@ -30,8 +30,8 @@ from touchline.values import (
     UnresolvedCandidate,
 )
 
-TIMES = (1.0, 1.5, 2.0, 2.5, 14.0, 14.5)
-"""Four frames of the wide shot, two of the close-up."""
+TIMES = (1.0, 1.5, 2.0, 2.5, 14.0, 15.0)
+"""Four frames of the wide shot, two of the close-up: a second apart, as often as the whole frame is searched."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def frames(broadcast: Broadcast) -> dict[int, Image]:
 
 
 def chunk_of(frames: dict[int, Image], **documents: list[object]) -> Chunk:
-    sampled = tuple(SampledFrame(i, 0, t, round(t * 1000), (1, 1000), 1280, 720, "", "", 0) for i, t in enumerate(TIMES))
+    sampled = tuple(
+        SampledFrame(i, 0, t, round(t * 1000), (1, 1000), 1280, 720, "", "", 0) for i, t in enumerate(TIMES)
+    )
     scenes = [SceneFrame(i, t, 0 if t < 10 else 1, True, None, "", 100.0, 100.0) for i, t in enumerate(TIMES)]
     return Chunk(0, sampled, frames.__getitem__, {"filter_scenes": scenes, **documents})
 
@@ -61,9 +63,13 @@ def edges(frames: dict[int, Image]) -> list[FrameEdges]:
 
 
 @pytest.fixture(scope="module")
-def readings(frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine) -> list[Reading]:
-    people = (DetectedObject("person", 0.9, (310, 80, 890, 720)),)
-    objects = [FrameObjects(i, t, people if t > 10 else ()) for i, t in enumerate(TIMES)]
+def readings(
+    frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine, broadcast: Broadcast
+) -> list[Reading]:
+    objects = []
+    for number, time in enumerate(TIMES):
+        boxes = broadcast.geometry(round(time * DEMO.fps)).players
+        objects.append(FrameObjects(number, time, tuple(DetectedObject("person", 0.9, box) for box in boxes)))
     return list(RunOcr(RunOcrConfig(), engine).run_chunk(chunk_of(frames, detect_edges=edges, detect_objects=objects)))
 
 
@@ -93,7 +99,8 @@ def test_words_are_read_where_they_stand_with_zone_and_track(readings: list[Read
             if x1 < 0 or x2 > 1280 or word.seen < 0.9 or word.height_px < 14:
                 continue
             here = [r for r in readings if r.sequence == number and inside(centre(word.quad), r.quad)]
-            assert any(word.text.casefold() == r.text.casefold() for r in here), f"{time} s: {word.text} not read"
+            alike = max((fuzz.ratio(word.text.casefold(), r.text.casefold()) for r in here), default=0.0)
+            assert alike >= 85, f"{time} s: {word.text} read as {[r.text for r in here]}"
     zones = {r.text.casefold(): r.zone for r in readings if r.confidence > 0.9}
     assert zones["heineken"] == "board"
     assert zones["adidas"] == "board"
@@ -115,7 +122,9 @@ def reading(sequence: int, text: str, confidence: float, track: int = 1) -> Read
     return Reading(sequence, sequence / 2, 0, track, text, confidence, quad, "board", "strip", 1.0, 20.0)
 
 
-BOOK = BrandBook.from_entries([BrandEntry.of("Qatar Airways", ()), BrandEntry.of("TIM", ()), BrandEntry.of("Heineken", ())])
+BOOK = BrandBook.from_entries(
+    [BrandEntry.of("Qatar Airways", ()), BrandEntry.of("TIM", ()), BrandEntry.of("Heineken", ())]
+)
 
 
 def matched(*given: Reading) -> list[BrandDetection | UnresolvedCandidate]:
@@ -155,13 +164,13 @@ def test_documents_survive_their_own_codec() -> None:
 
 
 @pytest.fixture
-def halves(frames: dict[int, Image]) -> Iterator[tuple[Chunk, Chunk]]:
+def halves(frames: dict[int, Image]) -> tuple[Chunk, Chunk]:
     whole = chunk_of(frames)
     first = replace(whole, frames=whole.frames[:3], documents={"filter_scenes": whole.documents["filter_scenes"][:3]})
     rest = replace(
         whole, chunk_id=1, frames=whole.frames[3:], documents={"filter_scenes": whole.documents["filter_scenes"][3:]}
     )
-    yield first, rest
+    return first, rest
 
 
 def test_edges_go_on_in_another_process_as_if_never_stopped(halves: tuple[Chunk, Chunk]) -> None:

@@ -95,4 +95,4 @@ def _print(found: dict[str, Any]) -> None:
         models.add_row(name, state)
     for table in (services, environment, packages, models):
         session.console.print()
-        session.console.print(table)
+        session.print_whole(table)

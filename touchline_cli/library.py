@@ -41,15 +41,12 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
         )
         session.print_json([{name: getattr(job, name) for name in (*fields, *more)} for job in found])
         return 0
-    table = Table(box=None)
-    for name in (*fields[:-1], "created"):
-        # Ids and keys are there to be copied: folded where the terminal is narrow, never cut.
-        table.add_column(name, overflow="fold")
+    table = Table(*fields[:-1], "created", box=None)
     for job in found:
         values = [getattr(job, name) for name in fields]
         values[5], values[7] = f"{values[5]:.0%}", f"{values[7]:%Y-%m-%d %H:%M}"
         table.add_row(*("" if value is None else str(value) for value in values))
-    session.console.print(table)
+    session.print_whole(table)
     return 0
 
 

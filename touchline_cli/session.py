@@ -113,6 +113,13 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def print_whole(table: Table) -> None:
+    """A table with no cell cut or broken, however narrow the terminal: ids and paths are there to be copied."""
+    wide = Console(width=10_000, file=console.file)
+    wide.width = max(wide.measure(table).maximum, console.width)
+    wide.print(table)
+
+
 def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None = None) -> Table:
     """The brands of a report.json, most seconds first. `extra` adds a column of true seconds by brand."""
     table = Table(title=title, title_justify="left")

@@ -29,7 +29,8 @@ VERSION: Final = "1"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CHEST: Final = (0.12, 0.62)
-"""Where a jersey's front is in a person's box, share of its height from the top."""
+"""Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
+somebody whom it cuts off."""
 
 
 class RunOcrConfig(StageConfig):
@@ -80,11 +81,12 @@ class RunOcr:
                 if scene.sequence in objects
                 else []
             )
-            lines = self._lines(chunk.load(scene.sequence), scene, edge)
+            image = chunk.load(scene.sequence)
+            lines = self._lines(image, scene, edge)
             camera = edge.camera if edge else None
             tracks = self._tracker.step(scene.shot, scene.timestamp, camera, [(q, t, c) for q, t, c, _ in lines])
             for track, (quad, text, confidence, origin) in zip(tracks, lines, strict=True):
-                zone = self._zone(quad, edge, people)
+                zone = self._zone(quad, edge, people, image.shape[0])
                 covered = covered_share(quad, people) if zone == "board" else 0.0
                 readings.append(
                     Reading(
@@ -135,14 +137,15 @@ class RunOcr:
             line for line in lines if line[2] >= config.min_confidence and line_height(line[0]) >= config.min_height
         ]
 
-    def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box]) -> Zone:
+    def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box], height: int) -> Zone:
         point = centre(quad)
         if edge and any(inside(point, box_quad(_grown(o.box, 4.0))) for o in edge.overlays):
             return "overlay"
         x1, _, x2, _ = bounds(quad)
         for left, top, right, bottom in people:
-            chest = (top + CHEST[0] * (bottom - top), top + CHEST[1] * (bottom - top))
-            if left <= point[0] <= right and chest[0] <= point[1] <= chest[1] and x2 - x1 <= 1.1 * (right - left):
+            upper = top + CHEST[0] * (bottom - top)
+            lower = bottom if bottom >= height - 2 else top + CHEST[1] * (bottom - top)
+            if left <= point[0] <= right and upper <= point[1] <= lower and x2 - x1 <= 1.1 * (right - left):
                 return "jersey"
         if edge:
             for tl, tr, br, bl in ribbons(edge.boards):
