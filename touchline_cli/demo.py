@@ -17,7 +17,7 @@ def demo(as_json: bool) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     video = folder / "broadcast.mp4"
     if not as_json:
-        session.console.print("Rendering a synthetic broadcast (24 s, 720p) ...")
+        session.say("Rendering a synthetic broadcast (24 s, 720p) ...")
     truth = render(video, DEMO)
     write_truth(folder / "broadcast.truth.json", truth)
     shown = {brand.name: brand for brand in truth.brands}
@@ -25,7 +25,7 @@ def demo(as_json: bool) -> int:
         source = runner.register(video)
         outcome = one(runner, source, video.name, progress, {})
         if not outcome.succeeded:
-            session.errors.print(f"[red]the demo failed: {outcome.error}[/red]", highlight=False)
+            session.complain(f"the demo failed: {outcome.error}")
             return 1
         path = runner.fetch_report(outcome.job, folder / "report")
     report = json.loads(path.read_text("utf-8"))
@@ -37,10 +37,8 @@ def demo(as_json: bool) -> int:
     seconds = {name: f"{sum(b - a for a, b in brand.visible_s):.1f}" for name, brand in shown.items()}
     session.console.print(session.brand_table(report, "Brands in the synthetic broadcast", seconds))
     for warning in report["warnings"]:
-        session.console.print(f"[yellow]note:[/yellow] {warning}", highlight=False)
-    session.console.print(f"report: {path.with_name('report.html')}")
+        session.say(f"note: {warning}")
+    session.say(f"report: {path.with_name('report.html')}")
     if not right:
-        session.errors.print(
-            f"[red]missed: {sorted(set(shown) - found)}; not shown: {sorted(found - set(shown))}[/red]"
-        )
+        session.complain(f"missed: {sorted(set(shown) - found)}; not shown: {sorted(found - set(shown))}")
     return 0 if right else 1

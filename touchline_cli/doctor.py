@@ -12,7 +12,7 @@ from rich.table import Table
 
 from touchline_cli import session
 
-PACKAGES = ("touchline", "dagster", "dagster-webserver", "opencv-python", "av", "rapidocr", "onnxruntime", "rapidfuzz")
+PACKAGES = ("touchline", "dagster", "dagster-webserver", "opencv-python", "av", "rapidocr", "openvino", "rapidfuzz")
 OPTIONAL = {"ultralytics": "yolo", "python-doctr": "doctr"}
 
 
@@ -75,7 +75,7 @@ def _version(name: str) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    session.console.print(f"home: {found['home']}    Python {found['python']}")
+    session.say(f"home: {found['home']}    Python {found['python']}")
     services = Table(
         "server", "kind", "state", "address", "version", "data", box=None, title="Servers", title_justify="left"
     )

@@ -18,7 +18,7 @@ def report(key_or_path: str, out: Path, job: str | None) -> int:
             source = repository.get_source(database, key_or_path)
             named = repository.get_job(database, job) if job else None
         path = runner.fetch_report(named or runner.latest_reported_job(source), out)
-    session.console.print(f"wrote {path.parent}")
+    session.say(f"wrote {path.parent}")
     return 0
 
 
@@ -78,5 +78,5 @@ def brands_import(path: Path) -> int:
     with session.storage() as connection, connection.database.session() as database:
         repository.load_shipped_brands(database)
         added, changed = repository.upsert_brands(database, entries)
-    session.console.print(f"{added} brands added, {changed} changed, {len(entries) - added - changed} known already")
+    session.say(f"{added} brands added, {changed} changed, {len(entries) - added - changed} known already")
     return 0

@@ -131,7 +131,7 @@ def _finish(
         say(f"{video.name}: went on with the unfinished job {outcome.continued.id}")
     if not outcome.succeeded:
         row["error"] = outcome.error
-        session.errors.print(f"[red]{video.name}: {outcome.error}[/red]", highlight=False)
+        session.complain(f"{video.name}: {outcome.error}")
         return row
     if not outcome.job.report_prefix:
         say(f"{video.name}: done, {outcome.job.run_type} job {outcome.job.id}; no report was asked for")

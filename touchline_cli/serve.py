@@ -41,8 +41,8 @@ def serve(host: str, port: int) -> int:
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
                 _wait(f"http://{host}:{port}/server_info", children)
-                session.console.print(f"Dagster:      http://{host}:{port}")
-                session.console.print(f"object store: {endpoints.s3_endpoint}")
+                session.say(f"Dagster:      http://{host}:{port}")
+                session.say(f"object store: {endpoints.s3_endpoint}")
                 session.console.print("Ctrl-C ends everything that was started here.")
                 while all(child.poll() is None for child in children):
                     time.sleep(0.5)

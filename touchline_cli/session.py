@@ -108,6 +108,16 @@ def check_brands(path: Path | None) -> None:
         read_csv(path)
 
 
+def say(text: str) -> None:
+    """One line for people, as it is: brackets are no markup, and paths are not broken."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def complain(text: str, style: str = "red") -> None:
+    """The same on standard error, in colour."""
+    errors.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """JSON on standard output, nothing else there."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -1,4 +1,4 @@
-"""The default OCR engine: RapidOCR with the PP-OCRv6 models that its wheel carries. Nothing is downloaded.
+"""The default OCR engine: RapidOCR on OpenVINO, with the PP-OCRv6 models that its wheel carries. Nothing is downloaded.
 
 Belongs here: loading the detector and the recogniser, and choosing the size at which a picture is searched. Consensus
 over several readings is in `touchline/ocr/consensus.py`.
@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -31,25 +32,32 @@ MIN_BOX_SCORE: Final = 0.45
 
 
 class RapidOcrEngine:
-    """PP-OCR on ONNX Runtime. Holds two sessions (about 150 MB); safe to use from one thread at a time.
+    """PP-OCR on OpenVINO: two to seven times as fast on CPUs as ONNX Runtime, most where they have AVX-512 or AMX.
 
-    `threads` limits ONNX Runtime's own threads; None leaves it all cores. `min_text_score` 0..1: readings less
-    confident are not returned.
+    Holds two models (about 150 MB); safe to use from one thread at a time. `threads` limits OpenVINO's own threads;
+    None leaves it all cores. `min_text_score` 0..1: readings less confident are not returned.
     """
 
     def __init__(self, *, threads: int | None = None, min_text_score: float = 0.3) -> None:
-        from rapidocr import RapidOCR
+        import rapidocr
+        from rapidocr import EngineType, RapidOCR
 
         logging.getLogger("RapidOCR").setLevel(logging.WARNING)
         self._min_text_score = min_text_score
+        models = Path(rapidocr.__file__).parent / "models"
         engine: Any = RapidOCR(
             params={
                 "Global.use_cls": False,
                 "Global.log_level": "warning",
+                "Det.engine_type": EngineType.OPENVINO,
+                "Rec.engine_type": EngineType.OPENVINO,
+                # Named, because for OpenVINO RapidOCR would ask its hub for the files that the wheel carries.
+                "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
+                "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
                 "Det.limit_type": "max",
                 "Det.limit_side_len": 4 * LONG_SIDE,
                 "Det.box_thresh": MIN_BOX_SCORE,
-                "EngineConfig.onnxruntime.intra_op_num_threads": threads if threads is not None else -1,
+                "EngineConfig.openvino.inference_num_threads": threads if threads is not None else -1,
             }
         )
         engine._load_det_model()
@@ -59,8 +67,8 @@ class RapidOcrEngine:
 
     @property
     def identity(self) -> str:
-        """Names the wheel, which pins the models it carries."""
-        return f"rapidocr {version('rapidocr')} PP-OCRv6 small"
+        """Names the wheel, which pins the models it carries, and what computes them."""
+        return f"rapidocr {version('rapidocr')} PP-OCRv6 small, openvino {version('openvino')}"
 
     def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
         """Finds lines at the detector's size, reads them at the picture's own. Quads are in the picture's pixels.
