@@ -27,6 +27,7 @@ Box = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 
 Zone = Literal["board", "jersey", "overlay", "other"]
+Origin = Literal["frame", "strip", "carried"]
 DropReason = Literal["", "black", "blur", "duplicate"]
 BrandSourceName = Literal["ocr", "local_vlm", "cloud_llm", "manual"]
 
@@ -123,6 +124,8 @@ class Reading:
 
     `track` is shared by readings of the same thing in successive frames of a shot. `unoccluded` is the share of the
     quad that no detected object covers, `height_px` the height of the letters' line in pixels of the stored frame.
+    `origin` is the pass that read it: over the whole frame, over a straightened strip, or none: `carried` text was
+    read in an earlier frame and its pixels are still there.
     """
 
     sequence: int
@@ -133,7 +136,7 @@ class Reading:
     confidence: float
     quad: Quad
     zone: Zone
-    origin: Literal["frame", "strip"]
+    origin: Origin
     unoccluded: float
     height_px: float
 

@@ -27,6 +27,9 @@ LONG_SIDE: Final = 2048
 """No picture is searched at a longer side; beyond it the cost grows and nothing more is found."""
 WIDE: Final = 3.0
 """A picture wider than this times its height is a rectified ribbon: it comes at the right size already."""
+RIBBON_SEARCH: Final = 0.65
+"""A ribbon is enlarged until its letters are as large as the recogniser wants them; the detector finds them at 0.65 of
+that in less than half the time (at 0.5 it began to miss the smallest)."""
 MIN_BOX_SCORE: Final = 0.45
 """Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
 
@@ -112,9 +115,9 @@ class RapidOcrEngine:
 def search_scale(height: int, width: int) -> float:
     """How a picture is resized before it is searched for text: short side to 736, long side no more than 2048.
 
-    A wide picture keeps its size unless it is too long.
+    A wide picture is a ribbon, searched at RIBBON_SEARCH of its size, or smaller if it is too long.
     """
-    scale = 1.0 if width > WIDE * height else max(1.0, SHORT_SIDE / min(height, width))
+    scale = RIBBON_SEARCH if width > WIDE * height else max(1.0, SHORT_SIDE / min(height, width))
     return min(scale, LONG_SIDE * (2 if width > WIDE * height else 1) / max(height, width))
 
 

@@ -24,7 +24,7 @@ from touchline.geometry import flat, line_height, quad_from
 from touchline.ocr.consensus import vote
 from touchline.values import BrandDetection, Chunk, MatchDocument, Reading, UnresolvedCandidate
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 CLEAR_HEIGHT: Final = 24.0
 """Letters of so many pixels are as clear as can be; clarity grows with height up to there."""
 
@@ -126,6 +126,7 @@ class MatchBrands:
 
     def _verdicts(self, readings: Sequence[Reading]) -> list[_Verdict]:
         """The brands that this track shows, each with the readings (casefolded) that name it."""
+        readings = _voters(readings)
         votes: dict[str, list[tuple[float, str]]] = defaultdict(list)
         entries: dict[str, BrandEntry] = {}
         agreed, agreement = vote([(r.text, r.confidence) for r in readings])
@@ -144,7 +145,7 @@ class MatchBrands:
         return verdicts
 
     def _unresolved(self, readings: Sequence[Reading]) -> list[UnresolvedCandidate]:
-        text, agreement = vote([(r.text, r.confidence) for r in readings])
+        text, agreement = vote([(r.text, r.confidence) for r in _voters(readings)])
         best = max(readings, key=lambda r: r.confidence * min(r.height_px, CLEAR_HEIGHT))
         letters = sum(c.isalpha() for c in text)
         if (
@@ -179,6 +180,11 @@ class MatchBrands:
         """Tracks, readings, detections and candidates; the number and the version of the brands matched against."""
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {**counts, "known_brands": len(self._brands.entries), "brands_version": self._brands.version}
+
+
+def _voters(readings: Sequence[Reading]) -> Sequence[Reading]:
+    """The readings of a track that an engine made; what was carried on from them has no vote of its own."""
+    return [r for r in readings if r.origin != "carried"] or readings[:1]
 
 
 def serialize(document: MatchDocument) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Node 4, `run_ocr`: the text in the picture, line by line, each with its place, its zone and its track.
 
-Two passes. The frame pass searches the whole picture: overlays, jerseys, banners. The strip pass searches the board
-ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the frame pass does not see. Lines
-of successive frames that are the same thing share a track.
+Two passes, each only when it is due. The frame pass searches the whole picture: overlays, jerseys, banners. The strip
+pass searches the board ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the frame pass
+does not see. Between passes, text whose pixels are still there is carried on. Lines of successive frames that are the
+same thing share a track.
 
 Belongs here: settings, documents and the order of work of this node. The engines and the tracking are in
 `touchline/ocr/`.
@@ -14,18 +15,21 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
+import cv2
+import numpy as np
 from pydantic import Field
 
 from touchline.config import StageConfig
 from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
 from touchline.ocr.engine import OcrEngine
-from touchline.ocr.tracks import Tracker
-from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Quad, Reading, SceneFrame, Zone
+from touchline.ocr.persistence import Line, Persistence
+from touchline.ocr.tracks import Tracker, same_place
+from touchline.values import Board, Box, Chunk, FrameEdges, FrameObjects, Image, Quad, Reading, SceneFrame, Zone
 from touchline.vision.strips import enlargement, rectify, ribbons
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CHEST: Final = (0.12, 0.62)
@@ -43,7 +47,16 @@ class RunOcrConfig(StageConfig):
     frame_interval: float = Field(
         1.0,
         ge=0,
-        description="With boards in view, search the whole frame no more often than this [seconds]; 0 is every frame",
+        description="Within a shot, search the whole frame no more often than this [seconds]; 0 is every frame",
+    )
+    reread_share: float = Field(
+        0.12,
+        ge=0,
+        le=1,
+        description="Ribbons are read again when this share of them is new or changed [0-1]; 0 is every frame",
+    )
+    reread_interval: float = Field(
+        1.0, ge=0, description="Ribbons that do not change are read again after this time [seconds]"
     )
     board_margin: float = Field(
         1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
@@ -63,7 +76,9 @@ class RunOcr:
         self._engine = engine
         state = state or {}
         self._tracker = Tracker(state.get("tracker"))
-        self._last_frame_pass = float(state.get("last_frame_pass", -1e9))
+        self._persistence = Persistence()
+        self._shot = -1
+        self._frame_pass_at = self._strip_pass_at = -1e9
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
@@ -72,6 +87,7 @@ class RunOcr:
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
         travel: dict[int, _Travel] = defaultdict(_Travel)
+        self._shot = -1
         for scene in chunk.of("filter_scenes", SceneFrame):
             if not scene.kept:
                 continue
@@ -84,8 +100,10 @@ class RunOcr:
             image = chunk.load(scene.sequence)
             lines = self._lines(image, scene, edge)
             camera = edge.camera if edge else None
-            tracks = self._tracker.step(scene.shot, scene.timestamp, camera, [(q, t, c) for q, t, c, _ in lines])
-            for track, (quad, text, confidence, origin) in zip(tracks, lines, strict=True):
+            found = [(line.quad, line.text, line.confidence) for line in lines]
+            tracks = self._tracker.step(scene.shot, scene.timestamp, camera, found)
+            for track, line in zip(tracks, lines, strict=True):
+                quad = line.quad
                 zone = self._zone(quad, edge, people, image.shape[0])
                 covered = covered_share(quad, people) if zone == "board" else 0.0
                 readings.append(
@@ -94,11 +112,11 @@ class RunOcr:
                         timestamp=scene.timestamp,
                         shot=scene.shot,
                         track=track,
-                        text=text,
-                        confidence=confidence,
+                        text=line.text,
+                        confidence=line.confidence,
                         quad=quad,
                         zone=zone,
-                        origin=cast("Literal['frame', 'strip']", origin),
+                        origin=line.origin,
                         unoccluded=1.0 - covered,
                         height_px=line_height(quad),
                     )
@@ -109,33 +127,51 @@ class RunOcr:
         self._counts["readings"] += len(readings)
         return [replace(r, zone="overlay") if r.track in still else r for r in readings]
 
-    def _lines(self, image: Image, scene: SceneFrame, edge: FrameEdges | None) -> list[tuple[Quad, str, float, str]]:
-        """Lines of one frame as (quad, text, confidence, pass)."""
-        config = self._config
-        lines: list[tuple[Quad, str, float, str]] = []
+    def _lines(self, image: Image, scene: SceneFrame, edge: FrameEdges | None) -> list[Line]:
+        """Lines of one frame: those of the frame before that are still there, and what is read where it is due."""
+        config, now = self._config, scene.timestamp
+        if scene.shot != self._shot:
+            self._shot = scene.shot
+            self._persistence.restart()
+            self._frame_pass_at = self._strip_pass_at = -1e9
+        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8)
+        followed = self._persistence.follow(gray, edge.camera if edge else None, now)
         boards = edge.boards if edge and config.strips else ()
         standing = ribbons(boards)
-        due = scene.timestamp - self._last_frame_pass >= config.frame_interval - 1e-6
-        if due or not boards:
-            self._last_frame_pass = scene.timestamp
-            began = time.perf_counter()
-            found = self._engine.read_image(image, ignore=standing)
-            lines += [(li.quad, li.text, li.confidence, "frame") for li in found]
-            self._counts["frame_passes"] += 1
-            self._counts["frame_pass_s"] += time.perf_counter() - began
+        read: list[Line] = []
+        if now - self._frame_pass_at >= config.frame_interval - 1e-6:
+            read += self._frame_pass(image, standing, now)
+            self._frame_pass_at = now
+        due = now - self._strip_pass_at >= config.reread_interval - 1e-6
+        strips_due = bool(standing) and (due or self._persistence.new_share(gray, standing) >= config.reread_share)
+        if strips_due:
+            read += self._strip_pass(image, boards, standing, now)
+            self._strip_pass_at = now
+        read = [r for r in read if r.confidence >= config.min_confidence and line_height(r.quad) >= config.min_height]
+        lines = read + [old for old in followed if not any(same_place(old.quad, new.quad) for new in read)]
+        self._persistence.remember(gray, lines, strips_due)
+        return lines
+
+    def _frame_pass(self, image: Image, standing: Sequence[Quad], now: float) -> list[Line]:
+        """Everything but the ribbons, which the strip pass reads."""
+        began = time.perf_counter()
+        found = self._engine.read_image(image, ignore=standing)
+        self._counts["frame_passes"] += 1
+        self._counts["frame_pass_s"] += time.perf_counter() - began
+        return [Line(line.quad, line.text, line.confidence, "frame", now) for line in found]
+
+    def _strip_pass(self, image: Image, boards: Sequence[Board], standing: Sequence[Quad], now: float) -> list[Line]:
+        """The ribbons, straightened and enlarged."""
         began = time.perf_counter()
         scale = enlargement(boards)
+        found = []
         for quad in standing:
             strip = rectify(image, quad, scale)
-            lines += [
-                (strip.quad_in_frame(li.quad), li.text, li.confidence, "strip")
-                for li in self._engine.read_image(strip.image)
-            ]
+            for line in self._engine.read_image(strip.image):
+                found.append(Line(strip.quad_in_frame(line.quad), line.text, line.confidence, "strip", now))
             self._counts["strips"] += 1
         self._counts["strip_pass_s"] += time.perf_counter() - began
-        return [
-            line for line in lines if line[2] >= config.min_confidence and line_height(line[0]) >= config.min_height
-        ]
+        return found
 
     def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box], height: int) -> Zone:
         point = centre(quad)
@@ -158,7 +194,6 @@ class RunOcr:
         """Open tracks and counters."""
         return {
             "tracker": self._tracker.state(),
-            "last_frame_pass": self._last_frame_pass,
             "counts": dict(self._counts),
         }
 
