@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint serve clean
+.PHONY: demo test bench lint serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/touchline demo
@@ -13,6 +13,9 @@ serve: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks --ablations --memory --write
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,77 @@
+"""The plain way: OCR every sampled frame, look for known spellings in the words. What Touchline is measured against.
+
+Belongs here: the baseline alone. RapidOCR is used as it comes, on ONNX Runtime with its own settings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+from rapidfuzz import fuzz
+
+from touchline.brands import BrandEntry
+from touchline.values import Image
+
+FPS: Final = 2.0
+THRESHOLD: Final = 85.0
+"""rapidfuzz partial ratio (0-100) from which a spelling counts as found."""
+SHORTEST: Final = 4
+"""Words and spellings with fewer letters are passed over."""
+
+
+class PlainOcr:
+    """Detector and recogniser over every sampled frame, partial match of every word."""
+
+    def __init__(self, brands: Sequence[BrandEntry]) -> None:
+        from rapidocr import RapidOCR
+
+        logging.getLogger("RapidOCR").setLevel(logging.ERROR)
+        self._engine: Any = RapidOCR(params={"Global.log_level": "error"})
+        self._spellings = [
+            (brand.name, [s.casefold() for s in (brand.name, *brand.aliases) if len(s) >= SHORTEST]) for brand in brands
+        ]
+
+    def run(self, path: Path) -> dict[str, list[list[float]]]:
+        """Intervals [start_s, end_s] by brand; each sample stands for 1 / FPS seconds."""
+        times: dict[str, list[float]] = defaultdict(list)
+        for at, image in sampled(path):
+            words = [text.casefold().strip() for text in self._engine(image).txts or ()]
+            for name, spellings in self._spellings:
+                if any(_names(word, spelling) for word in words for spelling in spellings):
+                    times[name].append(at)
+        return {name: _joined(at) for name, at in times.items()}
+
+
+def sampled(path: Path) -> Iterator[tuple[float, Image]]:
+    """Frames of a video (or the picture) at FPS, with their times by frame count [s]."""
+    video = cv2.VideoCapture(str(path))
+    rate = video.get(cv2.CAP_PROP_FPS) or 25.0
+    index, due = 0, 0.0
+    while video.grab():
+        if index / rate + 1e-6 >= due:
+            image = video.retrieve()[1]
+            if image is None:
+                break
+            yield index / rate, image.astype("uint8", copy=False)
+            due += 1.0 / FPS
+        index += 1
+    video.release()
+
+
+def _names(word: str, spelling: str) -> bool:
+    return len(word) >= max(SHORTEST, 0.75 * len(spelling)) and float(fuzz.partial_ratio(spelling, word)) >= THRESHOLD
+
+
+def _joined(times: Sequence[float]) -> list[list[float]]:
+    spans: list[list[float]] = []
+    for at in times:
+        if spans and at - spans[-1][1] <= 0.05:
+            spans[-1][1] = at + 1.0 / FPS
+        else:
+            spans.append([at, at + 1.0 / FPS])
+    return spans
