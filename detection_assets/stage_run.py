@@ -22,6 +22,7 @@ import numpy as np
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
 from detection_assets.pictures import findings
+from detection_assets.provenance import input_tags, read_from
 from detection_assets.stages import STAGES, Context, Stage
 from io_managers.values import StageInput, StageOutput
 from resources.checkpoints import Journal
@@ -99,12 +100,13 @@ def run_stage(
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
-        metadata = {"fingerprint": print_, **_read_from(inputs), **_described(output)}
+        tags = input_tags(context, inputs)
+        metadata = {"fingerprint": print_, **read_from(inputs), **_described(output)}
         if old is None and output.journal is not None:
             load = frame_loader(connection, _frame_keys(work, output))
             metadata |= findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
     announce(stage.name, 1.0)
-    return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_))
+    return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
 
 
 def fingerprint(work: Work) -> str:
@@ -309,10 +311,6 @@ def _frame_keys(work: Work, output: StageOutput) -> dict[int, str]:
         return {f.sequence: f.key for f in output.frames}
     row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
     return dict(row.frames_manifest)
-
-
-def _read_from(inputs: Mapping[str, StageInput]) -> dict[str, Any]:
-    return {f"read_{name}": f"{i.row.stage_output_key} (checkpoint {i.row.id})" for name, i in inputs.items()}
 
 
 def _described(output: StageOutput) -> dict[str, Any]:
