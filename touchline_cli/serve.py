@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from touchline.errors import ServiceError
 from touchline_cli import session
+from touchline_cli.webserver import announced
 
 
 class _StopError(Exception):
@@ -30,22 +32,24 @@ def serve(host: str, port: int) -> int:
         raise _StopError
 
     port = port or free_ports(1)[0]
+    settings = Settings.from_environment()
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     children: list[subprocess.Popen[bytes]] = []
     try:
         with session.servers() as endpoints:
             try:
                 connect(endpoints).database.ping()
-                prepare(Settings.from_environment(), endpoints)
+                _prepare_instance(prepare(settings, endpoints))
                 workspace = CONFIGURATION.with_name("workspace.yaml")
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
                 _wait(f"http://{host}:{port}/server_info", children)
-                session.console.print(f"Dagster:      http://{host}:{port}")
-                session.console.print(f"object store: {endpoints.s3_endpoint}")
-                session.console.print("Ctrl-C ends everything that was started here.")
-                while all(child.poll() is None for child in children):
-                    time.sleep(0.5)
+                with announced(settings.home, host, port):
+                    session.console.print(f"Dagster:      http://{host}:{port}")
+                    session.console.print(f"object store: {endpoints.s3_endpoint}")
+                    session.console.print("Ctrl-C ends everything that was started here.")
+                    while all(child.poll() is None for child in children):
+                        time.sleep(0.5)
                 session.errors.print("a part of Dagster ended by itself; its messages are above")
                 return 1
             finally:
@@ -55,6 +59,15 @@ def serve(host: str, port: int) -> int:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _prepare_instance(home: Path) -> None:
+    from dagster import DagsterInstance
+
+    from detection_assets.instance import set_up
+
+    with DagsterInstance.from_config(str(home)) as instance:
+        set_up(instance)
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
