@@ -229,6 +229,8 @@ def test_a_run_whose_process_died_is_ended_and_gives_its_place_in_a_pool_back(
     storage = runner.instance.event_log_storage
     for number in range(dagster_instance.POOLS["gpu"]):
         assert storage.claim_concurrency_slot("gpu", lost.run_id, f"step {number}").is_claimed
+    assert not storage.claim_concurrency_slot("gpu", "another run", "step").is_claimed
+    storage.free_concurrency_slots_for_run("another run")
     try:
         # As long as the process lives nothing is taken from it.
         dagster_instance.set_up(runner.instance)

@@ -104,11 +104,17 @@ def sources(page: Page, stills: list[Path]) -> list[SourceAsset]:
 
 
 @pytest.fixture(scope="module")
-def first(page: Page, sources: list[SourceAsset]) -> str:
-    """The run that materialized everything of the first source; the other two run beside it."""
+def initial(page: Page, sources: list[SourceAsset]) -> list[str]:
+    """The runs that materialized everything of each source."""
     runs = [page.materialize(source, EVERYTHING) for source in sources]
     assert [page.ended(run) for run in runs] == ["SUCCESS"] * 3
-    return runs[0]
+    return runs
+
+
+@pytest.fixture(scope="module")
+def first(initial: list[str]) -> str:
+    """The run that materialized everything of the first source."""
+    return initial[0]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,6 +135,16 @@ def test_materializing_all_makes_an_initial_job_with_eight_checkpoints(page: Pag
     assert (job.parent_job_id, job.replay_from_stage, job.config_overrides) == (None, None, {})
     assert set(rows) == set(NODE_NAMES)
     assert job.report_prefix
+
+
+def test_sources_are_worked_on_side_by_side_as_far_as_the_queue_allows(
+    page: Page, initial: list[str], sources: list[SourceAsset]
+) -> None:
+    found = [run for s in sources for run in runs_tagged(page.ask, "dagster/partition", s.partition_key)]
+    spans = [(run["startTime"], run["endTime"]) for run in found if run["runId"] in initial]
+    print("\nruns from the first start [s]:", [tuple(round(t - min(spans)[0], 1) for t in span) for span in spans])
+    at_once = [sum(start <= at < end for start, end in spans) for at, _ in spans]
+    assert (len(spans), max(at_once)) == (3, 2)
 
 
 def test_run_ocr_and_downstream_with_an_override_is_a_replay_of_that_line(

@@ -75,7 +75,9 @@ query BackfillStatus($id: String!) {
 }"""
 RUNS = """
 query Runs($tag: ExecutionTag!) {
-  runsOrError(filter: { tags: [$tag] }) { ... on Runs { results { runId status tags { key value } } } }
+  runsOrError(filter: { tags: [$tag] }) {
+    ... on Runs { results { runId status startTime endTime tags { key value } } }
+  }
 }"""
 STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
@@ -174,6 +176,6 @@ def wait(ask: Ask, run_id: str, seconds: float = 240) -> str:
 
 
 def runs_tagged(ask: Ask, key: str, value: str) -> list[dict[str, Any]]:
-    """The runs that carry a tag, each with its id, status and tags."""
+    """The runs that carry a tag, each with its id, status, times [s] and tags."""
     found: list[dict[str, Any]] = ask(RUNS, {"tag": {"key": key, "value": value}})["runsOrError"]["results"]
     return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
