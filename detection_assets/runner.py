@@ -21,8 +21,8 @@ from dagster._core.instance.ref import InstanceRef
 from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
 from detection_assets.definitions import JOB, build_defs
-from detection_assets.instance import PROCESS_TAG, set_up, this_process
 from detection_assets.partitions import sources
+from detection_assets.pools import free_ended, set_limits
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from resources.storage import Connection, connect
@@ -98,7 +98,7 @@ class Runner:
         home = prepare(settings, endpoints)
         self.connection: Connection = connect(endpoints)
         self.instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
-        set_up(self.instance)
+        set_limits(self.instance)
         self._job = build_defs().resolve_job_def(JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
@@ -144,6 +144,7 @@ class Runner:
             selected, profile=profile, overrides=overrides, brands_csv=brands_csv, fresh=fresh, from_job=from_job
         )
         continued = None if fresh or first else self._unfinished(source)
+        free_ended(self.instance)
         run_id = str(uuid4())
         with _listening(listener), self._interruptible(run_id, source):
             result = self._job.execute_in_process(
@@ -152,8 +153,7 @@ class Runner:
                 partition_key=source.partition_key,
                 asset_selection=[dg.AssetKey(name) for name in selected] if len(selected) < len(names) else None,
                 run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={PROCESS_TAG: this_process(), **(tags or {})}
-                | ({CONTINUES_TAG: str(continued.id)} if continued else {}),
+                tags={**(tags or {}), **({CONTINUES_TAG: str(continued.id)} if continued else {})},
                 raise_on_error=False,
             )
             if not result.success:

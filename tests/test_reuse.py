@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import cv2
 import dagster as dg
-import psutil
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from detection_assets import instance as dagster_instance
 from detection_assets import stage_run
 from detection_assets.definitions import build_defs
+from detection_assets.pools import POOLS, free_ended, set_limits
 from detection_assets.runner import Runner, RunOutcome
 from io_managers.choice import FROM_JOB_TAG, choose
 from resources import models
@@ -216,32 +213,28 @@ def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, sour
     assert stale(runner, source) == {"match_brands": ["run_ocr"]}
 
 
-def test_a_run_whose_process_died_is_ended_and_gives_its_place_in_a_pool_back(
-    runner: Runner, source: SourceAsset
-) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    created = psutil.Process(dead.pid).create_time()
-    host = dagster_instance.this_process().partition(":")[0]
-    name = f"{host}:{dead.pid}:{created:.2f}"
-    lost = runner.instance.create_run_for_job(
-        runner._job, status=dg.DagsterRunStatus.STARTED, tags={dagster_instance.PROCESS_TAG: name}
-    )
+def test_a_killed_run_does_not_keep_its_place_in_a_pool_once_it_is_ended(runner: Runner, source: SourceAsset) -> None:
+    killed = runner.instance.create_run_for_job(runner._job, status=dg.DagsterRunStatus.STARTED)
     storage = runner.instance.event_log_storage
-    for number in range(dagster_instance.POOLS["gpu"]):
-        assert storage.claim_concurrency_slot("gpu", lost.run_id, f"step {number}").is_claimed
+    for number in range(POOLS["gpu"]):
+        assert storage.claim_concurrency_slot("gpu", killed.run_id, f"step {number}").is_claimed
+    # Only those of ended runs are given back.
+    free_ended(runner.instance)
     assert not storage.claim_concurrency_slot("gpu", "another run", "step").is_claimed
     storage.free_concurrency_slots_for_run("another run")
-    try:
-        # As long as the process lives nothing is taken from it.
-        dagster_instance.set_up(runner.instance)
-        assert lost.run_id in storage.get_concurrency_run_ids()
-    finally:
-        dead.kill()
-        dead.wait()
-    dagster_instance.set_up(runner.instance)
-    assert runner.instance.get_run_by_id(lost.run_id).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
-    assert lost.run_id not in storage.get_concurrency_run_ids()
+    runner.instance.report_run_failed(killed)
     assert runner.run(source).succeeded
+
+
+def test_a_limit_that_was_set_by_hand_is_kept(runner: Runner) -> None:
+    storage = runner.instance.event_log_storage
+    storage.set_concurrency_slots("ocr", 5)
+    try:
+        set_limits(runner.instance)
+        limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
+        assert limits == {**POOLS, "ocr": 5}
+    finally:
+        storage.set_concurrency_slots("ocr", POOLS["ocr"])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -23,6 +22,9 @@ class _StopError(Exception):
 
 def serve(host: str, port: int) -> int:
     """Starts everything, prints the addresses, waits, ends everything in order. 1 if a part ended by itself."""
+    from dagster import DagsterInstance
+
+    from detection_assets.pools import set_limits
     from detection_assets.runner import CONFIGURATION, prepare
     from resources._processes import free_ports
     from resources.settings import Settings
@@ -39,7 +41,9 @@ def serve(host: str, port: int) -> int:
         with session.servers() as endpoints:
             try:
                 connect(endpoints).database.ping()
-                _prepare_instance(prepare(settings, endpoints))
+                prepare(settings, endpoints)
+                with DagsterInstance.get() as instance:
+                    set_limits(instance)
                 workspace = CONFIGURATION.with_name("workspace.yaml")
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
@@ -59,15 +63,6 @@ def serve(host: str, port: int) -> int:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _prepare_instance(home: Path) -> None:
-    from dagster import DagsterInstance
-
-    from detection_assets.instance import set_up
-
-    with DagsterInstance.from_config(str(home)) as instance:
-        set_up(instance)
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
