@@ -230,9 +230,12 @@ def _listening(listener: stage_run.Listener | None) -> Iterator[None]:
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """The message of the step that failed, the cause before its wrappings."""
+    """The message of the step that failed, the cause before its wrappings; else that of the run itself."""
+    own = "it failed before its first step"
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             return str((error.cause or error).message).strip()
-    return "it failed before its first step"
+        if event.is_job_failure and (fault := event.job_failure_data.error):
+            own = str((fault.cause or fault).message).strip()
+    return own

@@ -31,7 +31,7 @@ from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
-from touchline.errors import CheckpointError
+from touchline.errors import BadInputError, CheckpointError
 from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
@@ -92,9 +92,9 @@ def run_stage(
         source = repository.get_source(session, context.partition_key)
     base = load_profile(run_settings.profile or source.profile_name)
     overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
-    profile = apply_overrides(base, overrides)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
+        profile = apply_overrides(base, overrides)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         print_ = fingerprint(work)
@@ -123,7 +123,10 @@ def fingerprint(work: Work) -> str:
 
 
 def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:
-    """What this run's config changes of the profile, over all its stages."""
+    """What this run's config changes of the profile, over all its stages.
+
+    A value that a stage will refuse stands as it was given, so that the failed job shows it.
+    """
     given: Mapping[str, Any] = context.run.run_config
     ops: Mapping[str, Any] = given.get("ops") or {}
     flat = {
@@ -132,7 +135,10 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
         for name, value in (settings.get("config") or {}).items()
         if value is not None
     }
-    return difference(apply_overrides(base, flat), base)
+    try:
+        return difference(apply_overrides(base, flat), base)
+    except BadInputError:
+        return {name: dict(settings.get("config") or {}) for name, settings in ops.items() if settings.get("config")}
 
 
 def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:

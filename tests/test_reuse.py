@@ -25,7 +25,7 @@ from tests.tiny_yolo import ARCHITECTURE
 from touchline import repository
 from touchline.errors import BadInputError
 from touchline.nodes import NODE_NAMES, downstream
-from touchline.schema import RunType, SourceAsset, StageCheckpoint
+from touchline.schema import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
 from touchline.synthetic import Truth
 from touchline.vision.objects import contained
 from touchline.weights import sha256_of
@@ -194,6 +194,18 @@ def test_a_named_job_that_is_no_id_is_refused_by_name(runner: Runner, source: So
         pytest.raises(BadInputError, match="expected a job's id"),
     ):
         choose(session, runner.instance, run, source, "run_ocr", from_job="")
+
+
+def test_a_setting_out_of_bounds_from_the_launchpad_leaves_a_failed_job_that_shows_it(
+    runner: Runner, source: SourceAsset
+) -> None:
+    rows_of(runner, runner.run(source))
+    outcome = runner.run(source, first="match_brands", overrides={"match_brands.min_score": 7.0})
+    assert not outcome.succeeded
+    job = outcome.job
+    assert (job.status, job.run_type, job.replay_from_stage) == (DetectJobStatus.FAILED, RunType.REPLAY, "match_brands")
+    assert job.config_overrides == {"match_brands": {"min_score": 7.0}}
+    assert "match_brands.min_score=7.0" in (job.error_message or "")
 
 
 def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, source: SourceAsset) -> None:

@@ -44,10 +44,10 @@ def brand_report(
         source = repository.get_source(session, context.partition_key)
     base = load_profile(run_settings.profile or source.profile_name)
     changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
-    profile = apply_overrides(base, changed)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}
     with truthful(connection, job):
+        profile = apply_overrides(base, changed)
         tags = input_tags(context, inputs)
         rows = {name: ancestor(connection, escalate_cloud.row, name) for name in NODE_NAMES}
         extracted = rows["extract_frames"]
