@@ -23,9 +23,17 @@ CONTINUES_TAG: Final = "touchline/continues_job"
 
 
 def selected_stages(context: dg.AssetExecutionContext) -> list[str]:
-    """The stages of this run, in order; all of them where nothing was selected."""
-    chosen = {key.path[-1] for key in context.run.asset_selection or ()}
-    return [name for name in (*NODE_NAMES, REPORT) if not chosen or name in chosen]
+    """The stages of this run, in order; all of them where nothing was selected.
+
+    A run selects assets; a re-execution from failure, or of single steps, keeps that selection and names steps.
+    """
+    run = context.run
+    names: list[str] = [*NODE_NAMES, REPORT]
+    if run.asset_selection:
+        names = [name for name in names if dg.AssetKey(name) in run.asset_selection]
+    if run.step_keys_to_execute:
+        names = [name for name in names if name in run.step_keys_to_execute]
+    return names
 
 
 def open_job(
@@ -42,18 +50,19 @@ def open_job(
         if job is None:
             stages = selected_stages(context)
             nodes = [stage for stage in stages if stage in NODE_INDEX]
-            kind = RunType.INITIAL if len(nodes) == len(NODE_NAMES) else RunType.REPLAY
-            if _retries(run, connection, source):
+            whole = len(nodes) == len(NODE_NAMES)
+            kind = RunType.INITIAL if whole else RunType.REPLAY
+            if _retries(context, connection, source):
                 kind = RunType.RETRY
             job = repository.create_job(
                 session,
                 repository.get_source(session, source.partition_key),
                 profile_name=profile,
                 run_type=kind,
-                replay_from_stage=stages[0] if kind is RunType.REPLAY else None,
+                replay_from_stage=None if whole else stages[0],
                 config_overrides=overrides,
                 dagster_run_id=run.run_id,
-                priority=int(run.tags.get(PRIORITY_TAG, "0")),
+                priority=_priority(run),
             )
         # After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
         if job.status is DetectJobStatus.FAILED:
@@ -87,14 +96,26 @@ def stop_if_asked(connection: Connection, job: DetectJob) -> None:
     raise JobStoppedError(f"job {job.id} was {asked} between two chunks; what is finished is kept")
 
 
-def _retries(run: dg.DagsterRun, connection: Connection, source: SourceAsset) -> bool:
-    if CONTINUES_TAG in run.tags:
-        return True
+def _retries(context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset) -> bool:
+    """Whether this run goes on with one that did not finish."""
+    run = context.run
     if run.parent_run_id is None:
-        return False
+        # A re-execution inherits the tags of its parent, this one too.
+        return CONTINUES_TAG in run.tags
     with connection.database.session() as session:
-        parent = repository.job_of_run(session, run.parent_run_id, source.id)
-        return parent is not None and parent.status is not DetectJobStatus.COMPLETED
+        job = repository.job_of_run(session, run.parent_run_id, source.id)
+    if job is not None:
+        return job.status is not DetectJobStatus.COMPLETED
+    parent = context.instance.get_run_by_id(run.parent_run_id)
+    return parent is not None and parent.status is not dg.DagsterRunStatus.SUCCESS
+
+
+def _priority(run: dg.DagsterRun) -> int:
+    """The run's priority; as in Dagster's own queue, a tag that is no number counts as 0."""
+    try:
+        return int(run.tags.get(PRIORITY_TAG, "0"))
+    except ValueError:
+        return 0
 
 
 def _fail(connection: Connection, job: DetectJob, message: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,13 @@ from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.partitions import sources
+from detection_assets.pools import free_ended, set_limits
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from resources.storage import Connection, connect
 from touchline import repository
 from touchline.errors import BadInputError, TouchlineError
-from touchline.nodes import NODE_NAMES, REPORT
+from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.profiles import load_profile
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.sources import checksum, library_path
@@ -70,6 +71,26 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
     return home
 
 
+def run_config(
+    stages: Collection[str],
+    *,
+    profile: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    brands_csv: Path | None = None,
+    fresh: bool = False,
+    from_job: UUID | None = None,
+) -> dict[str, Any]:
+    """Dagster's run config of a run of `stages`; overrides ("run_ocr.min_confidence") of other stages are left out."""
+    settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or "")}
+    settings["brands_csv"] = str(brands_csv.absolute()) if brands_csv else ""
+    ops: dict[str, Any] = {}
+    for path, value in (overrides or {}).items():
+        stage, _, field = path.partition(".")
+        if stage in stages:
+            ops.setdefault(stage, {"config": {}})["config"][field] = value
+    return {"ops": ops, "resources": {"run_settings": {"config": settings}}}
+
+
 class Runner:
     """Definitions, instance and clients, opened once for any number of runs in this process."""
 
@@ -77,6 +98,7 @@ class Runner:
         home = prepare(settings, endpoints)
         self.connection: Connection = connect(endpoints)
         self.instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
+        set_limits(self.instance)
         self._job = build_defs().resolve_job_def(JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
@@ -109,21 +131,20 @@ class Runner:
         until: str | None = None,
         from_job: UUID | None = None,
         listener: stage_run.Listener | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> RunOutcome:
-        """One run of one source in this process: all nodes, or those from `first` to `until`.
+        """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
 
         An unfinished job of the same source and settings is continued unless `fresh`.
         """
         names = (*NODE_NAMES, REPORT)
-        selected = names[names.index(first) if first else 0 : names.index(until) + 1 if until else None]
-        settings: dict[str, Any] = {"profile": profile, "fresh": fresh, "from_job": str(from_job or "")}
-        settings["brands_csv"] = str(brands_csv.absolute()) if brands_csv else ""
-        ops: dict[str, Any] = {}
-        for path, value in (overrides or {}).items():
-            stage, _, field = path.partition(".")
-            if stage in selected:
-                ops.setdefault(stage, {"config": {}})["config"][field] = value
+        last = names.index(until or REPORT)
+        selected = [name for name in (downstream(first) if first else names) if names.index(name) <= last]
+        config = run_config(
+            selected, profile=profile, overrides=overrides, brands_csv=brands_csv, fresh=fresh, from_job=from_job
+        )
         continued = None if fresh or first else self._unfinished(source)
+        free_ended(self.instance)
         run_id = str(uuid4())
         with _listening(listener), self._interruptible(run_id, source):
             result = self._job.execute_in_process(
@@ -131,12 +152,8 @@ class Runner:
                 instance=self.instance,
                 partition_key=source.partition_key,
                 asset_selection=[dg.AssetKey(name) for name in selected] if len(selected) < len(names) else None,
-                run_config={
-                    "ops": ops,
-                    "resources": {"run_settings": {"config": settings}},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-                tags={CONTINUES_TAG: str(continued.id)} if continued else None,
+                run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags={**(tags or {}), **({CONTINUES_TAG: str(continued.id)} if continued else {})},
                 raise_on_error=False,
             )
             if not result.success:
@@ -213,9 +230,12 @@ def _listening(listener: stage_run.Listener | None) -> Iterator[None]:
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """The message of the step that failed, the cause before its wrappings."""
+    """The message of the step that failed, the cause before its wrappings; else that of the run itself."""
+    own = "it failed before its first step"
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             return str((error.cause or error).message).strip()
-    return "it failed before its first step"
+        if event.is_job_failure and (fault := event.job_failure_data.error):
+            own = str((fault.cause or fault).message).strip()
+    return own

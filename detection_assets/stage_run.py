@@ -22,6 +22,7 @@ import numpy as np
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
 from detection_assets.pictures import findings
+from detection_assets.provenance import input_tags, read_from
 from detection_assets.stages import STAGES, Context, Stage
 from io_managers.values import StageInput, StageOutput
 from resources.checkpoints import Journal
@@ -30,7 +31,7 @@ from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
-from touchline.errors import CheckpointError
+from touchline.errors import BadInputError, CheckpointError
 from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
@@ -91,20 +92,21 @@ def run_stage(
         source = repository.get_source(session, context.partition_key)
     base = load_profile(run_settings.profile or source.profile_name)
     overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
-    profile = apply_overrides(base, overrides)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
+        profile = apply_overrides(base, overrides)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
-        metadata = {"fingerprint": print_, **_read_from(inputs), **_described(output)}
+        tags = input_tags(context, inputs)
+        metadata = {"fingerprint": print_, **read_from(inputs), **_described(output)}
         if old is None and output.journal is not None:
             load = frame_loader(connection, _frame_keys(work, output))
             metadata |= findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
     announce(stage.name, 1.0)
-    return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_))
+    return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
 
 
 def fingerprint(work: Work) -> str:
@@ -121,7 +123,10 @@ def fingerprint(work: Work) -> str:
 
 
 def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:
-    """What this run's config changes of the profile, over all its stages."""
+    """What this run's config changes of the profile, over all its stages.
+
+    A value that a stage will refuse stands as it was given, so that the failed job shows it.
+    """
     given: Mapping[str, Any] = context.run.run_config
     ops: Mapping[str, Any] = given.get("ops") or {}
     flat = {
@@ -130,7 +135,10 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
         for name, value in (settings.get("config") or {}).items()
         if value is not None
     }
-    return difference(apply_overrides(base, flat), base)
+    try:
+        return difference(apply_overrides(base, flat), base)
+    except BadInputError:
+        return {name: dict(settings.get("config") or {}) for name, settings in ops.items() if settings.get("config")}
 
 
 def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:
@@ -309,10 +317,6 @@ def _frame_keys(work: Work, output: StageOutput) -> dict[int, str]:
         return {f.sequence: f.key for f in output.frames}
     row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
     return dict(row.frames_manifest)
-
-
-def _read_from(inputs: Mapping[str, StageInput]) -> dict[str, Any]:
-    return {f"read_{name}": f"{i.row.stage_output_key} (checkpoint {i.row.id})" for name, i in inputs.items()}
 
 
 def _described(output: StageOutput) -> dict[str, Any]:

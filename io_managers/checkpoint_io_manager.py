@@ -1,23 +1,21 @@
 """The checkpoint IO manager: BSON streams to the object store, rows to Postgres, inputs from rows.
 
 Belongs here: what Dagster hands over and asks for. How a checkpoint is written and read safely is in
-`resources/checkpoints.py`; which one a replay reads is `resolve_checkpoint` in `touchline/repository/`.
+`resources/checkpoints.py`; which one a replay reads is decided in `choice.py`.
 https://docs.dagster.io/guides/build/io-managers
 """
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import dagster as dg
 
+from io_managers.choice import choose
 from io_managers.values import StageInput, StageOutput
 from resources.run_settings import RunSettings
 from resources.storage import Storage
 from touchline import repository
 from touchline.schema import StageCheckpoint
-
-FROM_JOB_TAG = "touchline/from_job"
 
 deserializers: dict[str, Callable[[dict[str, Any]], Any]] = {}
 """Each stage's own `deserialize`, registered by the layer above."""
@@ -60,20 +58,18 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(checkpoint_metadata(row))
 
     def load_input(self, context: dg.InputContext) -> StageInput:
-        """The upstream checkpoint by the design's rule: this run's, else the named job's, else the newest."""
+        """The upstream checkpoint: this run's, else the named job's, else the re-executed run's, else the newest."""
         upstream = context.upstream_output
         assert upstream is not None
         stage = upstream.asset_key.path[-1]
-        run = context.step_context.dagster_run
-        named = self.run_settings.from_job or run.tags.get(FROM_JOB_TAG, "")
+        step = context.step_context
         connection = self.storage.connect()
         with connection.database.session() as session:
             source = repository.get_source(session, context.partition_key)
-            job = repository.job_of_run(session, run.run_id, source.id)
-            row = repository.resolve_checkpoint(
-                session, source.id, stage, job_id=job.id if job else None, from_job=UUID(named) if named else None
+            row, why = choose(
+                session, step.instance, step.dagster_run, source, stage, from_job=self.run_settings.from_job
             )
-        return StageInput(row, connection.checkpoints, deserializers[stage])
+        return StageInput(row, connection.checkpoints, deserializers[stage], why)
 
 
 def checkpoint_metadata(row: StageCheckpoint) -> dict[str, Any]:

@@ -39,11 +39,12 @@ class StageOutput:
 
 @dataclass(frozen=True)
 class StageInput:
-    """A checkpoint upstream, read when its documents are asked for."""
+    """A checkpoint upstream, read when its documents are asked for. `why` says in words why it is this one."""
 
     row: StageCheckpoint
     store: CheckpointStore
     deserialize: Callable[[dict[str, Any]], Any]
+    why: str = ""
 
     def documents(self) -> Iterator[Any]:
         """The documents, in order. Raises CheckpointError, naming the key, if the blob is missing or damaged."""

@@ -13,8 +13,8 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     profile: str = Field(default="", description="Profile of settings; empty takes the source's own.")
     from_job: str = Field(
         default="",
-        description="Id of the job whose checkpoints are read upstream of this run; empty reads the newest. "
-        "The run tag touchline/from_job does the same.",
+        description="Id of the job whose checkpoints are read upstream of this run; empty reads those of the run that "
+        "this one re-executes, else the newest. The run tag touchline/from_job does the same.",
     )
     brands_csv: str = Field(
         default="",

@@ -23,6 +23,7 @@ from resources.local_services import Endpoints, LocalServices
 from resources.object_store import ObjectStore
 from resources.settings import Settings
 from resources.storage import Connection, connect
+from tests.webserver import ASSETS, Ask, serving
 from touchline.synthetic import CLIP, Truth, render
 
 FOOTAGE = Path(__file__).resolve().parent.parent.parent / "shared" / "footage"
@@ -94,6 +95,20 @@ def runner(settings: Settings, services: Endpoints, connection: Connection) -> I
     opened = Runner(settings, services)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def ask(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """GraphQL on a webserver with its daemon, up as long as the tests of one file."""
+    with serving(tmp_path_factory.mktemp("serve")) as graphql:
+        yield graphql
+
+
+@pytest.fixture(scope="module")
+def selector(ask: Ask) -> dict[str, str]:
+    """The code location and repository, as GraphQL wants them named."""
+    [node] = ask(ASSETS, {})["repositoriesOrError"]["nodes"]
+    return {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
 
 
 @pytest.fixture(scope="session")

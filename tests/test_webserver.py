@@ -2,119 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import pytest
 
 from detection_assets.runner import Runner
-from resources._processes import free_ports
+from tests.webserver import ADD, ASSETS, Ask, launch, wait
 from touchline import repository
 from touchline.nodes import NODE_NAMES, REPORT
 from touchline.schema import DetectJobStatus, RunType
 from touchline.synthetic import Truth
 
 pytestmark = pytest.mark.slow
-
-Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
-
-LAUNCH = """
-mutation Launch($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}"""
-STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-ASSETS = """
-query Assets {
-  repositoriesOrError { ... on RepositoryConnection { nodes {
-    name location { name }
-    assetNodes { assetKey { path } groupName description kinds owners { ... on TeamAssetOwner { team } } }
-    jobs { name }
-  } } }
-}"""
-ADD = """
-mutation Add($selector: RepositorySelector!, $name: String!, $key: String!) {
-  addDynamicPartition(repositorySelector: $selector, partitionsDefName: $name, partitionKey: $key) {
-    __typename
-  }
-}"""
-
-
-@pytest.fixture(scope="module")
-def ask(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
-    """GraphQL on a webserver with its daemon, both started by the command a user types."""
-    port = free_ports(1)[0]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with log.open("wb") as output:
-        served = subprocess.Popen(
-            [sys.executable, "-m", "touchline_cli", "serve", "--port", str(port)],
-            env=dict(os.environ),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-    def graphql(query: str, variables: dict[str, Any]) -> dict[str, Any]:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=60) as answer:
-            content: dict[str, Any] = json.load(answer)
-        assert "errors" not in content, content
-        data: dict[str, Any] = content["data"]
-        return data
-
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            graphql("query { version }", {})
-            break
-        except (URLError, OSError) as error:
-            assert served.poll() is None, log.read_text("utf-8")
-            assert time.monotonic() < deadline, f"no answer: {error}"
-            time.sleep(0.3)
-    yield graphql
-    served.send_signal(signal.SIGTERM)
-    assert served.wait(60) == 0
-
-
-@pytest.fixture(scope="module")
-def selector(ask: Ask) -> dict[str, str]:
-    [node] = ask(ASSETS, {})["repositoriesOrError"]["nodes"]
-    return {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
-
-
-def launch(ask: Ask, selector: dict[str, str], key: str, assets: list[str], config: dict[str, Any]) -> str:
-    params = {
-        "selector": {**selector, "jobName": "detect_brands", "assetSelection": [{"path": [name]} for name in assets]},
-        "runConfigData": json.dumps(config),
-        "mode": "default",
-        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": key}]},
-    }
-    answer = ask(LAUNCH, {"params": params})["launchPipelineExecution"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
-    return str(answer["run"]["runId"])
-
-
-def wait(ask: Ask, run_id: str, seconds: float = 240) -> str:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        status = str(ask(STATUS, {"id": run_id})["runOrError"]["status"])
-        if status in {"SUCCESS", "FAILURE", "CANCELED"}:
-            return status
-        time.sleep(0.5)
-    raise AssertionError(f"run {run_id} did not end in {seconds:.0f} s")
 
 
 def test_the_page_lists_nine_described_assets_and_the_job(ask: Ask) -> None:

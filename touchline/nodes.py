@@ -30,3 +30,12 @@ NODE_NAMES: Final = tuple(node.name for node in NODES)
 NODE_INDEX: Final = {node.name: node.index for node in NODES}
 REPORT: Final = "brand_report"
 """The deliverable after the nodes. Always derived, never replayed from, so it has no index."""
+
+
+def downstream(stage: str) -> tuple[str, ...]:
+    """A stage and all that depends on it, in order, the report last: what materializing from it selects."""
+    found = {stage}
+    for node in NODES:
+        if found.intersection(node.reads):
+            found.add(node.name)
+    return (*(name for name in NODE_NAMES if name in found), REPORT)

@@ -76,6 +76,29 @@ def replay(
 
 
 @app.command()
+def backfill(
+    first: Annotated[str, typer.Option("--from", metavar="STAGE", help="First stage to run again.")],
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else each source's own.")] = "",
+    overrides: Override = None,
+    brands: Annotated[
+        Path | None, typer.Option("--brands", help="CSV of brands to match against, in these runs.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
+    ] = None,
+    priority: Annotated[int, typer.Option("--priority", help="Place in the queue; new uploads have 0.")] = -10,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="URL", help="Dagster webserver; else the one of touchline serve.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Run many sources again from a stage on, one run a source: in the queue where the webserver runs, else here."""
+    from touchline_cli.backfill import backfill as command
+
+    raise typer.Exit(command(first, profile, overrides or [], brands, only, priority, server, json_output))
+
+
+@app.command()
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address the Dagster webserver listens on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Its port; 0 takes a free one.")] = 3000,

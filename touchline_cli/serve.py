@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 from touchline.errors import ServiceError
 from touchline_cli import session
+from touchline_cli.webserver import announced
 
 
 class _StopError(Exception):
@@ -21,6 +22,9 @@ class _StopError(Exception):
 
 def serve(host: str, port: int) -> int:
     """Starts everything, prints the addresses, waits, ends everything in order. 1 if a part ended by itself."""
+    from dagster import DagsterInstance
+
+    from detection_assets.pools import set_limits
     from detection_assets.runner import CONFIGURATION, prepare
     from resources._processes import free_ports
     from resources.settings import Settings
@@ -30,22 +34,26 @@ def serve(host: str, port: int) -> int:
         raise _StopError
 
     port = port or free_ports(1)[0]
+    settings = Settings.from_environment()
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     children: list[subprocess.Popen[bytes]] = []
     try:
         with session.servers() as endpoints:
             try:
                 connect(endpoints).database.ping()
-                prepare(Settings.from_environment(), endpoints)
+                prepare(settings, endpoints)
+                with DagsterInstance.get() as instance:
+                    set_limits(instance)
                 workspace = CONFIGURATION.with_name("workspace.yaml")
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
                 _wait(f"http://{host}:{port}/server_info", children)
-                session.say(f"Dagster:      http://{host}:{port}")
-                session.say(f"object store: {endpoints.s3_endpoint}")
-                session.console.print("Ctrl-C ends everything that was started here.")
-                while all(child.poll() is None for child in children):
-                    time.sleep(0.5)
+                with announced(settings.home, host, port):
+                    session.say(f"Dagster:      http://{host}:{port}")
+                    session.say(f"object store: {endpoints.s3_endpoint}")
+                    session.say("Ctrl-C ends everything that was started here.")
+                    while all(child.poll() is None for child in children):
+                        time.sleep(0.5)
                 session.errors.print("a part of Dagster ended by itself; its messages are above")
                 return 1
             finally:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from detection_assets.bookkeeping import open_job, truthful
 from detection_assets.partitions import sources
+from detection_assets.provenance import input_tags, read_from
 from detection_assets.stage_run import ancestor, announce, frame_loader, frames_of, job_overrides
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
@@ -43,9 +44,11 @@ def brand_report(
         source = repository.get_source(session, context.partition_key)
     base = load_profile(run_settings.profile or source.profile_name)
     changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
-    profile = apply_overrides(base, changed)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
+    inputs = {"escalate_cloud": escalate_cloud}
     with truthful(connection, job):
+        profile = apply_overrides(base, changed)
+        tags = input_tags(context, inputs)
         rows = {name: ancestor(connection, escalate_cloud.row, name) for name in NODE_NAMES}
         extracted = rows["extract_frames"]
         report = stage.build_report(
@@ -76,9 +79,10 @@ def brand_report(
             "unresolved": len(report.unresolved),
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
-            "read_escalate_cloud": f"{escalate_cloud.row.stage_output_key} (checkpoint {escalate_cloud.row.id})",
+            **read_from(inputs),
             "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
-        }
+        },
+        tags=tags,
     )
 
 

@@ -18,9 +18,11 @@ from touchline.repository.checkpoints import (
     find_by_fingerprint,
     get_checkpoint,
     job_checkpoint,
+    lineage_checkpoint,
     list_checkpoints,
     lock_checkpoint,
     resolve_checkpoint,
+    sources_with_checkpoints,
 )
 from touchline.repository.jobs import (
     FINAL,
@@ -56,6 +58,7 @@ __all__ = [
     "get_source",
     "job_checkpoint",
     "job_of_run",
+    "lineage_checkpoint",
     "list_brands",
     "list_checkpoints",
     "list_jobs",
@@ -70,6 +73,7 @@ __all__ = [
     "resolve_checkpoint",
     "set_job_status",
     "set_progress",
+    "sources_with_checkpoints",
     "stop_requested",
     "unfinished_job",
     "upsert_brands",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -87,7 +87,7 @@ def resolve_checkpoint(
         job = session.get(DetectJob, from_job)
         if job is None or job.source_asset_id != source_asset_id:
             raise BadInputError(f"job {from_job} is {'unknown' if job is None else 'one of another source'}")
-        named = job_checkpoint(session, from_job, stage) or _ancestor(session, from_job, stage)
+        named = lineage_checkpoint(session, from_job, stage)
         if named is not None:
             return named
     newest = session.scalar(
@@ -101,6 +101,11 @@ def resolve_checkpoint(
     return newest
 
 
+def lineage_checkpoint(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoint | None:
+    """The row of `stage` that belongs to a job: its own, else the one that its rows were computed from, or nothing."""
+    return job_checkpoint(session, job_id, stage) or _ancestor(session, job_id, stage)
+
+
 def _ancestor(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoint | None:
     """The newest row of `stage` among those that a job's rows were computed from, however far back."""
     rows = sa.select(StageCheckpoint.id, StageCheckpoint.input_checkpoint_ids)
@@ -109,6 +114,17 @@ def _ancestor(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoin
     query = sa.select(StageCheckpoint).join(lineage, StageCheckpoint.id == lineage.c.id)
     query = query.where(StageCheckpoint.stage == stage)
     return session.scalar(query.order_by(*_NEWEST).limit(1))
+
+
+def sources_with_checkpoints(session: Session, stages: Collection[str]) -> set[uuid.UUID]:
+    """The ids of the sources that have a checkpoint of every one of these stages."""
+    query = (
+        sa.select(StageCheckpoint.source_asset_id)
+        .where(StageCheckpoint.stage.in_(stages))
+        .group_by(StageCheckpoint.source_asset_id)
+        .having(sa.func.count(sa.distinct(StageCheckpoint.stage)) == len(set(stages)))
+    )
+    return set(session.scalars(query))
 
 
 def list_checkpoints(

@@ -1,0 +1,42 @@
+"""The pools: how many steps that use something scarce may be at work at once, over all runs.
+
+Belongs here: the limits, and giving back what ended runs still hold. Which asset is in which pool stands at the asset.
+https://docs.dagster.io/guides/operate/managing-concurrency
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import dagster as dg
+from sqlalchemy.exc import IntegrityError
+
+POOLS: Final = {"gpu": 1, "ocr": 2, "cloud_llm": 2}
+"""Steps at work at once where nothing else was set (in Dagster's UI, or by `dagster instance concurrency set`).
+
+Not `default_limit` in dagster.yaml: on Postgres a run fails when two runs at once are the first to use a pool, and
+every run fails after that limit was changed (dagster-io/dagster 33552).
+"""
+
+
+def set_limits(instance: dg.DagsterInstance) -> None:
+    """Gives each pool that has no limit the one of `POOLS`. Safe at any time, from several processes at once."""
+    limited = {pool.name for pool in instance.event_log_storage.get_pool_limits()}
+    for name, limit in POOLS.items():
+        if name not in limited:
+            try:
+                instance.event_log_storage.set_concurrency_slots(name, limit)
+            except IntegrityError:
+                # Another process set the same limit at this very moment.
+                continue
+
+
+def free_ended(instance: dg.DagsterInstance) -> None:
+    """Gives back the places of runs that are over. A run that was killed keeps them: the next would wait for ever.
+
+    The daemon does the same after a while (`free_slots_after_run_end_seconds`), but not every run has one beside it.
+    """
+    for run_id in instance.event_log_storage.get_concurrency_run_ids():
+        holder = instance.get_run_by_id(run_id)
+        if holder is None or holder.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)

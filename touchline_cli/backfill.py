@@ -1,0 +1,168 @@
+"""`touchline backfill`: many sources again from a stage on, one run a source.
+
+Belongs here: which sources, with which settings and tags, and who runs them. One run in this process is in `run.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from touchline.errors import BadInputError
+from touchline.nodes import NODES, REPORT, downstream
+from touchline_cli import session
+from touchline_cli.webserver import Webserver, find
+
+if TYPE_CHECKING:
+    from resources.storage import Connection
+    from touchline.schema import SourceAsset
+
+BACKFILL_TAG: Final = "touchline/backfill"
+PRIORITY_TAG: Final = "dagster/priority"
+
+
+def backfill(
+    first: str,
+    profile: str,
+    overrides: Sequence[str],
+    brands: Path | None,
+    only: str | None,
+    priority: int,
+    server: str | None,
+    as_json: bool,
+) -> int:
+    """Checks everything, then launches (or runs) source by source. 1 if any failed, 130 after Ctrl-C."""
+    from resources.settings import Settings
+
+    session.quiet()
+    changes = session.check_settings(profile, session.parse_overrides(overrides))
+    session.check_stage(first, "--from", report=True)
+    session.check_brands(brands)
+    stages = downstream(first)
+    if before := sorted({path.partition(".")[0] for path in changes} - set(stages)):
+        raise BadInputError(f"--set {before[0]}: not among the stages that run, which are {', '.join(stages)}")
+    identity = uuid4().hex[:8]
+    tags = {BACKFILL_TAG: identity, PRIORITY_TAG: str(priority)}
+    url = find(Settings.from_environment().home, server)
+    found: dict[str, Any] = {"backfill": identity, "server": url, "runs": [], "skipped": []}
+    options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands}
+    try:
+        if url is None:
+            failed = _here(first, only, options, tags, found, as_json)
+        else:
+            failed = _through(url, stages, only, options, tags, found)
+    except KeyboardInterrupt:
+        session.errors.print(f"interrupted after {len(found['runs'])} runs of backfill {identity}")
+        return 130
+    finally:
+        # Also when something fails half-way: the runs that were launched go on.
+        _tell(found, as_json)
+    return 1 if failed else 0
+
+
+def _through(
+    url: str,
+    stages: Sequence[str],
+    only: str | None,
+    options: Mapping[str, Any],
+    tags: Mapping[str, str],
+    found: dict[str, Any],
+) -> int:
+    """Launches one run a source through the webserver."""
+    from detection_assets.definitions import JOB
+    from detection_assets.runner import run_config
+
+    with session.storage() as connection:
+        sources = _sources(connection, stages, only, found)
+    config, webserver = run_config(stages, **options), Webserver(url)
+    for source in sources:
+        run_id = webserver.launch(JOB, stages, source.partition_key, config, tags)
+        found["runs"].append({"partition_key": source.partition_key, "run_id": run_id})
+    return 0
+
+
+def _here(
+    first: str, only: str | None, options: dict[str, Any], tags: Mapping[str, str], found: dict[str, Any], as_json: bool
+) -> int:
+    """Runs source by source in this process; returns how many failed."""
+    from touchline_cli.run import one, progress_bar
+
+    failed = 0
+    with session.runner() as runner, progress_bar(as_json) as progress:
+        sources = _sources(runner.connection, downstream(first), only, found)
+        total = progress.add_task("sources", total=len(sources))
+        for source in sources:
+            name = source.partition_key
+            outcome = one(runner, source, name, progress, {**options, "first": first, "tags": tags})
+            row = {"partition_key": name, "run_id": outcome.run_id, "job_id": str(outcome.job.id)}
+            row["status"] = str(outcome.job.status)
+            if not outcome.succeeded:
+                failed += 1
+                row["error"] = outcome.error
+                session.errors.print(f"[red]{name}: {outcome.error}[/red]", highlight=False)
+            found["runs"].append(row)
+            progress.advance(total)
+    return failed
+
+
+def _sources(
+    connection: Connection, stages: Sequence[str], only: str | None, found: dict[str, Any]
+) -> list[SourceAsset]:
+    """The sources that match and have what is read; notes those that lack it. Raises BadInputError if none is left."""
+    from touchline import repository
+    from touchline.schema import SourceState
+
+    needed = _read_before(stages)
+    with connection.database.session() as database:
+        ready = repository.sources_with_checkpoints(database, needed) if needed else None
+        matching = [
+            source
+            for source in repository.list_sources(database)
+            if source.state is SourceState.ACCEPTED
+            and (only is None or fnmatchcase(source.partition_key, only) or fnmatchcase(source.video_path, only))
+        ]
+    if not matching:
+        what = f"--only {only}: matches no source's partition key or path" if only else "no source is registered yet"
+        raise BadInputError(f"{what}; `touchline jobs` shows those there are")
+    kept = [source for source in matching if ready is None or source.id in ready]
+    reason = f"no checkpoint of {', '.join(sorted(needed))} to start from; run it whole first"
+    found["skipped"] = [
+        {"partition_key": source.partition_key, "reason": reason} for source in matching if source not in kept
+    ]
+    if not kept:
+        raise BadInputError(f"none of the {len(matching)} sources can start at {stages[0]}: {reason}")
+    return kept
+
+
+def _read_before(stages: Collection[str]) -> set[str]:
+    """The stages whose checkpoints these read, besides each other's."""
+    reads = {name for node in NODES if node.name in stages for name in node.reads}
+    if REPORT in stages:
+        reads.add(NODES[-1].name)
+    return reads - set(stages)
+
+
+def _tell(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        if found["runs"]:
+            session.print_json(found)
+        return
+    for row in found["skipped"]:
+        session.errors.print(f"skipped {row['partition_key']}: {row['reason']}", highlight=False)
+    for row in found["runs"]:
+        session.console.print(
+            f"{row['partition_key']}  run {row['run_id']}  {row.get('status', 'in the queue')}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if found["runs"]:
+        where = f"{found['server']}/runs?q[]=tag%3A{BACKFILL_TAG}%3D{found['backfill']}"
+        session.console.print(
+            f"backfill {found['backfill']}: {len(found['runs'])} runs, "
+            + (f"seen at {where}" if found["server"] else "done in this process"),
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,93 @@
+"""The Dagster webserver that `touchline serve` started: where it is, and launching runs through it.
+
+Belongs here: what a command says to the webserver. Starting and ending it is in `serve.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from touchline.errors import BadInputError, ServiceError
+
+FILE: Final = "serve.json"
+"""In the home: the address of the webserver, as long as it is up."""
+
+
+@contextmanager
+def announced(home: Path, host: str, port: int) -> Iterator[str]:
+    """Writes the webserver's address into the home while the block runs; gives the address."""
+    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104 (compared, not bound)
+    path = home / FILE
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps({"url": url}) + "\n", "utf-8")
+    draft.replace(path)
+    try:
+        yield url
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def find(home: Path, given: str | None) -> str | None:
+    """The address of a webserver that answers: the one given, else the one that `touchline serve` wrote down.
+
+    Raises BadInputError where the one given is no address or does not answer. An address that was left behind by a
+    killed `touchline serve` counts as none.
+    """
+    if given is not None:
+        if urlsplit(given).scheme not in ("http", "https"):
+            raise BadInputError(f"--server {given}: expected an address such as http://127.0.0.1:3000")
+        if not _answers(given):
+            raise BadInputError(f"--server {given}: no Dagster webserver answers there; `touchline serve` starts one")
+        return given.rstrip("/")
+    try:
+        url = str(json.loads((home / FILE).read_text("utf-8"))["url"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{home / FILE} cannot be read ({error}); remove it, or give --server") from error
+    return url if _answers(url) else None
+
+
+class Webserver:
+    """Launches runs of the job as the launchpad does: they wait in the queue until the daemon starts them."""
+
+    def __init__(self, url: str) -> None:
+        from dagster_graphql import DagsterGraphQLClient
+
+        parts = urlsplit(url)
+        self._url = url
+        self._client = DagsterGraphQLClient(
+            parts.hostname or "", port_number=parts.port, use_https=parts.scheme == "https", path_prefix=parts.path
+        )
+
+    def launch(
+        self, job: str, assets: Sequence[str], partition_key: str, config: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> str:
+        """The id of a new run of some assets on one partition. Raises ServiceError if the webserver refuses it."""
+        from dagster_graphql import DagsterGraphQLClientError
+
+        try:
+            return self._client.submit_job_execution(
+                job,
+                run_config=config,
+                tags={**tags, "dagster/partition": partition_key},
+                asset_selection=list(assets),
+            )
+        except DagsterGraphQLClientError as error:
+            cause = error.__cause__ or error
+            raise ServiceError(f"{self._url} did not take a run of {partition_key}: {cause}") from error
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url.rstrip('/')}/server_info", timeout=5) as answer:  # noqa: S310 (our own webserver)
+            return "dagster_webserver_version" in json.load(answer)
+    except (URLError, OSError, ValueError):
+        return False
