@@ -50,7 +50,7 @@ def replays(number: int) -> None:
         frames["read"] += 1
         return get_frame(store, key)
 
-    CheckpointStore.get_frame = counted  # type: ignore[method-assign]
+    CheckpointStore.get_frame = counted  # type: ignore[method-assign, assignment]
     video = Path(os.environ["TOUCHLINE_HOME"]) / "clip.mp4"
     render(video, DEMO)
     with session.runner() as runner:

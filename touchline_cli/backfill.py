@@ -102,7 +102,7 @@ def _here(
             if not outcome.succeeded:
                 failed += 1
                 row["error"] = outcome.error
-                session.errors.print(f"[red]{name}: {outcome.error}[/red]", highlight=False)
+                session.complain(f"{name}: {outcome.error}")
             found["runs"].append(row)
             progress.advance(total)
     return failed
