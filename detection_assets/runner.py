@@ -21,7 +21,9 @@ from dagster._core.instance.ref import InstanceRef
 from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
 from detection_assets.definitions import JOB, build_defs
+from detection_assets.liveness import PROCESS_TAG, process_tag
 from detection_assets.partitions import sources
+from detection_assets.reconcile import reconcile
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from resources.storage import Connection, connect
@@ -136,7 +138,10 @@ class Runner:
                     "resources": {"run_settings": {"config": settings}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
-                tags={CONTINUES_TAG: str(continued.id)} if continued else None,
+                tags={
+                    PROCESS_TAG: process_tag(run_id),
+                    **({CONTINUES_TAG: str(continued.id)} if continued else {}),
+                },
                 raise_on_error=False,
             )
             if not result.success:
@@ -189,6 +194,7 @@ class Runner:
                 repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)
 
     def _unfinished(self, source: SourceAsset) -> DetectJob | None:
+        reconcile(self.instance, self.connection)
         with self.connection.database.session() as session:
             newest = repository.list_jobs(session, source.id, limit=1)
             if not newest or newest[0].status in repository.FINAL:

@@ -6,8 +6,6 @@ does with a chunk is in `touchline/stages/`; what is stored how is in `resources
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +29,7 @@ from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
 from touchline.errors import CheckpointError
+from touchline.fingerprint import fingerprint_of
 from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
@@ -110,14 +109,8 @@ def run_stage(
 def fingerprint(work: Work) -> str:
     """SHA-256 over all that the stage's output depends on, hex."""
     upstream = [work.inputs[name].row.fingerprint for name in sorted(work.inputs)] or [work.source.checksum]
-    content = [
-        work.stage.name,
-        work.stage.version,
-        work.config.model_dump(mode="json"),
-        upstream,
-        work.stage.identity(work.config, work.deps),
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    identity = work.stage.identity(work.config, work.deps)
+    return fingerprint_of(work.stage.name, work.stage.version, work.config, upstream, identity)
 
 
 def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:

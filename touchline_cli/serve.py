@@ -21,6 +21,9 @@ class _StopError(Exception):
 
 def serve(host: str, port: int) -> int:
     """Starts everything, prints the addresses, waits, ends everything in order. 1 if a part ended by itself."""
+    from dagster import DagsterInstance
+
+    from detection_assets.reconcile import reconcile
     from detection_assets.runner import CONFIGURATION, prepare
     from resources._processes import free_ports
     from resources.settings import Settings
@@ -37,6 +40,10 @@ def serve(host: str, port: int) -> int:
             try:
                 connect(endpoints).database.ping()
                 prepare(Settings.from_environment(), endpoints)
+                with DagsterInstance.get() as instance:
+                    found = reconcile(instance, connect(endpoints))
+                if found.runs or found.jobs:
+                    session.console.print(f"after the last time: {found}", highlight=False)
                 workspace = CONFIGURATION.with_name("workspace.yaml")
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))

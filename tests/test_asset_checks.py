@@ -1,0 +1,406 @@
+"""Asset checks: each passes on a sound run, and fails when what it looks at is broken."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import dagster as dg
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from dagster import AssetCheckEvaluation, AssetCheckSeverity
+
+from detection_assets.checks.library import failed_sources, stale_checkpoints, unmatched_keys
+from detection_assets.definitions import JOB, build_defs
+from detection_assets.partitions import sources
+from detection_assets.runner import Runner, RunOutcome
+from detection_assets.stages import STAGES
+from resources.checkpoints import CheckpointStore
+from resources.database import Database
+from resources.models import Models
+from resources.object_store import ObjectStore
+from resources.storage import Connection, Storage
+from touchline import repository
+from touchline.brands import BrandEntry
+from touchline.checks import brands_known, exposure_fits, frame_count, frames_kept, intervals_in_order
+from touchline.nodes import NODE_NAMES, REPORT
+from touchline.schema import DetectJobStatus, KnownBrand, SourceAsset, SourceBrandSighting, StageCheckpoint
+
+Evaluations = dict[str, AssetCheckEvaluation]
+EXPECTED = {f"{stage}:output_intact" for stage in NODE_NAMES} | {
+    "extract_frames:frame_count",
+    "filter_scenes:frames_kept",
+    "match_brands:brands_known",
+    "brand_report:exposure_fits_the_video",
+    "brand_report:intervals_in_order",
+}
+
+
+# The rules
+
+
+def counted(frames: int, **more: Any) -> tuple[bool, bool]:
+    facts = {"duration_s": 60.0, "sample_fps": 2.0, "fps": 25.0, "is_image": False, **more}
+    verdict = frame_count(frames, **facts)
+    return verdict.passed, verdict.severe
+
+
+def test_the_number_of_frames_follows_from_length_and_rate() -> None:
+    assert counted(120)[0] and counted(114)[0] and counted(126)[0]
+    assert counted(113) == (False, False)
+    assert counted(127) == (False, False)
+    assert counted(0) == (False, True)
+    assert counted(60, fps=1.0)[0], "a video with fewer frames than samples gives each of its frames once"
+    assert counted(1, is_image=True, duration_s=0.0)[0]
+    assert counted(7, duration_s=0.0)[0], "an unknown length promises nothing"
+    assert counted(3, duration_s=0.5)[0]
+
+
+def test_a_source_of_which_nothing_can_be_looked_at_is_severe() -> None:
+    assert frames_kept(10, 1).passed
+    assert (frames_kept(10, 0).passed, frames_kept(10, 0).severe) == (False, True)
+
+
+def test_brands_that_are_not_known_are_named() -> None:
+    assert brands_known({"1": "One"}, {"1", "2"}).passed
+    verdict = brands_known({"1": "One", "3": "Three"}, {"1", "2"})
+    assert not verdict.passed and "Three (3)" in verdict.message and "One" not in verdict.message
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    brand = {"name": "Pepsi", "seconds": 3.0, "intervals": [[0.0, 1.0], [4.0, 6.0]], "solus_seconds": 1.0}
+    return {"duration_s": 6.0, "brands": [{**brand, "zones": {"board": 3.0, "jersey": 0.0}, **changes}]}
+
+
+def test_a_sound_report_passes_and_each_impossible_one_does_not() -> None:
+    assert exposure_fits(report()).passed and intervals_in_order(report()).passed
+    for wrong in ({"seconds": 6.1}, {"zones": {"board": 6.1}}, {"solus_seconds": 3.1}, {"seconds": -1.0}):
+        assert not exposure_fits(report(**wrong)).passed, wrong
+    for wrong in (
+        {"intervals": [[4.0, 6.0], [0.0, 1.0]]},
+        {"intervals": [[0.0, 2.0], [1.0, 2.0]]},
+        {"intervals": [[0.0, 1.0], [6.0, 4.0]]},
+        {"intervals": [[-1.0, 0.0], [4.0, 6.0]]},
+        {"intervals": [[0.0, 1.0], [5.0, 7.0]]},
+        {"intervals": [[0.0, 1.0]]},
+    ):
+        assert not intervals_in_order(report(**wrong)).passed, wrong
+
+
+# On a real run
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A still in which two known brands can be read: the shortest source there is."""
+    image = np.full((360, 960, 3), 40, np.uint8)
+    cv2.putText(image, "HEINEKEN", (60, 140), cv2.FONT_HERSHEY_SIMPLEX, 3, (255, 255, 255), 8, cv2.LINE_AA)
+    cv2.putText(image, "PEPSI", (60, 300), cv2.FONT_HERSHEY_SIMPLEX, 3, (255, 255, 255), 8, cv2.LINE_AA)
+    path = tmp_path_factory.mktemp("checks") / "boards.png"
+    cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(runner: Runner, picture: Path) -> tuple[SourceAsset, RunOutcome]:
+    source = runner.register(picture)
+    outcome = runner.run(source)
+    assert outcome.succeeded, outcome.error
+    return source, outcome
+
+
+def evaluations(runner: Runner, run_id: str) -> Evaluations:
+    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    found = {}
+    for entry in runner.instance.all_logs(run_id, of_type=kind):
+        assert entry.dagster_event is not None
+        data = entry.dagster_event.asset_check_evaluation_data
+        found[f"{data.asset_key.to_user_string()}:{data.check_name}"] = data
+    return found
+
+
+def check(runner: Runner, source: SourceAsset, stage: str) -> Evaluations:
+    """Runs the checks of one asset by themselves, as the button in Dagster does."""
+    defs = build_defs()
+    graph = defs.resolve_asset_graph()
+    keys = {key for key in graph.asset_check_keys if key.asset_key == dg.AssetKey(stage)}
+    job = defs.resolve_job_def(JOB).get_subset(asset_selection=set(), asset_check_selection=keys)
+    result = job.execute_in_process(
+        instance=runner.instance,
+        tags={"dagster/partition": source.partition_key},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+    return evaluations(runner, result.run_id)
+
+
+def row_of(runner: Runner, outcome: RunOutcome, stage: str) -> StageCheckpoint:
+    with runner.connection.database.session() as session:
+        row = repository.job_checkpoint(session, outcome.job.id, stage)
+    assert row is not None
+    return row
+
+
+def test_a_sound_run_passes_every_check_and_each_says_what_it_compared(
+    runner: Runner, done: tuple[SourceAsset, RunOutcome]
+) -> None:
+    source, outcome = done
+    found = evaluations(runner, outcome.run_id)
+    assert set(found) == EXPECTED
+    assert {name for name, one in found.items() if not one.passed} == set()
+    for name, one in found.items():
+        assert one.metadata and one.description, name
+        assert one.partition == source.partition_key, name
+
+
+@pytest.fixture
+def damaged(runner: Runner, done: tuple[SourceAsset, RunOutcome], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A stage one byte of whose blob was flipped; put right afterwards."""
+    key = row_of(runner, done[1], request.param).stage_output_key
+    blob = runner.connection.objects.get(key)
+    middle = len(blob) // 2
+    runner.connection.objects.put(key, blob[:middle] + bytes([blob[middle] ^ 1]) + blob[middle + 1 :])
+    yield request.param
+    runner.connection.objects.put(key, blob)
+
+
+@pytest.mark.parametrize("damaged", ["extract_frames", "filter_scenes", "run_ocr", "match_brands"], indirect=True)
+def test_a_flipped_byte_is_found_by_the_checks_of_its_stage(
+    runner: Runner, done: tuple[SourceAsset, RunOutcome], damaged: str
+) -> None:
+    found = check(runner, done[0], damaged)
+    assert found and not any(one.passed for one in found.values())
+    intact = found[f"{damaged}:output_intact"]
+    assert intact.severity is AssetCheckSeverity.ERROR
+    assert "SHA-256" in (intact.description or "")
+
+
+def test_a_missing_blob_is_found(runner: Runner, done: tuple[SourceAsset, RunOutcome]) -> None:
+    key = row_of(runner, done[1], "detect_edges").stage_output_key
+    blob = runner.connection.objects.get(key)
+    runner.connection.objects.delete(key)
+    try:
+        assert not check(runner, done[0], "detect_edges")["detect_edges:output_intact"].passed
+    finally:
+        runner.connection.objects.put(key, blob)
+    assert check(runner, done[0], "detect_edges")["detect_edges:output_intact"].passed
+
+
+def test_frames_that_the_length_promises_and_the_store_lacks_are_a_warning(
+    runner: Runner, done: tuple[SourceAsset, RunOutcome]
+) -> None:
+    row = row_of(runner, done[1], "extract_frames")
+    stats = dict(row.stats)
+    longer = {**stats, "is_image": False, "duration_s": 600.0, "fps": 25.0}
+    set_stats(runner, row, longer)
+    try:
+        counted = check(runner, done[0], "extract_frames")["extract_frames:frame_count"]
+    finally:
+        set_stats(runner, row, stats)
+    assert (counted.passed, counted.severity) == (False, AssetCheckSeverity.WARN)
+    assert counted.metadata["expected"].value == 1200
+
+
+def set_stats(runner: Runner, row: StageCheckpoint, stats: dict[str, Any]) -> None:
+    with runner.connection.database.session() as session:
+        session.execute(sa.update(StageCheckpoint).where(StageCheckpoint.id == row.id).values(stats=stats))
+
+
+def test_a_brand_that_was_deleted_from_the_registry_is_found(
+    runner: Runner, done: tuple[SourceAsset, RunOutcome]
+) -> None:
+    assert check(runner, done[0], "match_brands")["match_brands:brands_known"].passed
+    with runner.connection.database.session() as session:
+        sightings = repository.list_sightings(session, done[0].id)
+        assert sightings
+        lost = sightings[0].brand_id
+        kept = session.get_one(KnownBrand, lost)
+        values = (kept.canonical_name, tuple(kept.aliases))
+        session.execute(sa.delete(SourceBrandSighting).where(SourceBrandSighting.brand_id == lost))
+        session.execute(sa.delete(KnownBrand).where(KnownBrand.id == lost))
+    found = check(runner, done[0], "match_brands")
+    with runner.connection.database.session() as session:
+        repository.upsert_brands(session, [BrandEntry.of(*values)])
+    assert not found["match_brands:brands_known"].passed
+    assert values[0] in (found["match_brands:brands_known"].description or "")
+    assert found["match_brands:output_intact"].passed
+
+
+def test_an_exposure_longer_than_the_video_is_found(runner: Runner, done: tuple[SourceAsset, RunOutcome]) -> None:
+    key = done[1].job.report_prefix + "report.json"
+    blob = runner.connection.objects.get(key)
+    told = json.loads(blob)
+    told["brands"][0] |= {"seconds": told["duration_s"] + 1, "intervals": [[5.0, 4.0]]}
+    try:
+        runner.connection.objects.put(key, json.dumps(told).encode())
+        broken = check(runner, done[0], REPORT)
+        runner.connection.objects.put(key, b"{")
+        unreadable = check(runner, done[0], REPORT)
+    finally:
+        runner.connection.objects.put(key, blob)
+    for found in (broken, unreadable):
+        assert len(found) == 2 and not any(one.passed for one in found.values())
+    assert all(one.passed for one in check(runner, done[0], REPORT).values())
+
+
+def test_a_black_picture_stops_at_the_second_node_and_its_job_says_so(runner: Runner, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((180, 320, 3), np.uint8))
+    source = runner.register(tmp_path / "black.png")
+    outcome = runner.run(source)
+    assert not outcome.succeeded
+    assert outcome.job.status is DetectJobStatus.FAILED
+    assert "frames_kept" in (outcome.job.error_message or "")
+    with runner.connection.database.session() as session:
+        rows = repository.list_checkpoints(session, job_id=outcome.job.id)
+    assert {row.stage for row in rows} == {"extract_frames", "filter_scenes"}
+
+
+# The library
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def library(empty_database: Database, objects: ObjectStore) -> Connection:
+    """A library of its own: nothing in it but what a test puts there."""
+    empty_database.migrate()
+    return Connection(empty_database, objects, CheckpointStore(objects, empty_database))
+
+
+def copied(runner: Runner, library: Connection, done: tuple[SourceAsset, RunOutcome]) -> SourceAsset:
+    """The source with its job and checkpoints, and the brands it was matched against, in that library."""
+    tables = (SourceAsset.__table__, KnownBrand.__table__, *(t for t in SourceAsset.metadata.sorted_tables))
+    wanted = {
+        "source_assets": SourceAsset.id == done[0].id,
+        "detect_jobs": sa.column("id") == done[1].job.id,
+        "known_brands": sa.true(),
+        "stage_checkpoints": sa.column("job_id") == done[1].job.id,
+    }
+    for table in dict.fromkeys(tables):
+        if table.name not in wanted:
+            continue
+        with runner.connection.database.session() as session:
+            rows = [dict(row._mapping) for row in session.execute(sa.select(table).where(wanted[table.name]))]
+        with library.database.session() as session:
+            session.execute(sa.insert(table), rows)
+    return done[0]
+
+
+@pytest.fixture
+def stocked(runner: Runner, library: Connection, done: tuple[SourceAsset, RunOutcome]) -> Connection:
+    copied(runner, library, done)
+    return library
+
+
+def test_what_was_just_made_is_not_stale(stocked: Connection) -> None:
+    assert stale_checkpoints(stocked, Models()) == []
+    assert failed_sources(stocked) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "stages", "reason"),
+    [
+        (
+            "UPDATE stage_checkpoints SET config_snapshot = config_snapshot || '{\"min_confidence\": 0.11}'"
+            " WHERE stage = 'run_ocr'",
+            ["run_ocr"],
+            "run_ocr.min_confidence: 0.11, the profile says",
+        ),
+        (
+            "UPDATE stage_checkpoints SET fingerprint = 'other' WHERE stage = 'detect_objects'",
+            ["detect_objects", "run_ocr"],
+            "the code of detect_objects",
+        ),
+        (
+            "UPDATE source_assets SET checksum = 'another'",
+            ["extract_frames"],
+            "or the content of the video has changed",
+        ),
+        (
+            "INSERT INTO known_brands (id, canonical_name, aliases, first_source, total_occurrences, confirmed)"
+            " VALUES (gen_random_uuid(), 'Grondelix', '[]', 'manual', 0, false)",
+            ["match_brands"],
+            "another list of brands",
+        ),
+        (
+            "UPDATE stage_checkpoints SET profile_name = 'gone' WHERE stage = 'filter_scenes'",
+            ["filter_scenes"],
+            "unknown profile 'gone'",
+        ),
+    ],
+)
+def test_a_checkpoint_is_stale_when_anything_it_was_made_from_has_changed(
+    stocked: Connection, change: str, stages: list[str], reason: str
+) -> None:
+    with stocked.database.session() as session:
+        session.connection().exec_driver_sql(change)
+    found = stale_checkpoints(stocked, Models())
+    assert [line.split()[1].rstrip(":") for line in found] == stages
+    assert reason in found[0]
+
+
+def test_newer_code_makes_its_checkpoints_stale(stocked: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STAGES["filter_scenes"].module, "VERSION", "2000")
+    [line] = stale_checkpoints(stocked, Models())
+    assert "filter_scenes" in line and "now version 2000" in line
+
+
+def test_an_override_of_a_run_is_not_held_against_its_checkpoint(stocked: Connection) -> None:
+    with stocked.database.session() as session:
+        session.connection().exec_driver_sql(
+            "UPDATE stage_checkpoints SET config_snapshot = config_snapshot || '{\"min_confidence\": 0.11}',"
+            " config_overrides = '{\"min_confidence\": 0.11}' WHERE stage = 'run_ocr'"
+        )
+    assert not [line for line in stale_checkpoints(stocked, Models()) if "the profile says" in line]
+
+
+def test_failed_sources_and_keys_without_their_other_half_are_listed(
+    library: Connection, instance: dg.DagsterInstance
+) -> None:
+    name = uuid.uuid4().hex
+    with library.database.session() as session:
+        source = repository.register_source(session, f"/library/{name}.mp4")
+        for status in (DetectJobStatus.COMPLETED, DetectJobStatus.FAILED):
+            job = repository.create_job(session, source)
+            repository.set_job_status(session, job.id, status, error_message="the lights\nwent out")
+    assert failed_sources(library) == [f"`{source.partition_key}`: job {job.id}, the lights went out"]
+    instance.add_dynamic_partitions(str(sources.name), ["nobody-00000000"])
+    lost, hidden = unmatched_keys(instance, library)
+    assert "`nobody-00000000`: a partition without a source" in lost
+    assert f"`{source.partition_key}`: a source without a partition" in hidden
+    with library.database.session() as session:
+        repository.create_job(session, repository.get_source(session, source.partition_key))
+    assert failed_sources(library) == [], "a newer job is on its way"
+
+
+def test_the_schedules_job_evaluates_the_three_and_names_the_first_twenty(
+    library: Connection, instance: dg.DagsterInstance
+) -> None:
+    class Fixed(Storage):
+        def connect(self) -> Connection:
+            return library
+
+    with library.database.session() as session:
+        keys = [repository.register_source(session, f"/library/{n}.mp4").partition_key for n in range(30)]
+    job = build_defs(resource_overrides={"storage": Fixed()}).resolve_job_def("library_check")
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = job.execute_in_process(instance=instance, run_config=quiet)
+    assert result.success
+    found = {one.check_name: one for one in result.get_asset_check_evaluations()}
+    assert {name: one.passed for name, one in found.items()} == {
+        "no_failed_sources": True,
+        "no_stale_checkpoints": True,
+        "keys_match_sources": False,
+    }
+    told = found["keys_match_sources"].metadata
+    assert told["offenders"].value == 30
+    assert sum(key in str(told["first"].value) for key in keys) == 20
