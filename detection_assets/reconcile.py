@@ -23,6 +23,8 @@ from touchline.schema import DetectJob, DetectJobStatus
 AT_WORK: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 AGAIN: Final = "run the same again to continue"
 ACTIVE: Final = frozenset({DetectJobStatus.PENDING, DetectJobStatus.RUNNING})
+FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
+"""How Dagster's message begins where it has nothing to say."""
 BATCH: Final = 500
 """Runs asked for at a time."""
 
@@ -90,15 +92,20 @@ def follow(
 
 def failure(instance: DagsterInstance, run_id: str) -> str:
     """Why a run failed: the message of the first step that did, the cause before its wrappings; else the run's own."""
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    own = "the run failed without a message"
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.ENGINE_EVENT}
+    own = noted = ""
     for entry in instance.all_logs(run_id, of_type=kinds):
         event = entry.dagster_event
         if event is not None and event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
             return str((error.cause or error).message).strip()
-        own = (event.message if event is not None else None) or own
-    return own
+        message = (event.message if event is not None else None) or ""
+        if event is not None and event.is_engine_event:
+            noted = message or noted
+        else:
+            own = message or own
+    # Of a worker that died Dagster says how in an event of its own, and then only that the run has ended.
+    return noted if noted and own.startswith(FROM_OUTSIDE) else own or "the run failed without a message"
 
 
 def _cancelled(job: DetectJob) -> str:

@@ -39,7 +39,8 @@ class Staleness:
     def __init__(self, versions: Mapping[str, str], identity: Identity) -> None:
         self._versions = versions
         self._identity = identity
-        self._profiles: dict[str, Profile] = {}
+        # A library has many checkpoints and few settings.
+        self._known: dict[str, tuple[list[str], StageConfig | None, str | None]] = {}
 
     def reasons(
         self,
@@ -59,16 +60,13 @@ class Staleness:
         `upstream` and `newest`: the fingerprints by stage that it was computed from, and those of the newest
         checkpoints. `brands_version`: of the list it was matched against, where it was matched.
         """
-        found = self._settings(stage, profile_name, config_snapshot, config_overrides)
+        settings = json.dumps([stage, profile_name, config_snapshot, config_overrides], sort_keys=True)
+        if settings not in self._known:
+            self._known[settings] = self._judged(stage, profile_name, config_snapshot, config_overrides)
+        changed, config, identity = self._known[settings]
+        found = list(changed)
         found += [f"{name} was made anew since" for name, old in upstream.items() if newest.get(name, old) != old]
-        try:
-            config = self._kind(stage).model_validate(dict(config_snapshot))
-        except ValidationError as error:
-            return [*found, f"its settings have another form now ({error.error_count()} differ)"]
-        try:
-            identity = self._identity(stage, config)
-        except ModelUnavailableError:
-            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing.
+        if config is None or identity is None:
             return found
         if brands_version and identity != brands_version:
             found.append("it was matched against another list of brands than the known ones of today")
@@ -79,13 +77,29 @@ class Staleness:
             found.append(f"the code of {stage} (now version {self._versions[stage]}) or {what} has changed")
         return found
 
+    def _judged(
+        self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> tuple[list[str], StageConfig | None, str | None]:
+        """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
+        found = self._settings(stage, profile_name, snapshot, overrides)
+        try:
+            config = self._kind(stage).model_validate(dict(snapshot))
+        except ValidationError as error:
+            return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
+        try:
+            return found, config, self._identity(stage, config)
+        except ModelUnavailableError:
+            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing.
+            return found, config, None
+
     def _settings(
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> list[str]:
         """How the profile has changed: what a run overrode on purpose is not held against it."""
         try:
-            profile = self._profiles.setdefault(profile_name, load_profile(profile_name))
-            changed = apply_overrides(profile, {f"{stage}.{name}": value for name, value in overrides.items()})
+            changed = apply_overrides(
+                load_profile(profile_name), {f"{stage}.{name}": value for name, value in overrides.items()}
+            )
         except BadInputError as error:
             return [str(error)]
         now = changed.stage(stage).model_dump(mode="json")

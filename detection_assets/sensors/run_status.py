@@ -11,6 +11,8 @@ import dagster as dg
 from detection_assets.reconcile import follow, reconcile
 from resources.storage import Storage
 
+FOLLOW_S: Final = 15
+"""Seconds between two looks at the runs that have ended since."""
 EVERY_S: Final = 60
 """Seconds between two looks at all jobs that say they are at work. A look is three queries."""
 
@@ -21,6 +23,7 @@ EVERY_S: Final = 60
     description="A job that still says it runs after its run has failed becomes failed, with the run's own message.",
     # Runs of `touchline run` belong to no code location.
     monitor_all_code_locations=True,
+    minimum_interval_seconds=FOLLOW_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def job_follows_failed_run(context: dg.RunStatusSensorContext, storage: Storage) -> None:
@@ -33,6 +36,7 @@ def job_follows_failed_run(context: dg.RunStatusSensorContext, storage: Storage)
     name="job_follows_cancelled_run",
     description="A job whose run was cancelled in Dagster becomes cancelled, which is final.",
     monitor_all_code_locations=True,
+    minimum_interval_seconds=FOLLOW_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def job_follows_cancelled_run(context: dg.RunStatusSensorContext, storage: Storage) -> None:
