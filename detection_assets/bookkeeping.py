@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from resources.storage import Connection
 from touchline import repository
 from touchline.errors import JobStoppedError
@@ -20,6 +21,8 @@ from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 PRIORITY_TAG: Final = "dagster/priority"
 CONTINUES_TAG: Final = "touchline/continues_job"
 """Set by the CLI: this run goes on with that job."""
+INTERRUPTED: Final = "interrupted"
+"""How the message of a job begins that was ended from outside, not by a fault."""
 
 
 def selected_stages(context: dg.AssetExecutionContext) -> list[str]:
@@ -48,6 +51,8 @@ def open_job(
     with connection.database.session() as session:
         job = repository.job_of_run(session, run.run_id, source.id)
         if job is None:
+            if not marked(run.tags, run.run_id):
+                context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(run.run_id)})
             stages = selected_stages(context)
             nodes = [stage for stage in stages if stage in NODE_INDEX]
             whole = len(nodes) == len(NODE_NAMES)
@@ -82,7 +87,7 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
         raise
     except BaseException as error:
         # Ctrl-C, or Dagster ending the run: the job can be taken up again.
-        _fail(connection, job, f"interrupted ({type(error).__name__}); run the same again to continue")
+        _fail(connection, job, f"{INTERRUPTED} ({type(error).__name__}); run the same again to continue")
         raise
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 import dagster as dg
 
 from detection_assets.assets import ASSETS
+from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
+from detection_assets.sensors import SENSORS
 from detection_assets.stages import STAGES
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
 from resources.models import Models
@@ -41,8 +43,11 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         tags={"dagster/retry_strategy": "FROM_ASSET_FAILURE"},
     )
     return dg.Definitions(
-        assets=list(ASSETS),
+        assets=[*ASSETS, LIBRARY],
+        asset_checks=list(CHECKS),
         jobs=[job],
+        schedules=[LIBRARY_CHECK],
+        sensors=list(SENSORS),
         resources={**resources, **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

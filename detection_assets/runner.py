@@ -21,8 +21,10 @@ from dagster._core.instance.ref import InstanceRef
 from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
 from detection_assets.definitions import JOB, build_defs
+from detection_assets.liveness import PROCESS_TAG, process_tag
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
+from detection_assets.reconcile import reconcile
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from resources.storage import Connection, connect
@@ -135,7 +137,8 @@ class Runner:
     ) -> RunOutcome:
         """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
 
-        An unfinished job of the same source and settings is continued unless `fresh`.
+        An unfinished job of the same source and settings is continued unless `fresh`. Raises BadInputError if that job
+        is still at work.
         """
         names = (*NODE_NAMES, REPORT)
         last = names.index(until or REPORT)
@@ -143,6 +146,7 @@ class Runner:
         config = run_config(
             selected, profile=profile, overrides=overrides, brands_csv=brands_csv, fresh=fresh, from_job=from_job
         )
+        reconcile(self.instance, self.connection)
         continued = None if fresh or first else self._unfinished(source)
         free_ended(self.instance)
         run_id = str(uuid4())
@@ -153,7 +157,11 @@ class Runner:
                 partition_key=source.partition_key,
                 asset_selection=[dg.AssetKey(name) for name in selected] if len(selected) < len(names) else None,
                 run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={**(tags or {}), **({CONTINUES_TAG: str(continued.id)} if continued else {})},
+                tags={
+                    PROCESS_TAG: process_tag(run_id),
+                    **(tags or {}),
+                    **({CONTINUES_TAG: str(continued.id)} if continued else {}),
+                },
                 raise_on_error=False,
             )
             if not result.success:
@@ -210,10 +218,12 @@ class Runner:
             newest = repository.list_jobs(session, source.id, limit=1)
             if not newest or newest[0].status in repository.FINAL:
                 return None
-            # A job that says it runs, of a run that is over or belongs to a dead process, did not finish.
             if newest[0].status is DetectJobStatus.RUNNING:
-                why = "its process ended without a word; continued by a new run"
-                repository.set_job_status(session, newest[0].id, DetectJobStatus.FAILED, error_message=why)
+                # Those of dead processes were ended before.
+                raise BadInputError(
+                    f"{source.video_path}: job {newest[0].id} is at work on it (Dagster run "
+                    f"{newest[0].dagster_run_id}); wait for it or cancel it, or run with --fresh beside it"
+                )
             return newest[0]
 
 

@@ -6,8 +6,6 @@ does with a chunk is in `touchline/stages/`; what is stored how is in `resources
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +30,10 @@ from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
 from touchline.errors import BadInputError, CheckpointError
+from touchline.fingerprint import fingerprint_of
 from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
-from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
+from touchline.schema import DetectJob, DetectJobStatus, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, Image, SampledFrame, SceneFrame, UnresolvedCandidate
 
@@ -112,14 +111,8 @@ def run_stage(
 def fingerprint(work: Work) -> str:
     """SHA-256 over all that the stage's output depends on, hex."""
     upstream = [work.inputs[name].row.fingerprint for name in sorted(work.inputs)] or [work.source.checksum]
-    content = [
-        work.stage.name,
-        work.stage.version,
-        work.config.model_dump(mode="json"),
-        upstream,
-        work.stage.identity(work.config, work.deps),
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    identity = work.stage.identity(work.config, work.deps)
+    return fingerprint_of(work.stage.name, work.stage.version, work.config, upstream, identity)
 
 
 def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:
@@ -284,7 +277,9 @@ def _journal(work: Work, print_: str) -> Journal:
     if own.finished or work.fresh:
         return own
     with work.connection.database.session() as session:
-        jobs = repository.list_jobs(session, work.source.id, statuses=repository.UNFINISHED, limit=10)
+        # Not of a job that is at work: its journal grows, and is cleared when its stage is finished.
+        stopped = (DetectJobStatus.FAILED, DetectJobStatus.PAUSED)
+        jobs = repository.list_jobs(session, work.source.id, statuses=stopped, limit=10)
     for job in jobs:
         if job.id == work.job.id:
             continue

@@ -19,7 +19,7 @@ SNAPSHOT = Path(__file__).parent / "snapshots" / "definitions.json"
 
 def described(defs: dg.Definitions) -> dict[str, Any]:
     assets = {}
-    for key in sorted(defs.resolve_all_asset_keys(), key=lambda k: k.to_user_string()):
+    for key in sorted(defs.resolve_asset_graph().materializable_asset_keys, key=lambda k: k.to_user_string()):
         definition = defs.get_assets_def(key)
         spec = definition.specs_by_key[key]
         assets[key.to_user_string()] = {
@@ -33,7 +33,22 @@ def described(defs: dg.Definitions) -> dict[str, Any]:
             if definition.op.config_schema
             else [],
         }
-    return {"assets": assets, "jobs": [JOB], "resources": sorted(defs.resources or {})}
+    graph = defs.resolve_asset_graph()
+    checks = {}
+    for check in sorted(graph.asset_check_keys, key=str):
+        spec = graph.get_check_spec(check)
+        partitions = spec.partitions_def.name if spec.partitions_def else None
+        name = f"{check.asset_key.to_user_string()}:{check.name}"
+        checks[name] = {"blocking": spec.blocking, "partitions": partitions}
+    return {
+        "assets": assets,
+        "checks": checks,
+        "external": sorted(k.to_user_string() for k in graph.external_asset_keys),
+        "jobs": [JOB],
+        "resources": sorted(defs.resources or {}),
+        "schedules": sorted(s.name for s in defs.schedules or ()),
+        "sensors": sorted(s.name for s in defs.sensors or ()),
+    }
 
 
 def test_the_definitions_are_those_of_the_snapshot() -> None:
@@ -51,13 +66,23 @@ def test_the_graph_follows_the_nodes() -> None:
 
 def test_every_asset_is_described_and_every_setting_documented() -> None:
     defs = build_defs()
-    for key in defs.resolve_all_asset_keys():
+    for key in defs.resolve_asset_graph().materializable_asset_keys:
         definition = defs.get_assets_def(key)
         assert len(definition.specs_by_key[key].description or "") > 40
         schema = definition.op.config_schema
         for name, field in schema.as_field().config_type.fields.items():
             assert field.description, f"{key.to_user_string()}.{name}"
             assert not field.is_required
+
+
+def test_every_check_sensor_and_schedule_is_described() -> None:
+    defs = build_defs()
+    graph = defs.resolve_asset_graph()
+    assert graph.asset_check_keys
+    for key in graph.asset_check_keys:
+        assert len(graph.get_check_spec(key).description or "") > 40, key
+    for other in (*(defs.sensors or ()), *(defs.schedules or ())):
+        assert len(other.description or "") > 40, other.name
 
 
 def test_definitions_load_with_no_server_and_no_settings() -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from detection_assets.liveness import PROCESS_TAG
 from detection_assets.runner import Runner
 from tests.webserver import ADD, ASSETS, Ask, launch, wait
 from touchline import repository
 from touchline.nodes import NODE_NAMES, REPORT
-from touchline.schema import DetectJobStatus, RunType
+from touchline.schema import DetectJob, DetectJobStatus, RunType
 from touchline.synthetic import Truth
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_page_lists_nine_described_assets_and_the_job(ask: Ask) -> None:
+def test_the_page_lists_nine_described_assets_the_library_and_the_job(ask: Ask) -> None:
     [node] = ask(ASSETS, {})["repositoriesOrError"]["nodes"]
     found = {asset["assetKey"]["path"][-1]: asset for asset in node["assetNodes"]}
-    assert set(found) == {*NODE_NAMES, REPORT}
+    assert set(found) == {*NODE_NAMES, REPORT, "library"}
     assert all(asset["description"] and asset["kinds"] and asset["owners"] for asset in found.values())
     assert "detect_brands" in {job["name"] for job in node["jobs"]}
 
@@ -51,3 +56,31 @@ def test_a_partition_registered_in_the_page_can_be_materialized_and_replayed_fro
     assert (replay.run_type, replay.replay_from_stage, replay.parent_job_id) == (RunType.REPLAY, "run_ocr", first.id)
     assert [row.stage for row in rows] == ["run_ocr"]
     assert {row.job_id for row in inputs} == {first.id}
+
+
+def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
+    ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    video = tmp_path / "killed-worker.mp4"
+    video.write_bytes(clip[0].read_bytes())
+    with runner.connection.database.session() as session:
+        source = repository.register_source(session, str(video), checksum="1" * 64, duration=6.0)
+    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    run_id = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
+
+    def job() -> DetectJob | None:
+        with runner.connection.database.session() as session:
+            return repository.job_of_run(session, run_id)
+
+    deadline = time.monotonic() + 120
+    while (found := job()) is None or not found.progress:
+        assert time.monotonic() < deadline
+    run = runner.instance.get_run_by_id(run_id)
+    assert run is not None
+    os.kill(json.loads(run.tags[PROCESS_TAG])["pid"], signal.SIGKILL)
+    assert wait(ask, run_id) == "FAILURE"
+    while (found := job()) is None or found.status is DetectJobStatus.RUNNING:
+        assert time.monotonic() < deadline, "no sensor corrected the job"
+        time.sleep(0.2)
+    assert found.status is DetectJobStatus.FAILED
+    assert f"Run execution process for {run_id}" in (found.error_message or "")

@@ -136,6 +136,18 @@ def jobs(
 
 
 @app.command()
+def forget(
+    source: Annotated[str, typer.Argument(help="Partition key or path of a registered source.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Retire a source: its frames, checkpoints, reports, rows and partition. The video itself is not touched."""
+    from touchline_cli.forget import forget as command
+
+    raise typer.Exit(command(source, dry_run, json_output))
+
+
+@app.command()
 def doctor(json_output: Json = False) -> None:
     """Tell what is configured, reachable and installed, and which models are there."""
     from touchline_cli.doctor import doctor as command

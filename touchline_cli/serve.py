@@ -25,6 +25,7 @@ def serve(host: str, port: int) -> int:
     from dagster import DagsterInstance
 
     from detection_assets.pools import set_limits
+    from detection_assets.reconcile import reconcile
     from detection_assets.runner import CONFIGURATION, prepare
     from resources._processes import free_ports
     from resources.settings import Settings
@@ -43,7 +44,10 @@ def serve(host: str, port: int) -> int:
                 connect(endpoints).database.ping()
                 prepare(settings, endpoints)
                 with DagsterInstance.get() as instance:
+                    found = reconcile(instance, connect(endpoints))
                     set_limits(instance)
+                if found.runs or found.jobs:
+                    session.say(f"after the last time: {found}")
                 workspace = CONFIGURATION.with_name("workspace.yaml")
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))

@@ -128,9 +128,8 @@ def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: It
         )
         .on_conflict_do_nothing()
     )
-    # Locked before the sums are taken: a run on another source that sees the same brand must be counted or wait.
     ids = [s.brand_id for s in ordered]
-    session.execute(sa.select(KnownBrand.id).where(KnownBrand.id.in_(ids)).order_by(KnownBrand.id).with_for_update())
+    _lock_brands(session, ids)
     new = insert(SourceBrandSighting).values(
         [
             {
@@ -160,6 +159,24 @@ def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: It
             index_elements=["source_asset_id", "brand_id"], set_={name: new.excluded[name] for name in names}
         )
     )
+    _sum_occurrences(session, ids)
+
+
+def forget_sightings(session: Session, source_asset_id: uuid.UUID) -> None:
+    """Removes what was seen in a source and takes it out of the brands' totals. The brands stay known."""
+    ours = SourceBrandSighting.source_asset_id == source_asset_id
+    ids = list(session.scalars(sa.select(SourceBrandSighting.brand_id).where(ours)))
+    _lock_brands(session, ids)
+    session.execute(sa.delete(SourceBrandSighting).where(ours).execution_options(synchronize_session=False))
+    _sum_occurrences(session, ids)
+
+
+def _lock_brands(session: Session, ids: list[uuid.UUID]) -> None:
+    """Before sums are taken: a run on another source that sees the same brand must be counted or wait."""
+    session.execute(sa.select(KnownBrand.id).where(KnownBrand.id.in_(ids)).order_by(KnownBrand.id).with_for_update())
+
+
+def _sum_occurrences(session: Session, ids: list[uuid.UUID]) -> None:
     total = sa.select(sa.func.sum(SourceBrandSighting.occurrences)).where(SourceBrandSighting.brand_id == KnownBrand.id)
     session.execute(
         sa.update(KnownBrand)

@@ -85,6 +85,26 @@ def job_of_run(session: Session, dagster_run_id: str, source_asset_id: uuid.UUID
     return session.scalar(query.order_by(DetectJob.created_at.desc()).limit(1))
 
 
+def reported_job(session: Session, source_asset_id: uuid.UUID) -> DetectJob | None:
+    """The newest job of a source that has a report, or nothing."""
+    query = sa.select(DetectJob).where(DetectJob.source_asset_id == source_asset_id, DetectJob.report_prefix != "")
+    return session.scalar(query.order_by(DetectJob.created_at.desc(), DetectJob.id).limit(1))
+
+
+def jobs_of_run(session: Session, dagster_run_id: str) -> list[DetectJob]:
+    """All jobs of a Dagster run, oldest first: one for each of its partitions."""
+    query = sa.select(DetectJob).where(DetectJob.dagster_run_id == dagster_run_id)
+    return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
+
+
+def jobs_at_work(session: Session) -> list[DetectJob]:
+    """The jobs of Dagster runs that say they run or are about to, oldest first. Whether it is true, their runs tell."""
+    query = sa.select(DetectJob).where(
+        DetectJob.status.in_((DetectJobStatus.PENDING, DetectJobStatus.RUNNING)), DetectJob.dagster_run_id.is_not(None)
+    )
+    return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
+
+
 def unfinished_job(
     session: Session, source_asset_id: uuid.UUID, profile_name: str, config_overrides: Mapping[str, Any]
 ) -> DetectJob | None:
@@ -125,6 +145,28 @@ def set_job_status(
     job.completed_at = now if status in FINAL or status is DetectJobStatus.FAILED else None
     session.flush()
     return job
+
+
+def settle_job(
+    session: Session,
+    job_id: uuid.UUID,
+    status: DetectJobStatus,
+    *,
+    among: Collection[DetectJobStatus],
+    error_message: str | None = None,
+) -> bool:
+    """Moves a job to a status if it still has one of `among`; whether it did.
+
+    For those who judge a job from outside: what it says of itself in the meantime comes first.
+    """
+    job = _locked(session, job_id)
+    if job.status in FINAL or job.status not in among:
+        return False
+    set_job_status(session, job_id, status, error_message=error_message)
+    if status is DetectJobStatus.COMPLETED:
+        job.current_stage, job.progress = None, 1.0
+        session.flush()
+    return True
 
 
 def set_progress(session: Session, job_id: uuid.UUID, stage: str | None, progress: float) -> None:

@@ -1,0 +1,8 @@
+"""The asset checks, by subject: frames, blobs, brands, exposure for each source; and the library as a whole."""
+
+from detection_assets.checks import blobs, brands, exposure, frames, library
+from detection_assets.checks.library import LIBRARY, LIBRARY_CHECK
+
+CHECKS = (*frames.CHECKS, *blobs.CHECKS, *brands.CHECKS, *exposure.CHECKS, *library.CHECKS)
+
+__all__ = ["CHECKS", "LIBRARY", "LIBRARY_CHECK"]

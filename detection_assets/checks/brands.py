@@ -1,0 +1,54 @@
+"""Check of `match_brands`: every brand it found is one we know.
+
+Belongs here: going from the stored detections to the registry, or to the run's own list of brands.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from detection_assets.checks.outputs import INTACT, examine, intact_spec, result, row_of, spec, unreadable, wanted
+from resources.run_settings import RunSettings
+from resources.storage import Connection, Storage
+from touchline import repository
+from touchline.brands import BrandBook, read_csv
+from touchline.checks import brands_known, brands_of
+
+
+@dg.multi_asset_check(
+    name="match_brands_checks",
+    can_subset=True,
+    specs=[
+        intact_spec("match_brands"),
+        spec(
+            "match_brands",
+            "brands_known",
+            "Every brand that was detected is in the registry of known brands, or in the list that the run was given. "
+            "Sightings and reports of any other could not be told apart.",
+            blocking=False,
+        ),
+    ],
+)
+def match_brands_checks(
+    context: dg.AssetCheckExecutionContext, storage: Storage, run_settings: RunSettings
+) -> Iterator[dg.AssetCheckResult]:
+    """Compares ids: names may be changed."""
+    connection = storage.connect()
+    row = row_of(context, connection, "match_brands")
+    intact, found = examine(connection, row, brands_of)
+    known = unreadable("match_brands", "brands_known")
+    if found is not None:
+        known = result("match_brands", "brands_known", brands_known(found, _known(connection, run_settings)))
+    yield from wanted(context, {INTACT: intact, "brands_known": known})
+
+
+def _known(connection: Connection, settings: RunSettings) -> set[str]:
+    with connection.database.session() as session:
+        known = {str(brand.id) for brand in repository.list_brands(session)}
+    if settings.brands_csv:
+        known |= {entry.id for entry in BrandBook.from_entries(read_csv(Path(settings.brands_csv)))}
+    return known
+
+
+CHECKS = (match_brands_checks,)

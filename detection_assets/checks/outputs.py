@@ -1,0 +1,118 @@
+"""What the checks of all nodes share: which checkpoint is checked, and reading it in one pass.
+
+Belongs here: going from a check's context to documents, and from verdicts to Dagster's results. The rules are in
+`touchline/checks.py`. https://docs.dagster.io/guides/test/asset-checks
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import dagster as dg
+
+from detection_assets.partitions import sources
+from detection_assets.stages import STAGES
+from resources.storage import Connection
+from touchline import repository
+from touchline.checks import Verdict
+from touchline.errors import CheckpointError
+from touchline.schema import SourceAsset, StageCheckpoint
+
+INTACT: Final = "output_intact"
+
+T = TypeVar("T")
+
+
+def spec(stage: str, name: str, description: str, *, blocking: bool) -> dg.AssetCheckSpec:
+    """A check on one node, one result for each source."""
+    with warnings.catch_warnings():
+        # Dagster says of partitioned checks that they are new; the user can do nothing about it.
+        warnings.filterwarnings("ignore", message=".*is currently in preview.*")
+        return dg.AssetCheckSpec(name, asset=stage, description=description, blocking=blocking, partitions_def=sources)
+
+
+def intact_spec(stage: str) -> dg.AssetCheckSpec:
+    """The check that every node has. It blocks: the stages after it could not read a damaged blob anyway."""
+    text = (
+        "The stored output is there, whole, and has the size, SHA-256, form and number of documents that its row says."
+    )
+    return spec(stage, INTACT, text, blocking=True)
+
+
+def row_of(context: dg.AssetCheckExecutionContext, connection: Connection, stage: str) -> StageCheckpoint:
+    """This run's checkpoint; for a check that is run by itself, the newest. Raises CheckpointError if there is none."""
+    with connection.database.session() as session:
+        source = source_of(context, connection)
+        job = repository.job_of_run(session, context.run.run_id, source.id)
+        return repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None)
+
+
+def source_of(context: dg.AssetCheckExecutionContext, connection: Connection) -> SourceAsset:
+    """The source of this partition."""
+    with connection.database.session() as session:
+        return repository.get_source(session, context.partition_key)
+
+
+def examine(
+    connection: Connection, row: StageCheckpoint, consume: Callable[[Iterator[Any]], T]
+) -> tuple[dg.AssetCheckResult, T | None]:
+    """Reads a checkpoint from the store once: whether it is intact, and what `consume` made of its documents.
+
+    Nothing where it is damaged. Size and SHA-256 are those of the object as it lies in the store now.
+    """
+    compared = {
+        "key": row.stage_output_key,
+        "expected_bytes": row.stage_output_size,
+        "expected_sha256": row.stage_output_sha256,
+        "expected_documents": row.item_count,
+    }
+    count = 0
+
+    def counted(documents: Iterator[Any]) -> Iterator[Any]:
+        nonlocal count
+        for document in documents:
+            count += 1
+            yield document
+
+    try:
+        documents = counted(map(STAGES[row.stage].module.deserialize, connection.checkpoints.read(row)))
+        found = consume(documents)
+        for _ in documents:
+            pass
+    except CheckpointError as error:
+        return result(row.stage, INTACT, Verdict(False, str(error), compared)), None
+    verdict = Verdict(count == row.item_count, f"{count} documents, {row.stage_output_size} bytes", compared)
+    return result(row.stage, INTACT, verdict), found
+
+
+def result(stage: str, name: str, verdict: Verdict) -> dg.AssetCheckResult:
+    """A verdict as Dagster takes it; what was compared is its metadata."""
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey(stage),
+        check_name=name,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.ERROR if verdict.severe else dg.AssetCheckSeverity.WARN,
+        description=verdict.message,
+        metadata=plain(verdict.compared),
+    )
+
+
+def unreadable(stage: str, name: str) -> dg.AssetCheckResult:
+    """The result of a rule that could not be judged: the output is damaged, as the check beside it says."""
+    return result(stage, name, Verdict(False, f"not judged: the output of {stage} cannot be read, see {INTACT}"))
+
+
+def wanted(
+    context: dg.AssetCheckExecutionContext, results: Mapping[str, dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    """Those of the results that this run asked for."""
+    for key in sorted(context.selected_asset_check_keys, key=lambda k: k.name):
+        yield results[key.name]
+
+
+def plain(compared: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as metadata: lists become bullet points."""
+    return {
+        name: dg.MetadataValue.md("\n".join(f"- {item}" for item in value)) if isinstance(value, list) else value
+        for name, value in compared.items()
+    }

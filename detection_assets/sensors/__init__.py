@@ -1,0 +1,7 @@
+"""The sensors, by subject: what Dagster's daemon looks at between runs."""
+
+from detection_assets.sensors.run_status import SENSORS as RUN_STATUS_SENSORS
+
+SENSORS = (*RUN_STATUS_SENSORS,)
+
+__all__ = ["SENSORS"]
