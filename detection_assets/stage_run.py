@@ -65,8 +65,9 @@ class Work:
     def report_progress(self, share: float) -> None:
         """Tells the job and whoever listens how much of the stage is done, 0..1."""
         done = (NODE_INDEX[self.stage.name] + share) / len(NODE_NAMES)
-        with self.connection.database.session() as session:
-            repository.set_progress(session, self.job.id, self.stage.name, done)
+        self.connection.database.transact(
+            lambda session: repository.set_progress(session, self.job.id, self.stage.name, done)
+        )
         announce(self.stage.name, share)
 
 
@@ -276,7 +277,7 @@ def _journal(work: Work, print_: str) -> Journal:
     if own.finished or work.fresh:
         return own
     with work.connection.database.session() as session:
-        jobs = repository.list_jobs(session, work.source.id, statuses=repository.UNFINISHED, limit=10)
+        jobs = repository.list_jobs(session, work.source.id, statuses=repository.UNFINISHED, limit=200)
     for job in jobs:
         if job.id == work.job.id:
             continue
