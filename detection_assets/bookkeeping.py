@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import dagster as dg
+from sqlalchemy.orm import Session
 
 from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from resources.storage import Connection
 from touchline import repository
-from touchline.errors import JobStoppedError
+from touchline.errors import JobStoppedError, ServiceError
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
@@ -48,7 +49,8 @@ def open_job(
 ) -> DetectJob:
     """The job of this run and partition, running; made by the first stage of the run."""
     run = context.run
-    with connection.database.session() as session:
+
+    def opened(session: Session) -> DetectJob:
         job = repository.job_of_run(session, run.run_id, source.id)
         if job is None:
             if not marked(run.tags, run.run_id):
@@ -74,6 +76,8 @@ def open_job(
             return job
         return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
 
+    return connection.database.transact(opened)
+
 
 @contextmanager
 def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
@@ -83,11 +87,11 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
     except JobStoppedError:
         raise
     except Exception as error:
-        _fail(connection, job, f"{type(error).__name__}: {error}")
+        fail_job(connection, job, f"{type(error).__name__}: {error}", error)
         raise
     except BaseException as error:
         # Ctrl-C, or Dagster ending the run: the job can be taken up again.
-        _fail(connection, job, f"{INTERRUPTED} ({type(error).__name__}); run the same again to continue")
+        fail_job(connection, job, f"{INTERRUPTED} ({type(error).__name__}); run the same again to continue", error)
         raise
 
 
@@ -123,6 +127,14 @@ def _priority(run: dg.DagsterRun) -> int:
         return 0
 
 
-def _fail(connection: Connection, job: DetectJob, message: str) -> None:
-    with connection.database.session() as session:
-        repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)
+def fail_job(connection: Connection, job: DetectJob, message: str, error: BaseException) -> None:
+    """Tells the job what ended it, if the database is there to be told; else a note is put on `error`.
+
+    A job that could not be told still says that it runs; the next run of the source corrects it.
+    """
+    try:
+        # No patience: the database may be what failed, and was waited for already.
+        with connection.database.session(patience_s=0) as session:
+            repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)
+    except ServiceError as gone:
+        error.add_note(f"job {job.id} could not be told: {gone}")

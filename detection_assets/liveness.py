@@ -25,6 +25,9 @@ CLOCK_S: Final = 60.0
 """How far two readings of one process's start may lie apart [s]: a machine's clock is set from time to time. Within
 this time no process id comes round again."""
 
+done_here: Final[set[str]] = set()
+"""Runs that this process has done with, in whichever way: it lives, but not for them."""
+
 
 def process_tag(run_id: str) -> str:
     """The value of `PROCESS_TAG` for a run that this process does.
@@ -48,6 +51,8 @@ def dead_process(tags: Mapping[str, str], run_id: str) -> str | None:
     mark = _read(tags, run_id)
     if mark is None or mark["host"] != _host():
         return None
+    if run_id in done_here:
+        return "its process, which could not say so,"
     pid = int(str(mark["pid"]))
     name = f"process {pid} on {socket.gethostname()}"
     try:

@@ -15,13 +15,15 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import dagster as dg
+import sqlalchemy as sa
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
+from dagster_postgres.utils import DagsterPostgresException
 
 from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
 from detection_assets.definitions import JOB, build_defs
-from detection_assets.liveness import PROCESS_TAG, process_tag
+from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
 from detection_assets.reconcile import reconcile
@@ -29,7 +31,7 @@ from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from resources.storage import Connection, connect
 from touchline import repository
-from touchline.errors import BadInputError, TouchlineError
+from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.profiles import load_profile
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
@@ -203,12 +205,28 @@ class Runner:
         """Ctrl-C between two stages, or while a checkpoint is written, is told to the job as well."""
         try:
             yield
-        except BaseException:
-            self._fail_if_running(run_id, source, "interrupted; run the same again to continue")
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresException) as error:
+            # Dagster could not keep its own books.
+            trouble = self.connection.database.trouble(error.__cause__ or error)
+            self._tell(run_id, source, str(trouble), trouble)
+            raise trouble from error
+        except BaseException as error:
+            self._tell(run_id, source, "interrupted; run the same again to continue", error)
             raise
+        finally:
+            done_here.add(run_id)
 
-    def _fail_if_running(self, run_id: str, source: SourceAsset, message: str) -> None:
-        with self.connection.database.session() as session:
+    def _tell(self, run_id: str, source: SourceAsset, message: str, error: BaseException) -> None:
+        """As `_fail_if_running`; where the database is what failed, the next run finds the job and corrects it."""
+        try:
+            self._fail_if_running(run_id, source, message, patience_s=0)
+        except ServiceError as gone:
+            error.add_note(f"the job could not be told: {gone}")
+
+    def _fail_if_running(
+        self, run_id: str, source: SourceAsset, message: str, *, patience_s: float | None = None
+    ) -> None:
+        with self.connection.database.session(patience_s=patience_s) as session:
             job = repository.job_of_run(session, run_id, source.id)
             if job is not None and job.status is DetectJobStatus.RUNNING:
                 repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)

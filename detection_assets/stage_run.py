@@ -65,8 +65,9 @@ class Work:
     def report_progress(self, share: float) -> None:
         """Tells the job and whoever listens how much of the stage is done, 0..1."""
         done = (NODE_INDEX[self.stage.name] + share) / len(NODE_NAMES)
-        with self.connection.database.session() as session:
-            repository.set_progress(session, self.job.id, self.stage.name, done)
+        self.connection.database.transact(
+            lambda session: repository.set_progress(session, self.job.id, self.stage.name, done)
+        )
         announce(self.stage.name, share)
 
 
@@ -279,7 +280,7 @@ def _journal(work: Work, print_: str) -> Journal:
     with work.connection.database.session() as session:
         # Not of a job that is at work: its journal grows, and is cleared when its stage is finished.
         stopped = (DetectJobStatus.FAILED, DetectJobStatus.PAUSED)
-        jobs = repository.list_jobs(session, work.source.id, statuses=stopped, limit=10)
+        jobs = repository.list_jobs(session, work.source.id, statuses=stopped, limit=200)
     for job in jobs:
         if job.id == work.job.id:
             continue

@@ -53,8 +53,7 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
                 wall_s=obj.wall_s,
             )
         if obj.closes_job:
-            with connection.database.session() as session:
-                repository.finish_job(session, obj.job.id, {})
+            connection.database.transact(lambda session: repository.finish_job(session, obj.job.id, {}))
         context.add_output_metadata(checkpoint_metadata(row))
 
     def load_input(self, context: dg.InputContext) -> StageInput:

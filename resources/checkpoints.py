@@ -7,7 +7,6 @@ Belongs here: the order of blob and row, the checks at reading, and frames. The 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,12 @@ from threading import Lock
 from typing import IO, Any, Final
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from resources.database import Database
 from resources.journal import Journal
 from resources.object_store import ObjectStore
+from resources.scratch import scratch_file
 from touchline import repository
 from touchline.bson_stream import Document, StreamHeader, read_stream, size_of, write_stream
 from touchline.errors import CheckpointError
@@ -108,7 +110,8 @@ class CheckpointStore:
         """
         if (journal.stage, journal.fingerprint) != (stage, fingerprint):
             raise CheckpointError(f"{journal.prefix}: expected the journal of {stage} with fingerprint {fingerprint}")
-        with self._database.session() as session:
+
+        def store(session: Session) -> StageCheckpoint:
             repository.lock_checkpoint(session, job.id, stage)
             row = repository.job_checkpoint(session, job.id, stage, fingerprint=fingerprint)
             if row is None:
@@ -117,7 +120,7 @@ class CheckpointStore:
                 if repository.job_checkpoint(session, job.id, stage) is not None:
                     key = key.removesuffix(".bson") + f".{identity}.bson"
                 header = StreamHeader(stage, str(job.id), str(job.source_asset_id), fingerprint)
-                with tempfile.TemporaryFile() as file:
+                with scratch_file(key) as file:
                     count = write_stream(file, header, journal.documents())
                     size, digest = size_of(file), _sha256(file)
                     self._objects.put_file(key, file)
@@ -143,6 +146,9 @@ class CheckpointStore:
                     filtered_frame_sequences=[int(sequence) for sequence in filtered],
                 )
                 repository.add_checkpoint(session, row)
+            return row
+
+        row = self._database.transact(store)
         journal.clear()
         return row
 
@@ -153,7 +159,8 @@ class CheckpointStore:
 
         `input_checkpoint_ids` are this job's own inputs, where they are other rows than those of `row`.
         """
-        with self._database.session() as session:
+
+        def note(session: Session) -> StageCheckpoint:
             repository.lock_checkpoint(session, job.id, row.stage)
             known = repository.job_checkpoint(session, job.id, row.stage, fingerprint=row.fingerprint)
             if known is not None:
@@ -166,6 +173,8 @@ class CheckpointStore:
                 **{c.key: getattr(row, c.key) for c in StageCheckpoint.__table__.columns if c.key not in OWN},
             )
             return repository.add_checkpoint(session, new)
+
+        return self._database.transact(note)
 
     def read(self, row: StageCheckpoint) -> Iterator[Document]:
         """The documents of a checkpoint, streamed from a temporary file whose size and SHA-256 were checked first.
@@ -182,7 +191,7 @@ class CheckpointStore:
         if not key:
             raise CheckpointError(f"checkpoint {row.id} of {row.stage} names no output. Replay {row.stage}.")
         # Without a name from the start, so that no way of ending leaves it behind.
-        with tempfile.TemporaryFile() as file:
+        with scratch_file(key) as file:
             self._objects.download(key, file)
             if (size := size_of(file)) != row.stage_output_size:
                 raise CheckpointError(

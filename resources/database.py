@@ -1,40 +1,58 @@
 """The database: one engine, sessions that are transactions, and bringing the tables up to date.
 
-Belongs here: connecting. Tables are in `touchline/schema.py`, queries in `touchline/repository/`, the steps from one
-version of the tables to the next in `migrations/`. Dagster keeps its own tables in the same database, on connections
-of its own.
+Belongs here: connecting, and patience with a server that is away for a while. Tables are in `touchline/schema.py`,
+queries in `touchline/repository/`, the steps from one version of the tables to the next in `migrations/`. Dagster keeps
+its own tables in the same database, on connections of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, sessionmaker
+import tenacity
+from sqlalchemy.orm import Session
 
 from touchline.errors import ServiceError
 
 MIGRATION_LOCK: Final = 0x746F7563686C696E
 """Number of the advisory lock under which tables are changed ("touchlin" in ASCII): one process at a time."""
+PATIENCE_S: Final = 120.0
+"""Seconds for which a server that is away is waited for."""
+LONGEST_PAUSE_S: Final = 5.0
+REFUSALS: Final = ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "terminating")
+"""Words of the server's refusals that pass by themselves; a wrong password or database does not."""
+
+T = TypeVar("T")
 
 
 class Database:
-    """A Postgres database by its SQLAlchemy URL; nothing is opened before the first use. Safe to share by threads."""
+    """A Postgres database by its SQLAlchemy URL; nothing is opened before the first use. Safe to share by threads.
 
-    def __init__(self, url: str) -> None:
+    `patience_s` seconds are waited, with growing and random pauses, for a server that went away.
+    """
+
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
         self.url: Final = _with_driver(url)
+        self.patience_s: Final = patience_s
         self.engine: Final = sa.create_engine(
             self.url,
             pool_size=4,
             max_overflow=8,
             pool_pre_ping=True,  # a server that was restarted must not fail the next question
-            connect_args={"connect_timeout": 10, "application_name": "touchline"},
+            connect_args={
+                "connect_timeout": 10,
+                "application_name": "touchline",
+                # A machine that vanishes without a word is noticed in half a minute, not after hours.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 30_000,
+            },
         )
-        # Rows outlive their session: they are handed to stages and assets.
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @property
     def address(self) -> str:
@@ -42,13 +60,35 @@ class Database:
         return f"{self.url.host or 'local socket'}:{self.url.port or 5432}/{self.url.database}"
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, *, patience_s: float | None = None) -> Iterator[Session]:
         """A session that is one transaction: committed at the end, rolled back if an exception leaves the block.
 
-        Rows stay readable afterwards. Raises ServiceError if the server cannot be reached or goes away.
+        A server that is away at its beginning is waited for, `patience_s` seconds if given. Rows stay readable
+        afterwards. Raises ServiceError if the server stays away, or goes away meanwhile (see `transact`).
         """
-        with self._reaching(), self._sessions() as session, session.begin():
-            yield session
+        with self._reaching():
+            connection = self._patiently(self.engine.connect, patience_s)
+            # Rows outlive their session: they are handed to stages and assets.
+            with connection, Session(connection, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """What `work` returns, done in one transaction; all of it again if the server goes away in its middle.
+
+        `work` must bear being done twice: an answer to the commit may be lost. Raises ServiceError if the server
+        stays away, and whatever `work` raises.
+        """
+
+        def attempt() -> T:
+            with (
+                self.engine.connect() as connection,
+                Session(connection, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                return work(session)
+
+        with self._reaching():
+            return self._patiently(attempt, None)
 
     def ping(self) -> str:
         """The server's version, from a real question. Raises ServiceError if there is no answer."""
@@ -82,15 +122,41 @@ class Database:
         """Closes idle connections; the next use opens new ones."""
         self.engine.dispose()
 
+    def _patiently(self, work: Callable[[], T], patience_s: float | None) -> T:
+        """Does `work` until the server is there or patience is over; pauses grow and are random."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_passes),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=LONGEST_PAUSE_S),
+            stop=tenacity.stop_after_delay(self.patience_s if patience_s is None else patience_s),
+            reraise=True,
+        )
+        return retrying(work)
+
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
-            raise ServiceError(
-                f"Postgres at {self.address} failed: {reason}. `touchline doctor` tells what is reachable"
-            ) from error
+            raise self.trouble(error) from error
+
+    def trouble(self, error: BaseException) -> ServiceError:
+        """What to tell of a database that failed."""
+        reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
+        return ServiceError(
+            f"Postgres at {self.address} failed: {reason}. `touchline doctor` tells what is reachable; once it is "
+            "back, run the same again: finished work is kept"
+        )
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the server went away or is not there yet, as against one that says no."""
+    if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
+        return False
+    message = str(error.orig)
+    if "FATAL:" in message:
+        return any(words in message for words in REFUSALS)
+    # A connection that was never made has no code; a statement that failed for its own sake has one.
+    return error.connection_invalidated or getattr(error.orig, "pgcode", None) is None
 
 
 def migrations_folder() -> Path:

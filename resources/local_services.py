@@ -39,6 +39,7 @@ class Endpoints:
     s3_secret_access_key: str = field(repr=False)
     postgres_embedded: bool
     s3_embedded: bool
+    patience_s: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,15 @@ class LocalServices:
                     endpoint = objects.endpoint
                     access, secret = objects.memory["access_key"], objects.memory["secret_key"]
         return Endpoints(
-            url, endpoint, settings.s3_bucket, settings.s3_region, access, secret, need_postgres, need_objects
+            url,
+            endpoint,
+            settings.s3_bucket,
+            settings.s3_region,
+            access,
+            secret,
+            need_postgres,
+            need_objects,
+            settings.patience_s,
         )
 
     def _prepare_folder(self) -> None:
@@ -217,6 +226,7 @@ def export(endpoints: Endpoints) -> dict[str, str]:
         "TOUCHLINE_S3_REGION": endpoints.s3_region,
         "TOUCHLINE_S3_ACCESS_KEY_ID": endpoints.s3_access_key_id,
         "TOUCHLINE_S3_SECRET_ACCESS_KEY": endpoints.s3_secret_access_key,
+        "TOUCHLINE_PATIENCE_S": str(endpoints.patience_s),
     }
 
 

@@ -2,7 +2,7 @@
 
 Belongs here: objects by key, as bytes or files, and telling a missing object from a server in trouble. Which keys
 there are and what lies under them is the business of `checkpoints.py`. Short outages are retried with backoff by
-obstore itself, for `RETRY_S` at most.
+obstore itself, with jitter, for as long as patience lasts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from touchline.errors import CheckpointError, ServiceError
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
-RETRY_S: Final = 60.0
+RETRY_S: Final = 120.0
 """Seconds for which a request is tried again before it is given up."""
+REQUEST_S: Final = (3.0, 60.0)
+"""Bounds of the seconds that one request may take: half of the patience, so that one that hangs is tried again.
+Large objects travel in parts, each a request."""
 STREAM: Final = 8 * 1024 * 1024
 """Bytes held at a time when an object is streamed."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -46,11 +49,13 @@ class ObjectStore:
         self.endpoint: Final = endpoint
         self.bucket: Final = bucket
         self._region, self._access_key, self._secret_key = region, access_key, secret_key
+        self._request_s = min(max(retry_s / 2, REQUEST_S[0]), REQUEST_S[1])
+        self._patient = retry_s > 0
         self._local = urlsplit(endpoint).hostname in LOOPBACK
         client: ClientConfig = {
             "allow_http": True,
             "connect_timeout": timedelta(seconds=5),
-            "timeout": timedelta(minutes=5),
+            "timeout": timedelta(seconds=self._request_s),
         }
         if self._local:
             # A proxy for the outside world must not be asked for this machine.
@@ -86,8 +91,8 @@ class ObjectStore:
 
         config = Config(
             connect_timeout=5,
-            read_timeout=30,
-            retries={"max_attempts": 4, "mode": "standard"},
+            read_timeout=min(self._request_s, 30),
+            retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
             s3={"addressing_style": "path"},
             proxies={} if self._local else None,
         )
@@ -184,7 +189,7 @@ class ObjectStore:
         reason = " ".join(str(error).split())[:300]
         return ServiceError(
             f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {reason}. "
-            "`touchline doctor` tells what is reachable"
+            "`touchline doctor` tells what is reachable; once it is back, run the same again: finished work is kept"
         )
 
 

@@ -6,11 +6,14 @@ Belongs here: the names, defaults and meaning of every environment variable. Sta
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from touchline.errors import BadInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ ENVIRONMENT: Final = (
     EnvironmentVariable("TOUCHLINE_S3_ACCESS_KEY_ID", "$AWS_ACCESS_KEY_ID", "Access key of the object store.", True),
     EnvironmentVariable("TOUCHLINE_S3_SECRET_ACCESS_KEY", "$AWS_SECRET_ACCESS_KEY", "Its secret key.", True),
     EnvironmentVariable(
+        "TOUCHLINE_PATIENCE_S",
+        "120",
+        "Seconds that a run waits for a server that is away or hangs; then it ends, and can be continued.",
+    ),
+    EnvironmentVariable(
         "TOUCHLINE_YOLO_WEIGHTS",
         "yolo11n.pt, fetched by ultralytics",
         "Path of YOLO weights for detect_objects; TOUCHLINE_YOLO_SHA256 must name their checksum.",
@@ -60,6 +68,7 @@ class Settings:
     s3_region: str = "us-east-1"
     s3_access_key_id: str = field(default="", repr=False)
     s3_secret_access_key: str = field(default="", repr=False)
+    patience_s: float = 120.0
     yolo_weights: str = ""
     yolo_sha256: str = ""
 
@@ -75,6 +84,7 @@ class Settings:
             s3_region=env.get("TOUCHLINE_S3_REGION") or "us-east-1",
             s3_access_key_id=env.get("TOUCHLINE_S3_ACCESS_KEY_ID") or env.get("AWS_ACCESS_KEY_ID", ""),
             s3_secret_access_key=env.get("TOUCHLINE_S3_SECRET_ACCESS_KEY") or env.get("AWS_SECRET_ACCESS_KEY", ""),
+            patience_s=_seconds(env, "TOUCHLINE_PATIENCE_S", 120.0),
             yolo_weights=env.get("TOUCHLINE_YOLO_WEIGHTS", ""),
             yolo_sha256=env.get("TOUCHLINE_YOLO_SHA256", ""),
         )
@@ -88,6 +98,17 @@ def default_home(environment: Mapping[str, str]) -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/touchline")
     return Path(environment.get("XDG_DATA_HOME") or "~/.local/share") / "touchline"
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    given = env.get(name)
+    try:
+        seconds = float(given) if given else default
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise BadInputError(f"{name}: expected a number of seconds, 0 or more, got {given!r}")
+    return seconds
 
 
 def _with_driver(url: str) -> str:

@@ -36,7 +36,7 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
 @lru_cache(maxsize=4)
 def connect(endpoints: Endpoints) -> Connection:
     """Clients of these servers, with the tables up to date and the bucket made."""
-    database = Database(endpoints.postgres_url)
+    database = Database(endpoints.postgres_url, patience_s=endpoints.patience_s)
     database.migrate()
     objects = ObjectStore(
         endpoints.s3_endpoint,
@@ -44,6 +44,7 @@ def connect(endpoints: Endpoints) -> Connection:
         endpoints.s3_region,
         endpoints.s3_access_key_id,
         endpoints.s3_secret_access_key,
+        retry_s=endpoints.patience_s,
     )
     objects.ensure_bucket()
     return Connection(database, objects, CheckpointStore(objects, database))

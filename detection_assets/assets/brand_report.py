@@ -1,10 +1,9 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
-import tempfile
-from pathlib import Path
 from uuid import UUID
 
 import dagster as dg
+from sqlalchemy.orm import Session
 
 from detection_assets.bookkeeping import open_job, truthful
 from detection_assets.partitions import sources
@@ -13,6 +12,7 @@ from detection_assets.stage_run import ancestor, announce, frame_loader, frames_
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
 from resources.run_settings import RunSettings
+from resources.scratch import scratch_folder
 from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.nodes import NODE_NAMES
@@ -95,8 +95,8 @@ def _summary(job: DetectJob, row: StageCheckpoint) -> StageSummary:
 def _store(connection: Connection, job: DetectJob, report: Report) -> str:
     """Puts the three files under reports/{job_id}/ and returns that prefix."""
     prefix = f"reports/{job.id}/"
-    with tempfile.TemporaryDirectory(prefix="touchline-report-") as folder:
-        for path in write_report(report, Path(folder)):
+    with scratch_folder(prefix) as folder:
+        for path in write_report(report, folder):
             connection.objects.put_file(prefix + path.name, path)
     return prefix
 
@@ -118,7 +118,8 @@ def _record(
         )
         for brand in report.brands
     ]
-    with connection.database.session() as session:
+
+    def record(session: Session) -> None:
         repository.record_sightings(session, job.source_asset_id, sightings)
         finished = repository.finish_job(
             session,
@@ -131,6 +132,8 @@ def _record(
             },
         )
         finished.report_prefix = prefix
+
+    connection.database.transact(record)
 
 
 def _table(report: Report) -> str:
