@@ -57,10 +57,16 @@ def pids(settings: Settings) -> set[int]:
     return found
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """This process's environment with that home, and without the servers that a runner may have named in it."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHLINE_")}
+    return {**rest, "TOUCHLINE_HOME": str(settings.home)}
+
+
 @contextmanager
 def holder(settings: Settings) -> Iterator[subprocess.Popen[str]]:
     """Another process that uses the home's servers until told otherwise."""
-    environment = {**os.environ, "TOUCHLINE_HOME": str(settings.home)}
+    environment = environment_of(settings)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -116,7 +122,7 @@ def test_the_last_of_several_processes_ends_the_servers(home: Settings) -> None:
 
 
 def test_two_processes_that_start_at_once_share_one_pair_of_servers(home: Settings) -> None:
-    environment = {**os.environ, "TOUCHLINE_HOME": str(home.home)}
+    environment = environment_of(home)
     arguments = {"env": environment, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     both = [subprocess.Popen([sys.executable, "-c", HOLDER], **arguments) for _ in range(2)]  # type: ignore[call-overload]
     try:

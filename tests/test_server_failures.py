@@ -44,7 +44,7 @@ CHUNKS = 3
 
 
 @pytest.fixture(autouse=True)
-def environment() -> Iterator[None]:
+def environment(runner: Runner) -> Iterator[None]:
     """A runner tells its process where its servers are; the next test finds it as it was."""
     before = dict(os.environ)
     yield
