@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two at a time, each with servers of its own; a file's tests share fixtures and stay together, in order.
+TEST_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test bench lint serve clean
 
@@ -12,7 +14,7 @@ serve: $(VENV)/.installed
 	$(BIN)/touchline serve
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TEST_PROCESSES)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --ablations --memory --write

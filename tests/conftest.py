@@ -124,3 +124,12 @@ def footage() -> Path:
     if not FOOTAGE.is_dir():
         pytest.skip(f"no real footage at {FOOTAGE}: it is not part of the project")
     return FOOTAGE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests marked `tells` printed: counts and rows that a reader of the log wants to see though they passed."""
+    told = [report for report in terminalreporter.getreports("passed") if "tells" in report.keywords]
+    if told:
+        terminalreporter.section("told by tests")
+    for report in told:
+        terminalreporter.write_line(f"{report.nodeid}\n{report.capstdout.strip()}")

@@ -200,6 +200,7 @@ def test_at_least_twenty_points_are_tried() -> None:
     assert len(points) == len(set(points)) >= 20
 
 
+@pytest.mark.tells
 @pytest.mark.parametrize("name", LINES)
 def test_no_death_loses_repeats_or_tells_untruth(
     name: str,
@@ -208,7 +209,6 @@ def test_no_death_loses_repeats_or_tells_untruth(
     connection: Connection,
     short: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     video = tmp_path / "killed.mp4"
     shutil.copyfile(short, video)
@@ -239,11 +239,10 @@ def test_no_death_loses_repeats_or_tells_untruth(
     whole = Counter(f"computed {stage} {n}" for stage in NODE_NAMES for n in range(CHUNKS))
     assert computed == whole + lost
     rows += check_rows(connection, video)
-    with capsys.disabled():
-        print(
-            f"\n{name}: {len(LINES[name])} points tried, {lost.total()} chunks repeated (those interrupted), "
-            f"{computed.total()} computed, {rows} rows read with their blobs, {len(jobs)} jobs"
-        )
+    print(
+        f"{name}: {len(LINES[name])} points tried, {lost.total()} chunks repeated (those interrupted), "
+        f"{computed.total()} computed, {rows} rows read with their blobs, {len(jobs)} jobs"
+    )
 
 
 def test_a_death_after_the_report_leaves_a_completed_job(

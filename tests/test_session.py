@@ -36,7 +36,7 @@ from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset, S
 from touchline.sources import checksum
 from touchline.synthetic import Truth
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.tells]
 
 EVERYTHING = [*NODE_NAMES, REPORT]
 FROM_OCR = list(downstream("run_ocr"))
