@@ -12,6 +12,7 @@ from typing import Any, Final
 import dagster as dg
 from sqlalchemy.orm import Session
 
+from detection_assets.instance import keep_connections
 from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from resources.storage import Connection
 from touchline import repository
@@ -48,6 +49,7 @@ def open_job(
     overrides: Mapping[str, Any],
 ) -> DetectJob:
     """The job of this run and partition, running; made by the first stage of the run."""
+    keep_connections(context.instance)
     run = context.run
 
     def opened(session: Session) -> DetectJob:

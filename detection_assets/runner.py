@@ -23,6 +23,7 @@ from dagster_postgres.utils import DagsterPostgresException
 from detection_assets import stage_run
 from detection_assets.bookkeeping import CONTINUES_TAG
 from detection_assets.definitions import JOB, build_defs
+from detection_assets.instance import close_connections, keep_connections
 from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
@@ -102,6 +103,7 @@ class Runner:
         home = prepare(settings, endpoints)
         self.connection: Connection = connect(endpoints)
         self.instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
+        keep_connections(self.instance)
         set_limits(self.instance)
         self._job = build_defs().resolve_job_def(JOB)
 
@@ -198,6 +200,7 @@ class Runner:
 
     def close(self) -> None:
         """Lets go of the instance's connections."""
+        close_connections(self.instance)
         self.instance.dispose()
 
     @contextmanager

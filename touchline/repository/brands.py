@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -32,21 +33,25 @@ class Sighting:
     avg_confidence: float = 0.0
 
 
+@lru_cache(maxsize=1)
+def _shipped_book() -> BrandBook:
+    return BrandBook.from_entries(shipped())
+
+
 def load_shipped_brands(session: Session) -> int:
     """Registers those of the shipped brands that are not there yet and returns their number.
 
     Brands that are there stay as they are, with whatever people changed about them.
     """
-    rows = [
-        {
-            "id": uuid.UUID(entry.id),
-            "canonical_name": entry.name,
-            "aliases": list(entry.aliases),
-            "first_source": BrandSource.MANUAL,
-        }
-        for entry in BrandBook.from_entries(shipped())
-    ]
-    statement = insert(KnownBrand).values(rows).on_conflict_do_nothing().returning(KnownBrand.id)
+    rows = {
+        uuid.UUID(entry.id): {"canonical_name": entry.name, "aliases": list(entry.aliases)} for entry in _shipped_book()
+    }
+    # Every run asks; nearly always all are there.
+    there = set(session.scalars(sa.select(KnownBrand.id).where(KnownBrand.id.in_(rows))))
+    missing = [{"id": i, **row, "first_source": BrandSource.MANUAL} for i, row in rows.items() if i not in there]
+    if not missing:
+        return 0
+    statement = insert(KnownBrand).values(missing).on_conflict_do_nothing().returning(KnownBrand.id)
     return len(session.scalars(statement).all())
 
 
