@@ -1,6 +1,7 @@
 """The DetectJob of a run: created before work starts, true whatever happens to the run.
 
-Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries).
+Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries), and stopping it
+when somebody asked for that.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 PRIORITY_TAG: Final = "dagster/priority"
 CONTINUES_TAG: Final = "touchline/continues_job"
 """Set by the CLI: this run goes on with that job."""
+STOP_TAG: Final = "touchline/stop"
+"""Set by anybody on a run, queued or at work: "paused" or "cancelled", what its jobs become at the next chunk."""
 INTERRUPTED: Final = "interrupted"
 """How the message of a job begins that was ended from outside, not by a fault."""
+STOPPED: Final = (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)
 
 
-def selected_stages(context: dg.AssetExecutionContext) -> list[str]:
-    """The stages of this run, in order; all of them where nothing was selected.
+def selected_stages(run: dg.DagsterRun) -> list[str]:
+    """The stages of a run, in order; all of them where nothing was selected.
 
     A run selects assets; a re-execution from failure, or of single steps, keeps that selection and names steps.
     """
-    run = context.run
     names: list[str] = [*NODE_NAMES, REPORT]
     if run.asset_selection:
         names = [name for name in names if dg.AssetKey(name) in run.asset_selection]
@@ -48,7 +51,10 @@ def open_job(
     profile: str,
     overrides: Mapping[str, Any],
 ) -> DetectJob:
-    """The job of this run and partition, running; made by the first stage of the run."""
+    """The job of this run and partition, running; made by the first stage of the run.
+
+    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one.
+    """
     keep_connections(context.instance)
     run = context.run
 
@@ -57,7 +63,7 @@ def open_job(
         if job is None:
             if not marked(run.tags, run.run_id):
                 context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(run.run_id)})
-            stages = selected_stages(context)
+            stages = selected_stages(run)
             nodes = [stage for stage in stages if stage in NODE_INDEX]
             whole = len(nodes) == len(NODE_NAMES)
             kind = RunType.INITIAL if whole else RunType.REPLAY
@@ -73,12 +79,16 @@ def open_job(
                 dagster_run_id=run.run_id,
                 priority=_priority(run),
             )
+            _drop_inherited_stop(context)
         # After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
-        if job.status is DetectJobStatus.FAILED:
-            return job
-        return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
+        if job.status is DetectJobStatus.PENDING:
+            return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
+        return job
 
-    return connection.database.transact(opened)
+    job = connection.database.transact(opened)
+    with truthful(connection, job):
+        stop_if_asked(context, connection, job)
+    return job
 
 
 @contextmanager
@@ -92,19 +102,53 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
         fail_job(connection, job, f"{type(error).__name__}: {error}", error)
         raise
     except BaseException as error:
-        # Ctrl-C, or Dagster ending the run: the job can be taken up again.
-        fail_job(connection, job, f"{INTERRUPTED} ({type(error).__name__}); run the same again to continue", error)
+        # Ctrl-C, or Dagster ending the run: the job can be taken up again, unless that was how it was stopped.
+        message = f"{INTERRUPTED} ({type(error).__name__}); run the same again to continue"
+        fail_job(connection, job, message, error, interrupted=True)
         raise
 
 
-def stop_if_asked(connection: Connection, job: DetectJob) -> None:
-    """Between chunks: paused or cancelled by somebody? Raises JobStoppedError."""
-    with connection.database.session() as session:
-        asked = repository.stop_requested(session, job.id)
+def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job: DetectJob) -> None:
+    """Between stages and between chunks: paused or cancelled by somebody? Raises JobStoppedError.
+
+    Raises DagsterExecutionInterruptedError if Dagster is cancelling the run: it interrupts once, and once is lost where
+    Python ignores exceptions.
+    """
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
+        raise dg.DagsterExecutionInterruptedError
+    tagged = _stop_tag(context, run)
+
+    def stopped(session: Session) -> DetectJobStatus | None:
+        asked = tagged or repository.stop_requested(session, job.id)
         if asked is None:
-            return
-        repository.set_job_status(session, job.id, asked, error_message=f"{asked} by request")
-    raise JobStoppedError(f"job {job.id} was {asked} between two chunks; what is finished is kept")
+            status = repository.get_job(session, job.id).status
+            return status if status in STOPPED else None
+        return repository.set_job_status(session, job.id, asked, error_message=f"{asked} by request").status
+
+    found = connection.database.transact(stopped)
+    if tagged:
+        # A re-execution inherits its parent's tags: what was done must not be asked of it again.
+        context.instance.add_run_tags(context.run.run_id, {STOP_TAG: ""})
+    if found in STOPPED:
+        then = f"`touchline resume {job.id}` goes on" if found is DetectJobStatus.PAUSED else "that is final"
+        raise JobStoppedError(f"job {job.id} was {found}; what is finished is kept, {then}")
+
+
+def _stop_tag(context: dg.AssetExecutionContext, run: dg.DagsterRun | None) -> DetectJobStatus | None:
+    """What the tag of the run, as it is now, asks for."""
+    value = run.tags.get(STOP_TAG, "") if run else ""
+    if value and value not in STOPPED:
+        context.log.warning(f"tag {STOP_TAG}: expected {' or '.join(STOPPED)}, got {value!r}; the run goes on")
+    return DetectJobStatus(value) if value in STOPPED else None
+
+
+def _drop_inherited_stop(context: dg.AssetExecutionContext) -> None:
+    """A run that was asked to stop and ended before it could must not stop its re-execution."""
+    run = context.run
+    parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    if parent is not None and run.tags.get(STOP_TAG) and run.tags.get(STOP_TAG) == parent.tags.get(STOP_TAG):
+        context.instance.add_run_tags(run.run_id, {STOP_TAG: ""})
 
 
 def _retries(context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset) -> bool:
@@ -129,14 +173,19 @@ def _priority(run: dg.DagsterRun) -> int:
         return 0
 
 
-def fail_job(connection: Connection, job: DetectJob, message: str, error: BaseException) -> None:
+def fail_job(
+    connection: Connection, job: DetectJob, message: str, error: BaseException, *, interrupted: bool = False
+) -> None:
     """Tells the job what ended it, if the database is there to be told; else a note is put on `error`.
 
-    A job that could not be told still says that it runs; the next run of the source corrects it.
+    One that was `interrupted` after somebody had asked it to stop is what it was asked to be. A job that could not be
+    told still says that it runs; the next run of the source corrects it.
     """
     try:
         # No patience: the database may be what failed, and was waited for already.
         with connection.database.session(patience_s=0) as session:
-            repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)
+            asked = repository.stop_requested(session, job.id) if interrupted else None
+            status, told = (asked, f"{asked} by request") if asked else (DetectJobStatus.FAILED, message)
+            repository.set_job_status(session, job.id, status, error_message=told)
     except ServiceError as gone:
         error.add_note(f"job {job.id} could not be told: {gone}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
 from detection_assets.reconcile import reconcile
+from detection_assets.resume import Request, request_of
+from detection_assets.run_config import run_config
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from resources.storage import Connection, connect
@@ -74,26 +76,6 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("TOUCHLINE_COMPUTE_LOGS", str(home / "compute_logs"))
     return home
-
-
-def run_config(
-    stages: Collection[str],
-    *,
-    profile: str = "",
-    overrides: Mapping[str, Any] | None = None,
-    brands_csv: Path | None = None,
-    fresh: bool = False,
-    from_job: UUID | None = None,
-) -> dict[str, Any]:
-    """Dagster's run config of a run of `stages`; overrides ("run_ocr.min_confidence") of other stages are left out."""
-    settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or "")}
-    settings["brands_csv"] = str(brands_csv.absolute()) if brands_csv else ""
-    ops: dict[str, Any] = {}
-    for path, value in (overrides or {}).items():
-        stage, _, field = path.partition(".")
-        if stage in stages:
-            ops.setdefault(stage, {"config": {}})["config"][field] = value
-    return {"ops": ops, "resources": {"run_settings": {"config": settings}}}
 
 
 class Runner:
@@ -152,15 +134,39 @@ class Runner:
         )
         reconcile(self.instance, self.connection)
         continued = None if fresh or first else self._unfinished(source)
+        return self._execute(source, Request(tuple(selected), config), continued, listener, tags)
+
+    def resume(
+        self, job: DetectJob, *, listener: stage_run.Listener | None = None, tags: Mapping[str, str] | None = None
+    ) -> RunOutcome:
+        """Goes on with a paused or failed job in this process, as it was asked for: a retry in its line.
+
+        Raises BadInputError for a job that cannot be taken up, or that was taken up before.
+        """
+        request = request_of(self.instance, self.connection, job)
+        with self.connection.database.session() as session:
+            source = repository.get_source(session, job.partition_key)
+        return self._execute(source, request, job, listener, tags)
+
+    def _execute(
+        self,
+        source: SourceAsset,
+        request: Request,
+        continued: DetectJob | None,
+        listener: stage_run.Listener | None,
+        tags: Mapping[str, str] | None,
+    ) -> RunOutcome:
+        """One run in this process."""
         free_ended(self.instance)
         run_id = str(uuid4())
+        whole = len(request.stages) == len(NODE_NAMES) + 1
         with _listening(listener), self._interruptible(run_id, source):
             result = self._job.execute_in_process(
                 run_id=run_id,
                 instance=self.instance,
                 partition_key=source.partition_key,
-                asset_selection=[dg.AssetKey(name) for name in selected] if len(selected) < len(names) else None,
-                run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                asset_selection=None if whole else [dg.AssetKey(name) for name in request.stages],
+                run_config={**request.config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 tags={
                     PROCESS_TAG: process_tag(run_id),
                     **(tags or {}),

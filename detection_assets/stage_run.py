@@ -220,7 +220,7 @@ def _extract(work: Work, journal: Journal) -> dict[str, Any]:
         stats["warnings"] = list(dict.fromkeys(stats["warnings"]))
         journal.write(chunk_id, [work.stage.module.serialize(f) for f in frames], stats)
         work.report_progress(min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0))
-        stop_if_asked(work.connection, work.job)
+        stop_if_asked(work.context, work.connection, work.job)
     done = extractor.stats()
     # The length is known for sure only once the last frame was decoded.
     return {**done, "warnings": list(dict.fromkeys([*stats.get("warnings", ()), *done.get("warnings", ())]))}
@@ -244,7 +244,7 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
         found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
         journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
         work.report_progress(seen / total)
-        stop_if_asked(work.connection, work.job)
+        stop_if_asked(work.context, work.connection, work.job)
     return worker.stats()
 
 
@@ -272,7 +272,7 @@ def _sequence(document: Any) -> int:
 
 
 def _journal(work: Work, print_: str) -> Journal:
-    """This job's journal, or that of an earlier attempt of the same source that did not finish."""
+    """This job's journal, with the chunks of the furthest of the earlier attempts that did not finish."""
     checkpoints = work.connection.checkpoints
     own = checkpoints.journal(work.job.id, work.stage.name, print_)
     if own.finished or work.fresh:
@@ -281,13 +281,12 @@ def _journal(work: Work, print_: str) -> Journal:
         # Not of a job that is at work: its journal grows, and is cleared when its stage is finished.
         stopped = (DetectJobStatus.FAILED, DetectJobStatus.PAUSED)
         jobs = repository.list_jobs(session, work.source.id, statuses=stopped, limit=200)
-    for job in jobs:
-        if job.id == work.job.id:
-            continue
-        earlier = checkpoints.journal(job.id, work.stage.name, print_)
-        if earlier.finished:
-            work.context.log.info(f"goes on after chunk {earlier.finished[-1]} of job {job.id}")
-            return earlier
+    earlier = [checkpoints.journal(job.id, work.stage.name, print_) for job in jobs if job.id != work.job.id]
+    furthest = max(earlier, key=lambda journal: len(journal.finished), default=own)
+    if furthest.finished:
+        # Copied: a journal is written and cleared by its own job alone, so that two that go on at once do no harm.
+        own.take_over(furthest)
+        work.context.log.info(f"goes on after chunk {own.finished[-1]} of job {furthest.job_id}")
     return own
 
 
@@ -305,7 +304,7 @@ def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:
 
 
 def _closes(work: Work) -> bool:
-    return selected_stages(work.context)[-1] == work.stage.name
+    return selected_stages(work.context.run)[-1] == work.stage.name
 
 
 def _frame_keys(work: Work, output: StageOutput) -> dict[int, str]:

@@ -71,6 +71,17 @@ class Journal:
         self._chunks.append(chunk_id)
         self._state = state
 
+    def take_over(self, earlier: Journal) -> None:
+        """Begins with the finished chunks of an earlier attempt, of the same stage and fingerprint. Raises as `write`.
+
+        Ended in its middle, this journal has some of them, and the earlier one all of them still.
+        """
+        if (earlier.stage, earlier.fingerprint, self.finished) != (self.stage, self.fingerprint, ()):
+            raise ValueError(f"{self.prefix}: expected to be empty and of the same work as {earlier.prefix}")
+        for chunk_id in earlier.finished:
+            self._objects.put(self.key(chunk_id), self._objects.get(earlier.key(chunk_id)))
+        self._chunks, self._state = list(earlier.finished), earlier.state
+
     def documents(self) -> Iterator[Document]:
         """The documents of all finished chunks, in order; one chunk in memory at a time. Raises CheckpointError."""
         for chunk_id in self.finished:

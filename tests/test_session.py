@@ -226,6 +226,36 @@ def test_a_run_terminated_in_the_page_leaves_a_job_that_does_not_claim_to_run(
     assert set(rows) < set(NODE_NAMES)
 
 
+def test_a_job_is_paused_resumed_through_the_queue_and_cancelled_by_command(
+    page: Page, clip: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    video = tmp_path / "controlled.mp4"
+    video.write_bytes(clip[0].read_bytes())
+    source = page.register(video, duration=6.0)
+    settings = {"extract_frames": {"config": {"sample_fps": 25.0, "chunk_s": 1.0}}}
+    run = page.materialize(source, EVERYTHING, {"ops": settings})
+    _until(lambda: _stage(page, run) is not None)
+    job = _job(page, run)
+    assert job is not None
+    assert command("pause", job.id, "--json")["asked"] == "paused"
+    assert page.ended(run) == "FAILURE"
+    paused, before = page.rows("paused", run)
+    assert (paused.status, paused.error_message) == (DetectJobStatus.PAUSED, "paused by request")
+    again = command("resume", job.id, "--priority", "5", "--json")["dagster_run_id"]
+    _until(lambda: (_stage(page, again) or "extract_frames") != "extract_frames")
+    second = _job(page, again)
+    assert second is not None
+    assert command("cancel", second.id, "--json")["dagster_run_id"] == again
+    assert page.ended(again) == "CANCELED"
+    # Its worker says so itself; nobody has to look after it.
+    _until(lambda: _status(page, again) is not DetectJobStatus.RUNNING)
+    resumed, rows = page.rows("resumed, then cancelled", again)
+    assert (resumed.status, resumed.error_message) == (DetectJobStatus.CANCELLED, "cancelled by request")
+    assert (resumed.run_type, resumed.parent_job_id, resumed.priority) == (RunType.RETRY, job.id, 5)
+    assert resumed.config_overrides == job.config_overrides
+    assert set(before) <= set(rows) < set(NODE_NAMES)
+
+
 def test_a_backfill_of_three_partitions_makes_one_run_and_one_replay_each(
     page: Page, backfill: str, sources: list[SourceAsset]
 ) -> None:
@@ -253,15 +283,7 @@ def test_the_backfill_command_finds_the_webserver_and_gives_its_runs_config_tags
     page: Page, first: str, sources: list[SourceAsset], stills: list[Path]
 ) -> None:
     options = ["--from", "match_brands", "--set", "match_brands.min_score=0.9", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "touchline_cli", "backfill", *options, "--only", f"{stills[0].parent}/*"],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    answer = command("backfill", *options, "--only", f"{stills[0].parent}/*")
     assert answer["server"].startswith("http://127.0.0.1:")
     assert {run["partition_key"] for run in answer["runs"]} == {source.partition_key for source in sources}
     tagged = runs_tagged(page.ask, "touchline/backfill", answer["backfill"])
@@ -275,16 +297,27 @@ def test_the_backfill_command_finds_the_webserver_and_gives_its_runs_config_tags
         assert all(row.reused_from is None for row in rows.values())
 
 
-def _stage(page: Page, run_id: str) -> str | None:
+def command(*arguments: object) -> Any:
+    """What a command of `touchline`, in a process of its own, prints as JSON."""
+    line = [sys.executable, "-m", "touchline_cli", *map(str, arguments)]
+    done = subprocess.run(line, env=dict(os.environ), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _job(page: Page, run_id: str) -> DetectJob | None:
     with page.runner.connection.database.session() as session:
-        job = repository.job_of_run(session, run_id)
-        return job.current_stage if job else None
+        return repository.job_of_run(session, run_id)
+
+
+def _stage(page: Page, run_id: str) -> str | None:
+    job = _job(page, run_id)
+    return job.current_stage if job else None
 
 
 def _status(page: Page, run_id: str) -> DetectJobStatus | None:
-    with page.runner.connection.database.session() as session:
-        job = repository.job_of_run(session, run_id)
-        return job.status if job else None
+    job = _job(page, run_id)
+    return job.status if job else None
 
 
 def _until(condition: Any, seconds: float = 120) -> None:

@@ -30,6 +30,11 @@ Override = Annotated[
 Report = Annotated[
     Path | None, typer.Option("--report", help="Write DIR/<stem>/report.json, report.html, exposures.csv.")
 ]
+Priority = Annotated[int, typer.Option("--priority", help="Place in Dagster's queue, higher first; kept with the job.")]
+Server = Annotated[
+    str | None, typer.Option("--server", metavar="URL", help="Dagster webserver; else the one of touchline serve.")
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, as `touchline jobs` shows it.")]
 Brands = Annotated[Path | None, typer.Option("--brands", help="CSV of brands to match against, in this run alone.")]
 
 
@@ -50,12 +55,13 @@ def run(
     report: Report = None,
     until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: reuse and continue nothing.")] = False,
+    priority: Priority = 0,
     json_output: Json = False,
 ) -> None:
     """Find the brands in videos or pictures. The same command again continues what was interrupted."""
     from touchline_cli.run import run as command
 
-    raise typer.Exit(command(videos, profile, overrides or [], brands, report, until, fresh, json_output))
+    raise typer.Exit(command(videos, profile, overrides or [], brands, report, until, fresh, priority, json_output))
 
 
 @app.command()
@@ -67,12 +73,13 @@ def replay(
     overrides: Override = None,
     brands: Brands = None,
     report: Report = None,
+    priority: Priority = 0,
     json_output: Json = False,
 ) -> None:
     """Run a source again from a stage on, with everything before it loaded from checkpoints."""
     from touchline_cli.run import replay as command
 
-    raise typer.Exit(command(source, first, job, profile, overrides or [], brands, report, json_output))
+    raise typer.Exit(command(source, first, job, profile, overrides or [], brands, report, priority, json_output))
 
 
 @app.command()
@@ -87,9 +94,7 @@ def backfill(
         str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
     ] = None,
     priority: Annotated[int, typer.Option("--priority", help="Place in the queue; new uploads have 0.")] = -10,
-    server: Annotated[
-        str | None, typer.Option("--server", metavar="URL", help="Dagster webserver; else the one of touchline serve.")
-    ] = None,
+    server: Server = None,
     json_output: Json = False,
 ) -> None:
     """Run many sources again from a stage on, one run a source: in the queue where the webserver runs, else here."""
@@ -133,6 +138,38 @@ def jobs(
     from touchline_cli.library import jobs as command
 
     raise typer.Exit(command(source, limit, json_output))
+
+
+@app.command()
+def pause(job: JobId, json_output: Json = False) -> None:
+    """Stop a job at its next chunk; `resume` goes on from there."""
+    from touchline_cli.control import pause as command
+
+    raise typer.Exit(command(job, json_output))
+
+
+@app.command()
+def resume(
+    job: JobId,
+    report: Report = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", help="Place in Dagster's queue; else that of the job.")
+    ] = None,
+    server: Server = None,
+    json_output: Json = False,
+) -> None:
+    """Go on with a job that was paused or failed: in the queue where the webserver runs, else here."""
+    from touchline_cli.control import resume as command
+
+    raise typer.Exit(command(job, report, priority, server, json_output))
+
+
+@app.command()
+def cancel(job: JobId, server: Server = None, json_output: Json = False) -> None:
+    """End a job for good. What it finished is kept and can be reused."""
+    from touchline_cli.control import cancel as command
+
+    raise typer.Exit(command(job, server, json_output))
 
 
 @app.command()

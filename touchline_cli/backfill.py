@@ -14,14 +14,13 @@ from uuid import uuid4
 from touchline.errors import BadInputError
 from touchline.nodes import NODES, REPORT, downstream
 from touchline_cli import session
-from touchline_cli.webserver import Webserver, find
+from touchline_cli.webserver import PRIORITY_TAG, Webserver, find
 
 if TYPE_CHECKING:
     from resources.storage import Connection
     from touchline.schema import SourceAsset
 
 BACKFILL_TAG: Final = "touchline/backfill"
-PRIORITY_TAG: Final = "dagster/priority"
 
 
 def backfill(
@@ -73,7 +72,7 @@ def _through(
 ) -> int:
     """Launches one run a source through the webserver."""
     from detection_assets.definitions import JOB
-    from detection_assets.runner import run_config
+    from detection_assets.run_config import run_config
 
     with session.storage() as connection:
         sources = _sources(connection, stages, only, found)

@@ -29,7 +29,8 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     with session.storage() as connection, connection.database.session() as database:
         source = repository.get_source(database, key_or_path) if key_or_path else None
         found = repository.list_jobs(database, source.id if source else None, limit=limit)
-    fields = ("id", "partition_key", "run_type", "status", "current_stage", "progress", "brands_found", "created_at")
+    shown = ("id", "partition_key", "run_type", "status", "current_stage", "progress", "brands_found", "priority")
+    fields = (*shown, "created_at")
     if as_json:
         more = (
             "video_path",
@@ -44,7 +45,7 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     table = Table(*fields[:-1], "created", box=None)
     for job in found:
         values = [getattr(job, name) for name in fields]
-        values[5], values[7] = f"{values[5]:.0%}", f"{values[7]:%Y-%m-%d %H:%M}"
+        values[5], values[-1] = f"{values[5]:.0%}", f"{values[-1]:%Y-%m-%d %H:%M}"
         table.add_row(*("" if value is None else str(value) for value in values))
     session.print_whole(table)
     return 0

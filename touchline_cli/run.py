@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from touchline.errors import BadInputError
 from touchline_cli import session
+from touchline_cli.webserver import PRIORITY_TAG
 
 if TYPE_CHECKING:
     from detection_assets.runner import Runner, RunOutcome
+    from detection_assets.stage_run import Listener
     from touchline.schema import SourceAsset
 
 
@@ -27,6 +29,7 @@ def run(
     report: Path | None,
     until: str | None,
     fresh: bool,
+    priority: int,
     as_json: bool,
 ) -> int:
     """Checks everything, then runs source by source. 0 if all ended well, 1 if any failed, 130 after Ctrl-C."""
@@ -45,6 +48,7 @@ def run(
         "brands_csv": brands,
         "fresh": fresh,
         "until": until,
+        "tags": {PRIORITY_TAG: str(priority)},
     }
     rows, failed = [], 0
     try:
@@ -54,7 +58,7 @@ def run(
                 source = runner.register(video, profile)
                 outcome = one(runner, source, video.name, progress, options)
                 failed += not outcome.succeeded
-                rows.append(_finish(runner, outcome, video, report / video.stem if report else None, progress, as_json))
+                rows.append(finish(runner, outcome, video, report / video.stem if report else None, progress, as_json))
                 progress.advance(total)
     except KeyboardInterrupt:
         session.errors.print("interrupted; run the same command again to continue")
@@ -72,6 +76,7 @@ def replay(
     overrides: Sequence[str],
     brands: Path | None,
     report: Path | None,
+    priority: int,
     as_json: bool,
 ) -> int:
     """Runs a registered source again from a stage on."""
@@ -86,10 +91,10 @@ def replay(
             if job is not None:
                 repository.get_job(database, job)
         options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
-        options["from_job"] = UUID(job) if job else None
+        options |= {"from_job": UUID(job) if job else None, "tags": {PRIORITY_TAG: str(priority)}}
         outcome = one(runner, source, source.partition_key, progress, options)
         directory = report / Path(source.video_path).stem if report else None
-        row = _finish(runner, outcome, Path(source.video_path), directory, progress, as_json)
+        row = finish(runner, outcome, Path(source.video_path), directory, progress, as_json)
     if as_json:
         session.print_json(row)
     return 0 if outcome.succeeded else 1
@@ -97,6 +102,11 @@ def replay(
 
 def one(runner: Runner, source: SourceAsset, name: str, progress: Progress, options: dict[str, Any]) -> RunOutcome:
     """One run with a bar that moves from stage to stage."""
+    return with_bar(name, progress, lambda listen: runner.run(source, listener=listen, **options))
+
+
+def with_bar(name: str, progress: Progress, work: Callable[[Listener], RunOutcome]) -> RunOutcome:
+    """Does `work`, whose listener moves a bar from stage to stage."""
     from touchline.nodes import NODE_INDEX, NODE_NAMES
 
     stages = len(NODE_NAMES) + 1
@@ -106,12 +116,12 @@ def one(runner: Runner, source: SourceAsset, name: str, progress: Progress, opti
         done = NODE_INDEX.get(stage, stages - 1) + share
         progress.update(task, completed=done, description=f"{name}  [dim]{stage}[/dim]")
 
-    outcome = runner.run(source, listener=listen, **options)
+    outcome = work(listen)
     progress.remove_task(task)
     return outcome
 
 
-def _finish(
+def finish(
     runner: Runner, outcome: RunOutcome, video: Path, directory: Path | None, progress: Progress, as_json: bool
 ) -> dict[str, Any]:
     """Tells how one run ended and writes its report; returns its row for --json."""
@@ -124,7 +134,8 @@ def _finish(
 
     def say(what: Any) -> None:
         if not as_json:
-            progress.console.print(what)
+            # As it is: brackets in file names are no markup.
+            progress.console.print(what, markup=False, highlight=False, soft_wrap=isinstance(what, str))
 
     if outcome.continued is not None:
         row["continued_job"] = str(outcome.continued.id)

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 from touchline.errors import BadInputError, ServiceError
 
+PRIORITY_TAG: Final = "dagster/priority"
 FILE: Final = "serve.json"
 """In the home: the address of the webserver, as long as it is up."""
 
@@ -83,6 +84,16 @@ class Webserver:
         except DagsterGraphQLClientError as error:
             cause = error.__cause__ or error
             raise ServiceError(f"{self._url} did not take a run of {partition_key}: {cause}") from error
+
+    def terminate(self, run_id: str) -> bool:
+        """Whether a run was told to end; not if the webserver did not start it, or it is over."""
+        from dagster_graphql import DagsterGraphQLClientError
+
+        try:
+            self._client.terminate_run(run_id)
+        except DagsterGraphQLClientError:
+            return False
+        return True
 
 
 def _answers(url: str) -> bool:

@@ -1,0 +1,69 @@
+"""Going on with a job that was paused or that failed, in whichever process its run was.
+
+Belongs here: what the job's run had been asked to do, and whether it may be taken up. Running it is in `runner.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from detection_assets.bookkeeping import CONTINUES_TAG, selected_stages
+from detection_assets.run_config import run_config
+from resources.storage import Connection
+from touchline import repository
+from touchline.errors import BadInputError
+from touchline.nodes import NODE_NAMES, REPORT, downstream
+from touchline.schema import DetectJob, DetectJobStatus
+
+RESUMABLE: Final = (DetectJobStatus.PAUSED, DetectJobStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked to do: stages in order, and Dagster's run config."""
+
+    stages: tuple[str, ...]
+    config: Mapping[str, Any]
+
+
+def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob) -> Request:
+    """What to ask for in order to go on with a job. Raises BadInputError if it is not one to go on with."""
+    if job.status not in RESUMABLE:
+        again = "cancel or pause it first" if job.status is DetectJobStatus.RUNNING else "run its source again instead"
+        raise BadInputError(f"job {job.id} is {job.status}; expected {' or '.join(RESUMABLE)}: {again}")
+    _not_continued(instance, connection, job)
+    run = instance.get_run_by_id(job.dagster_run_id) if job.dagster_run_id else None
+    if run is None:
+        # Dagster has forgotten it; the job itself tells nearly as much.
+        stages = downstream(job.replay_from_stage) if job.replay_from_stage else (*NODE_NAMES, REPORT)
+        changes = {
+            f"{stage}.{name}": value
+            for stage, settings in job.config_overrides.items()
+            for name, value in settings.items()
+        }
+        return Request(stages, run_config(stages, profile=job.profile_name, overrides=changes))
+    config: dict[str, Any] = copy.deepcopy(dict(run.run_config))
+    config.pop("loggers", None)
+    settings = config.setdefault("resources", {}).setdefault("run_settings", {}).setdefault("config", {})
+    # To begin anew is what the first attempt did.
+    settings["fresh"] = False
+    return Request(tuple(selected_stages(run)), config)
+
+
+def _not_continued(instance: DagsterInstance, connection: Connection, job: DetectJob) -> None:
+    """A job goes on once: whoever asks again is told with which."""
+    runs = instance.get_runs(dg.RunsFilter(tags={CONTINUES_TAG: str(job.id)}))
+    if job.dagster_run_id:
+        runs = [*runs, *instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": job.dagster_run_id}))]
+    for run in runs:
+        with connection.database.session() as session:
+            later = repository.job_of_run(session, run.run_id, job.source_asset_id)
+        what = f"job {later.id}, which is {later.status}" if later else f"Dagster run {run.run_id}, {run.status.value}"
+        if later is not None or not run.is_finished:
+            raise BadInputError(f"job {job.id} was continued already, by {what}; `touchline jobs` shows it")

@@ -1,0 +1,109 @@
+"""`touchline pause`, `resume` and `cancel`: stopping a job at its next chunk, for a while or for good, and going on.
+
+Belongs here: what a person asks of a job from outside. How a run looks for it is in `detection_assets/bookkeeping.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from touchline.errors import BadInputError
+from touchline_cli import session
+from touchline_cli.webserver import PRIORITY_TAG, Webserver, find
+
+if TYPE_CHECKING:
+    from detection_assets.runner import Runner
+    from touchline.schema import DetectJob, DetectJobStatus
+
+
+def pause(job_id: str, as_json: bool) -> int:
+    """Asks; a job at work stops at its next chunk, one that is not becomes paused now."""
+    from touchline.schema import DetectJobStatus
+
+    with session.runner() as runner:
+        job = _ask(runner, job_id, DetectJobStatus.PAUSED)
+    _tell(job, "pauses at its next chunk" if job.stop_requested else "is paused", as_json)
+    return 0
+
+
+def cancel(job_id: str, server: str | None, as_json: bool) -> int:
+    """Asks; and has Dagster end the run at once where its webserver can."""
+    from resources.settings import Settings
+    from touchline.schema import DetectJobStatus
+
+    url = find(Settings.from_environment().home, server)
+    with session.runner() as runner:
+        job = _ask(runner, job_id, DetectJobStatus.CANCELLED)
+        ends_now = False
+        if job.stop_requested and url is not None and job.dagster_run_id:
+            ends_now = Webserver(url).terminate(job.dagster_run_id)
+    what = "is being ended" if ends_now else "ends at its next chunk" if job.stop_requested else "is cancelled"
+    _tell(job, what, as_json)
+    return 0
+
+
+def resume(job_id: str, report: Path | None, priority: int | None, server: str | None, as_json: bool) -> int:
+    """Launches a retry through the webserver, or runs it here. 1 if it failed here, 130 after Ctrl-C."""
+    from detection_assets.definitions import JOB
+    from detection_assets.resume import request_of
+    from resources.settings import Settings
+    from touchline_cli.run import finish, progress_bar, with_bar
+
+    url = find(Settings.from_environment().home, server)
+    if url is not None and report is not None:
+        raise BadInputError(f"--report: the run is done by {url}; `touchline report` fetches it once it has ended")
+    with session.runner() as runner, progress_bar(as_json) as progress:
+        job = _corrected(runner, job_id)
+        tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
+        if url is not None:
+            from detection_assets.bookkeeping import CONTINUES_TAG
+
+            request = request_of(runner.instance, runner.connection, job)
+            tags[CONTINUES_TAG] = str(job.id)
+            run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
+            _tell(job, f"goes on as Dagster run {run_id}, in the queue", as_json, continued_by=run_id)
+            return 0
+        try:
+            outcome = with_bar(
+                job.partition_key, progress, lambda listen: runner.resume(job, listener=listen, tags=tags)
+            )
+        except KeyboardInterrupt:
+            session.errors.print("interrupted; `touchline jobs` shows the job to resume")
+            return 130
+        video = Path(job.video_path)
+        row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)
+    if as_json:
+        session.print_json(row)
+    return 0 if outcome.succeeded else 1
+
+
+def _corrected(runner: Runner, job_id: str) -> DetectJob:
+    """The job, after what died without a word was put right."""
+    from detection_assets.reconcile import reconcile
+    from touchline import repository
+
+    with runner.connection.database.session() as database:
+        repository.get_job(database, job_id)
+    reconcile(runner.instance, runner.connection)
+    with runner.connection.database.session() as database:
+        return repository.get_job(database, job_id)
+
+
+def _ask(runner: Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
+    """The job once it was asked to stop. Raises BadInputError if it is over."""
+    from touchline import repository
+
+    _corrected(runner, job_id)
+    with runner.connection.database.session() as database:
+        return repository.request_stop(database, repository.get_job(database, job_id).id, status)
+
+
+def _tell(job: DetectJob, what: str, as_json: bool, *, continued_by: str | None = None) -> None:
+    if as_json:
+        row = {"job_id": str(job.id), "partition_key": job.partition_key, "status": str(job.status)}
+        row["dagster_run_id"] = continued_by or job.dagster_run_id or ""
+        asked = job.stop_requested
+        session.print_json({**row, "asked": str(asked) if asked else None})
+    else:
+        session.say(f"job {job.id} of {job.partition_key} {what}")
