@@ -26,8 +26,10 @@ def known_uploads(session: Session, location: str) -> dict[str, Known]:
     row = Upload
     tried = sa.and_(row.state == UploadState.WAITING, row.reason != "")
     columns = (row.key, row.version, row.etag, row.size, row.state, row.first_seen, row.gone_at.is_not(None), tried)
-    newest = sa.select(*columns).distinct(row.key).where(row.location == location)
-    found = session.execute(newest.order_by(row.key, row.version.desc()))
+    last = sa.select(row.key, sa.func.max(row.version).label("version")).where(row.location == location)
+    newest = last.group_by(row.key).subquery()
+    query = sa.select(*columns).join(newest, sa.and_(row.key == newest.c.key, row.version == newest.c.version))
+    found = session.execute(query.where(row.location == location))
     return {known[0]: Known(*known) for known in found}
 
 
@@ -172,4 +174,4 @@ def _pairs(pairs: Sequence[tuple[str, int]]) -> Any:
 def _unnest(columns: Sequence[tuple[str, Any, Iterable[Any]]]) -> Any:
     arrays = (sa.cast(list(values), ARRAY(kind)) for _, kind, values in columns)
     named = [sa.column(name, kind) for name, kind, _ in columns]
-    return sa.func.unnest(*arrays).table_valued(*named, name="seen")
+    return sa.func.unnest(*arrays).table_valued(*named, name="seen").render_derived()
