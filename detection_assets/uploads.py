@@ -27,7 +27,8 @@ from touchline.uploads import SETTLE, Listed, UploadState, decide, run_key
 
 PER_LOOK: Final = 50
 """Uploads registered or refused in one look, and runs asked for. The daemon makes the runs one after another before it
-sees to other sensors, some 0.1 s each; looks every 30 s take up 6,000 uploads an hour, far more than are worked on."""
+sees to other sensors, 0.1 to 0.7 s each; 50 keep it busy for as long as it waits for the next look, and are some
+thousands an hour: far more than are worked on."""
 PROBING_S: Final = 20.0
 """Seconds of a look after which no further upload is looked into: Dagster gives a tick 60."""
 TROUBLES: Final = 3
@@ -53,8 +54,13 @@ class Look:
         parts = [f"{self.present} upload(s) there, {self.waiting} still arriving or waiting for their turn"]
         if self.requests:
             parts.append(f"{len(self.requests)} run(s) asked for")
-        parts += [f"refused {path}: {reason}" for path, reason in self.refused]
+        parts += [refusal(path, reason) for path, reason in self.refused]
         return "; ".join(parts)
+
+
+def refusal(path: str, reason: str) -> str:
+    """One sentence; most reasons name the path by themselves."""
+    return f"refused {reason}" if path in reason else f"refused {path}: {reason}"
 
 
 def look(

@@ -103,13 +103,17 @@ class BucketUploads:
             reader = _Reader(self.objects.reader(key))
         except CheckpointError as error:
             raise FileNotFoundError(errno.ENOENT, "removed while it was looked into", key) from error
+        path = PurePosixPath(self.path(upload.key))
         try:
-            return probe_file(cast(IO[bytes], reader), PurePosixPath(upload.key))
+            return probe_file(cast(IO[bytes], reader), path)
         except (BadInputError, OSError) as error:
             # FFmpeg takes what a server fails to give for the end of the file.
             if isinstance(reader.error, OSError) and not isinstance(reader.error, FileNotFoundError):
                 raise self.objects.trouble(key, reader.error) from error
-            raise
+            if not isinstance(error, BadInputError):
+                raise
+            # A path folds the slashes of s3:// into one.
+            raise BadInputError(str(error).replace(str(path), self.path(upload.key))) from error
 
 
 class _Reader:

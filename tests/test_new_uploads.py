@@ -1,102 +1,33 @@
-"""The sensor new_uploads: what lies in the bucket or the folder becomes a source, a partition and one run."""
+"""New uploads: what lies in the bucket or the folder becomes a source with one run, whatever fails in between."""
 
 from __future__ import annotations
 
-import io
 import os
-import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import cv2
-import dagster as dg
-import numpy as np
 import pytest
-import sqlalchemy as sa
-from dagster._core.definitions.sensor_definition import SensorExecutionData
-from dagster._core.test_utils import create_run_for_test
 
 from detection_assets import forget as retiring
 from detection_assets import uploads as work
-from detection_assets.definitions import JOB, build_defs
-from detection_assets.partitions import sources
-from detection_assets.runner import Runner
-from detection_assets.sensors.new_uploads import UPLOAD_TAG, new_uploads
-from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.local_services import Endpoints
-from resources.object_store import ObjectStore
-from resources.storage import Connection, Storage
-from resources.uploads import BucketUploads, FolderUploads, Place, local_video
+from resources.uploads import BucketUploads, FolderUploads
 from tests.flaky_proxy import FlakyProxy
+from tests.upload_library import Library, bucket, opened, picture
 from touchline import repository
-from touchline.errors import BadInputError, ServiceError
-from touchline.schema import SourceAsset, SourceState, Upload
+from touchline.errors import ServiceError
+from touchline.schema import SourceState
 from touchline.sources import checksum
 from touchline.uploads import UploadState
-
-LATER = timedelta(minutes=5)
-
-
-def picture(grey: int = 40) -> bytes:
-    ok, data = cv2.imencode(".png", np.full((64, 96, 3), grey, np.uint8))
-    assert ok
-    return data.tobytes()
-
-
-def bucket(services: Endpoints, name: str, endpoint: str = "", **more: float) -> ObjectStore:
-    keys = (services.s3_access_key_id, services.s3_secret_access_key)
-    return ObjectStore(endpoint or services.s3_endpoint, name, services.s3_region, *keys, **more)
-
-
-class Library:
-    """A database, a bucket and a folder of one test alone; a clock; and the looks of the sensor."""
-
-    def __init__(self, database: Database, objects: ObjectStore, folder: Path, instance: dg.DagsterInstance) -> None:
-        self.connection = Connection(database, objects, CheckpointStore(objects, database))
-        self.objects, self.folder, self.instance = objects, folder, instance
-        self.places: list[Place] = [BucketUploads(objects), FolderUploads(folder)]
-        self.now = datetime.now(UTC)
-
-    def look(self, limit: int = work.PER_LOOK, later: timedelta = LATER) -> work.Look:
-        self.now += later
-        return work.look(self.instance, self.connection, self.places, limit=limit, now=self.now)
-
-    def obey(self, found: work.Look) -> list[str]:
-        """What the daemon does with a look: one run for each run key that it does not know; returns the new ones."""
-        made = []
-        for upload in found.requests:
-            tags = {work.RUN_KEY_TAG: upload.run_key}
-            if not self.instance.get_runs(dg.RunsFilter(tags=tags)):
-                self.instance.add_dynamic_partitions(str(sources.name), [upload.partition_key])
-                create_run_for_test(self.instance, JOB, tags={**tags, "dagster/partition": upload.partition_key})
-                made.append(upload.key)
-        return made
-
-    def rows(self) -> dict[tuple[str, int], Upload]:
-        with self.connection.database.session() as session:
-            return {(row.key, row.version): row for row in session.scalars(sa.select(Upload))}
-
-    def states(self) -> dict[tuple[str, int], str]:
-        return {key: row.state.value for key, row in sorted(self.rows().items())}
-
-    def source(self, path: str) -> SourceAsset:
-        with self.connection.database.session() as session:
-            return repository.get_source(session, path)
 
 
 @pytest.fixture
 def library(empty_database: Database, services: Endpoints, tmp_path: Path) -> Iterator[Library]:
-    empty_database.migrate()
-    objects = bucket(services, f"test-{uuid.uuid4().hex[:12]}")
-    objects.ensure_bucket()
-    folder = tmp_path / "uploads"
-    folder.mkdir()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Library(empty_database, objects, folder, instance)
+    with opened(empty_database, services, tmp_path) as library:
+        yield library
 
 
 # From a look to a run
@@ -143,6 +74,8 @@ def test_a_look_takes_up_so_many_and_the_next_looks_take_up_the_rest(library: Li
     began: list[str] = []
     sizes = []
     while new := library.obey(library.look(limit=3)):
+        taken = [state for state in library.states().values() if state != "waiting"]
+        assert len(taken) == len(began) + len(new), "no more is looked into than is asked for"
         sizes.append(len(new))
         began += new
     assert (sizes, sorted(began)) == ([3, 3, 1], names)
@@ -209,7 +142,8 @@ def test_what_is_no_video_is_refused_once_with_the_reason_everywhere(library: Li
         assert reason
         assert library.source(path).state is SourceState.REJECTED
         assert library.source(path).rejection_reason == reason
-        assert f"refused {path}: {reason}" in str(found)
+        assert f"refused {reason}" in str(found)
+        assert path in reason
     assert set(library.states().values()) == {"refused"}
     assert library.look().refused == []
     library.objects.put("uploads/notes.mp4", picture())
@@ -263,7 +197,7 @@ def test_a_death_before_a_commit_is_made_up_for_by_the_next_look(
     assert library.look().requests == []
 
 
-def test_two_looks_at_once_ask_for_the_same_run(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_looks_at_once_start_one_run(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.objects.put("uploads/a.png", picture())
     other: list[work.Look] = []
     probe = BucketUploads.probe
@@ -271,12 +205,14 @@ def test_two_looks_at_once_ask_for_the_same_run(library: Library, monkeypatch: p
     def meanwhile(place: BucketUploads, upload: object) -> object:
         monkeypatch.undo()
         other.append(library.look(later=timedelta()))
+        library.obey(other[0])
+        library.look(later=timedelta())
         return probe(place, upload)  # type: ignore[arg-type]
 
     monkeypatch.setattr(BucketUploads, "probe", meanwhile)
     mine = library.look()
-    assert [u.run_key for u in mine.requests] == [u.run_key for u in other[0].requests]
-    assert library.states() == {("a.png", 1): "requested"}
+    assert (len(other[0].requests), mine.requests) == (1, [])
+    assert library.states() == {("a.png", 1): "started"}
 
 
 def test_a_server_that_fails_while_an_upload_is_looked_into_refuses_nothing(
@@ -355,124 +291,3 @@ def test_a_forgotten_file_that_is_only_touched_stays_forgotten(library: Library)
     path.touch()
     assert library.look().requests == []
     assert set(library.states().values()) == {"forgotten"}
-
-
-# The sensor
-
-
-def tick(library: Library, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> SensorExecutionData:
-    """One evaluation as the daemon has it, on the library's servers and folder; nothing has to settle."""
-    monkeypatch.setenv("TOUCHLINE_UPLOADS", str(library.folder))
-    monkeypatch.setattr(Storage, "connect", lambda _: library.connection)
-    monkeypatch.setattr(work.look, "__kwdefaults__", {**(work.look.__kwdefaults__ or {}), "settle": timedelta()})
-    context = dg.build_sensor_context(
-        instance_ref=runner.instance.get_ref(), definitions=build_defs(), resources={"storage": Storage()}
-    )
-    with context:
-        return new_uploads.evaluate_tick(context)
-
-
-def test_a_tick_adds_partition_and_run_together_with_priority_and_tags(
-    library: Library, runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (library.folder / "a.png").write_bytes(picture())
-    done = tick(library, runner, monkeypatch)
-    row = library.rows()["a.png", 1]
-    [request] = done.run_requests or []
-    assert (request.run_key, request.partition_key) == (row.run_key, row.partition_key)
-    assert new_uploads.job_name == JOB
-    assert row.etag in row.run_key
-    assert request.tags["dagster/priority"] == "0"
-    assert request.tags[UPLOAD_TAG] == str(library.folder / "a.png")
-    assert request.tags["dagster/partition"] == row.partition_key
-    [added] = done.dynamic_partitions_requests or []
-    assert list(added.partition_keys) == [row.partition_key]
-
-
-def test_a_tick_tells_of_refusals_and_of_a_folder_that_cannot_be_read(
-    library: Library, runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    objects = library.objects
-    objects.put("uploads/notes.txt", b"no video")
-    done = tick(library, runner, monkeypatch)
-    path = f"s3://{objects.bucket}/uploads/notes.txt"
-    assert f"refused {path}" in (done.skip_message or "")
-    [event] = done.asset_events
-    assert (event.asset_key, event.metadata["path"].value) == (dg.AssetKey("library"), path)
-    assert "refused" not in (tick(library, runner, monkeypatch).skip_message or "")
-    monkeypatch.setattr(FolderUploads, "listing", lambda _: (_ for _ in ()).throw(BadInputError("no rights")))
-    with pytest.raises(BadInputError, match="no rights"):
-        tick(library, runner, monkeypatch)
-
-
-# A file of an object
-
-
-def test_the_copy_of_an_object_is_the_content_that_was_registered_and_goes_away(library: Library) -> None:
-    library.objects.put("uploads/a.png", picture())
-    [upload] = BucketUploads(library.objects).listing()
-    path = f"s3://{library.objects.bucket}/uploads/a.png"
-    with local_video(library.objects, path, f"etag:{upload.etag}") as copy:
-        assert (copy.name, copy.read_bytes()) == ("a.png", picture())
-    assert not copy.parent.exists()
-    library.objects.put("uploads/a.png", picture(99))
-    with (
-        pytest.raises(BadInputError, match="removed or replaced"),
-        local_video(library.objects, path, f"etag:{upload.etag}"),
-    ):
-        pass
-    with (
-        pytest.raises(BadInputError, match="expected an object of bucket"),
-        local_video(library.objects, "s3://other/uploads/a.png", ""),
-    ):
-        pass
-    with pytest.raises(BadInputError, match="^s3://.*a.png: no"), local_video(library.objects, path, "") as copy:
-        raise BadInputError(f"{copy}: no good")
-
-
-# A run of an upload
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["bucket", "folder"])
-def test_an_uploaded_video_is_found_registered_and_run(
-    runner: Runner, kind: str, clip: tuple[Path, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    objects = runner.connection.objects
-    name = f"match {uuid.uuid4().hex[:6]}.mp4"
-    (tmp_path / "uploads").mkdir()
-    if kind == "bucket":
-        objects.put_file(f"uploads/{name}", clip[0])
-        path = f"s3://{objects.bucket}/uploads/{name}"
-    else:
-        path = str(tmp_path / "uploads" / name)
-        Path(path).write_bytes(clip[0].read_bytes())
-    try:
-        library = Library(runner.connection.database, objects, tmp_path / "uploads", runner.instance)
-        [request] = tick(library, runner, monkeypatch).run_requests or []
-        source = library.source(path)
-        assert request.partition_key == source.partition_key
-        assert (source.width, source.height, round(source.duration or 0)) == (640, 360, 6)
-        runner.instance.add_dynamic_partitions(str(sources.name), [source.partition_key])
-        began = set(Path(tempfile.gettempdir()).glob("touchline-*"))
-        tags = {**request.tags, work.RUN_KEY_TAG: request.run_key or ""}
-        outcome = runner.run(source, until="filter_scenes", tags=tags)
-        assert outcome.succeeded, outcome.error
-        assert set(Path(tempfile.gettempdir()).glob("touchline-*")) <= began, "the copy was left behind"
-        with runner.connection.database.session() as session:
-            job = repository.get_job(session, outcome.job.id)
-            [row, _] = repository.list_checkpoints(session, job_id=job.id)
-        assert (job.priority, job.video_path, row.item_count) == (0, path, 12)
-        assert not tick(library, runner, monkeypatch).run_requests
-        with runner.connection.database.session() as session:
-            upload = repository.get_upload(session, request.tags[UPLOAD_TAG].removesuffix(name), name, 1)
-        assert upload is not None and upload.state is UploadState.STARTED
-        if kind == "bucket":
-            objects.put_file(f"uploads/{name}", io.BytesIO(clip[0].read_bytes() + b"more"))
-            outcome = runner.run(source, until="extract_frames", fresh=True)
-            assert not outcome.succeeded and "removed or replaced after it was registered" in outcome.error
-            [request] = tick(library, runner, monkeypatch).run_requests or []
-            outcome = runner.run(library.source(path), until="extract_frames", tags=request.tags)
-            assert outcome.succeeded and request.run_key.split("/")[1] == "2"
-    finally:
-        objects.delete(f"uploads/{name}")

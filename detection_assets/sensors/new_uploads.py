@@ -12,7 +12,7 @@ import dagster as dg
 from detection_assets.assets import JOB
 from detection_assets.bookkeeping import PRIORITY_TAG
 from detection_assets.partitions import sources
-from detection_assets.uploads import look
+from detection_assets.uploads import look, refusal
 from resources.settings import Settings
 from resources.storage import Storage
 from resources.uploads import BucketUploads, FolderUploads, Place
@@ -41,7 +41,7 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
         places.append(FolderUploads(folder))
     found = look(context.instance, connection, places)
     for path, reason in found.refused:
-        context.log.warning(f"refused {path}: {reason}")
+        context.log.warning(refusal(path, reason))
     for trouble in found.troubles:
         context.log.error(str(trouble))
     if found.troubles and not found.requests and not found.refused:
@@ -59,7 +59,7 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
         skip_reason=None if found.requests else str(found),
         dynamic_partitions_requests=[sources.build_add_request(keys)] if keys else [],
         asset_events=[
-            dg.AssetObservation("library", description=f"refused {path}: {reason}", metadata={"path": path})
+            dg.AssetObservation("library", description=refusal(path, reason), metadata={"path": path})
             for path, reason in found.refused
         ],
         cursor=json.dumps({"newest": found.newest.isoformat() if found.newest else None, "told": str(found)}),
