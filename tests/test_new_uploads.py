@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from detection_assets import forget as retiring
 from detection_assets import uploads as work
@@ -19,7 +20,7 @@ from tests.flaky_proxy import FlakyProxy
 from tests.upload_library import Library, bucket, opened, picture
 from touchline import repository
 from touchline.errors import ServiceError
-from touchline.schema import SourceState
+from touchline.schema import SourceState, Upload
 from touchline.sources import checksum
 from touchline.uploads import UploadState
 
@@ -250,6 +251,27 @@ def test_a_server_that_fails_while_an_upload_is_looked_into_refuses_nothing(
         assert library.rows()["a.mp4", 1].gone_at is None
         proxy.fault = ""
         assert [u.key for u in library.look().requests] == ["a.mp4"]
+
+
+def test_an_upload_that_goes_away_while_it_is_looked_into_is_neither_refused_nor_holds_up_others(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.objects.put("uploads/gone.png", picture())
+    (library.folder / "gone.png").write_bytes(picture())
+    library.objects.put("uploads/stays.png", picture())
+    (library.folder / "stays.png").write_bytes(picture())
+    listings = {place: place.listing() for place in library.places}
+    library.objects.delete("uploads/gone.png")
+    (library.folder / "gone.png").unlink()
+    for kind in (BucketUploads, FolderUploads):
+        monkeypatch.setattr(kind, "listing", lambda place: listings[place])
+    found = library.look()
+    assert ([u.key for u in found.requests], found.refused, found.troubles) == (["stays.png"] * 2, [], [])
+    monkeypatch.undo()
+    library.look()
+    with library.connection.database.session() as session:
+        rows = session.scalars(sa.select(Upload).where(Upload.key == "gone.png")).all()
+    assert [(row.state, row.gone_at is not None) for row in rows] == [(UploadState.WAITING, True)] * 2
 
 
 def test_a_folder_that_may_not_be_read_is_trouble_and_not_empty(library: Library) -> None:
