@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import library
 from benchmarks.baseline import PlainOcr
 from benchmarks.clips import Clip, Material, footage, synthetic
 from benchmarks.memory import curve
@@ -50,8 +51,13 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         os.environ["TOUCHLINE_HOME"] = str(folder / "home")
-        material = footage(options.footage) if options.footage else synthetic(folder, options.synthetic)
         settings = Settings.from_environment()
+        if options.library:
+            with LocalServices(settings) as endpoints:
+                figures = library.measure(Runner(settings, endpoints), folder / "uploads")
+            print(json.dumps(figures, indent=2) if options.json else "\n".join(library.page(figures)))
+            return
+        material = footage(options.footage) if options.footage else synthetic(folder, options.synthetic)
         with LocalServices(settings) as endpoints:
             runner = Runner(settings, endpoints)
             found = measure(runner, material)
@@ -168,6 +174,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--synthetic", type=int, default=3, help="number of rendered broadcasts (default: 3)")
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
     parser.add_argument("--memory", action="store_true", help="measure memory for 1, 10 and 90 minutes, too")
+    parser.add_argument("--library", action="store_true", help="measure nothing but a library of 10,000 sources")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
     return parser.parse_args()

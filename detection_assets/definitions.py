@@ -6,11 +6,11 @@ Belongs here: `build_defs` and nothing that runs. https://docs.dagster.io/guides
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 
-from detection_assets.assets import ASSETS
+from detection_assets.assets import ASSETS, JOB
 from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
 from detection_assets.sensors import SENSORS
 from detection_assets.stages import STAGES
@@ -19,7 +19,7 @@ from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Storage
 
-JOB: Final = "detect_brands"
+__all__ = ["JOB", "build_defs"]
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

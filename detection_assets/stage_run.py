@@ -27,6 +27,7 @@ from resources.checkpoints import Journal
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
+from resources.uploads import local_video
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
 from touchline.errors import BadInputError, CheckpointError
@@ -208,10 +209,13 @@ def _compute(work: Work, print_: str) -> StageOutput:
 
 
 def _extract(work: Work, journal: Journal) -> dict[str, Any]:
+    with local_video(work.connection.objects, work.source.video_path, work.source.checksum) as video:
+        return _extract_from(video, work, journal)
+
+
+def _extract_from(video: Path, work: Work, journal: Journal) -> dict[str, Any]:
     checkpoints = work.connection.checkpoints
-    extractor = ExtractFrames(
-        Path(work.source.video_path), work.config, save=lambda n, jpeg: checkpoints.put_frame(work.job.id, n, jpeg)
-    )
+    extractor = ExtractFrames(video, work.config, save=lambda n, jpeg: checkpoints.put_frame(work.job.id, n, jpeg))
     duration = work.source.duration or 0.0
     after = journal.finished[-1] if journal.finished else None
     stats = dict(journal.state or {})

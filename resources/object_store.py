@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from touchline.errors import CheckpointError, ServiceError
+from touchline.errors import BadInputError, CheckpointError, ServiceError
 
 if TYPE_CHECKING:
+    from obstore import ReadableFile
     from obstore.store import ClientConfig
 
 RETRY_S: Final = 120.0
@@ -31,6 +32,15 @@ Large objects travel in parts, each a request."""
 STREAM: Final = 8 * 1024 * 1024
 """Bytes held at a time when an object is streamed."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Stored(NamedTuple):
+    """An object as the server lists it: bytes, the etag without its quotes, and the server's time of its last put."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
 
 
 class ObjectStore:
@@ -85,25 +95,9 @@ class ObjectStore:
 
     def ensure_bucket(self) -> None:
         """Makes the bucket if there is none. Raises ServiceError: not reachable, or not allowed."""
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        config = Config(
-            connect_timeout=5,
-            read_timeout=min(self._request_s, 30),
-            retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
-            s3={"addressing_style": "path"},
-            proxies={} if self._local else None,
-        )
-        client = boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=self._region,
-            aws_access_key_id=self._access_key,
-            aws_secret_access_key=self._secret_key,
-            config=config,
-        )
+        client = self._boto3()
         try:
             try:
                 client.head_bucket(Bucket=self.bucket)
@@ -116,11 +110,31 @@ class ObjectStore:
         except ClientError as error:
             # Somebody else may have made it in between.
             if error.response.get("Error", {}).get("Code") not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise self._trouble("the bucket", error) from error
+                raise self.trouble("the bucket", error) from error
         except BotoCoreError as error:
-            raise self._trouble("the bucket", error) from error
+            raise self.trouble("the bucket", error) from error
         finally:
             client.close()
+
+    def _boto3(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=5,
+            read_timeout=min(self._request_s, 30),
+            retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            proxies={} if self._local else None,
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self._region,
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=self._secret_key,
+            config=config,
+        )
 
     def put(self, key: str, data: bytes) -> None:
         """Stores bytes under a key, replacing what was there. Raises ServiceError."""
@@ -137,15 +151,32 @@ class ObjectStore:
         with self._reaching(key):
             return bytes(obstore.get(self._store, key).bytes())
 
-    def download(self, key: str, file: Path | IO[bytes]) -> None:
-        """Streams an object into a file, given by path or open. Raises as `get`."""
+    def download(self, key: str, file: Path | IO[bytes], *, etag: str = "") -> None:
+        """Streams an object into a file, given by path or open. Raises as `get`.
+
+        With `etag`, raises CheckpointError before the first byte if the object has another by now.
+        """
         if isinstance(file, Path):
             with file.open("wb") as opened:
-                self.download(key, opened)
+                self.download(key, opened, etag=etag)
             return
         with self._reaching(key):
-            for block in obstore.get(self._store, key).stream(min_chunk_size=STREAM):
+            found = obstore.get(self._store, key)
+            if etag and etag != (now := (found.meta["e_tag"] or "").strip('"')):
+                raise CheckpointError(f"{key}: expected the content with etag {etag}, found {now}; it was replaced")
+            for block in found.stream(min_chunk_size=STREAM):
                 file.write(block)
+
+    def reader(self, key: str) -> ReadableFile:
+        """An object as a file to read and seek in, fetched in parts as they are asked for.
+
+        Raises as `get`, and BadInputError for a name that obstore does not take. Its own `read` raises OSError.
+        """
+        try:
+            with self._reaching(key):
+                return obstore.open_reader(self._store, key)
+        except ValueError as error:
+            raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
 
     def exists(self, key: str) -> bool:
         """Whether there is an object under that key."""
@@ -159,6 +190,26 @@ class ObjectStore:
         """Bytes of an object. Raises as `get`."""
         with self._reaching(key):
             return obstore.head(self._store, key)["size"]
+
+    def stored(self, prefix: str) -> list[Stored]:
+        """All objects whose key begins with `prefix`, whoever put them there and whatever their names.
+
+        obstore refuses a whole listing for one name that it finds odd, a line break in it for instance.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self._boto3()
+        try:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            return [
+                Stored(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                for page in pages
+                for item in page.get("Contents", ())
+            ]
+        except (BotoCoreError, ClientError) as error:
+            raise self.trouble(prefix, error) from error
+        finally:
+            client.close()
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         """Key and size in bytes of every object whose key begins with `prefix` (whole folders), sorted by key."""
@@ -183,9 +234,10 @@ class ObjectStore:
                 f"{key}: there is no such object in bucket {self.bucket} of {self.endpoint}. Replay the stage it is of."
             ) from error
         except BaseError as error:
-            raise self._trouble(key, error) from error
+            raise self.trouble(key, error) from error
 
-    def _trouble(self, what: str, error: Exception) -> ServiceError:
+    def trouble(self, what: str, error: Exception) -> ServiceError:
+        """What to tell of a server that failed at something."""
         reason = " ".join(str(error).split())[:300]
         return ServiceError(
             f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {reason}. "

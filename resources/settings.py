@@ -49,6 +49,11 @@ ENVIRONMENT: Final = (
         "Seconds that a run waits for a server that is away or hangs; then it ends, and can be continued.",
     ),
     EnvironmentVariable(
+        "TOUCHLINE_UPLOADS",
+        "$TOUCHLINE_HOME/uploads",
+        "Folder that is watched for uploads, beside uploads/ in the bucket; where there is none, the bucket alone is.",
+    ),
+    EnvironmentVariable(
         "TOUCHLINE_YOLO_WEIGHTS",
         "yolo11n.pt, fetched by ultralytics",
         "Path of YOLO weights for detect_objects; TOUCHLINE_YOLO_SHA256 must name their checksum.",
@@ -69,6 +74,8 @@ class Settings:
     s3_access_key_id: str = field(default="", repr=False)
     s3_secret_access_key: str = field(default="", repr=False)
     patience_s: float = 120.0
+    uploads: Path = Path("uploads")
+    """Relative to the home, unless absolute."""
     yolo_weights: str = ""
     yolo_sha256: str = ""
 
@@ -76,8 +83,10 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Settings from `environment` (the process's own by default)."""
         env = os.environ if environment is None else environment
+        home = Path(env.get("TOUCHLINE_HOME") or default_home(env)).expanduser().absolute()
         return cls(
-            home=Path(env.get("TOUCHLINE_HOME") or default_home(env)).expanduser().absolute(),
+            home=home,
+            uploads=Path(env.get("TOUCHLINE_UPLOADS") or home / "uploads").expanduser().absolute(),
             postgres_url=_with_driver(env.get("TOUCHLINE_POSTGRES_URL", "")),
             s3_endpoint=env.get("TOUCHLINE_S3_ENDPOINT", ""),
             s3_bucket=env.get("TOUCHLINE_S3_BUCKET") or "touchline",

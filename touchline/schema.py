@@ -1,4 +1,4 @@
-"""The tables: jobs, checkpoints, sources, known brands and their sightings, as SQLAlchemy 2 models.
+"""The tables: jobs, checkpoints, sources, uploads, known brands and their sightings, as SQLAlchemy 2 models.
 
 Belongs here: columns, their types and what they mean. Queries are in `touchline/repository/`, connections in
 `resources/database.py`, changes to tables that exist already in `migrations/`.
@@ -18,6 +18,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from touchline.uploads import UploadState
 
 DEFAULT_PROFILE: Final = "soccer_broadcast"
 
@@ -148,7 +150,8 @@ class SourceAsset(Base, kw_only=True, eq=False):
     partition_key: Mapped[str] = mapped_column(unique=True)
     video_path: Mapped[str]
     checksum: Mapped[str] = mapped_column(default="")
-    """SHA-256 of the content, hex; empty while unknown."""
+    """SHA-256 of the content, hex; `etag:` or `sampled:` and a hash for uploads too far away or too large to be read
+    through (`resources/uploads.py`); empty while unknown."""
     duration: Mapped[float | None] = mapped_column(default=None)
     """Seconds."""
     fps: Mapped[float | None] = mapped_column(default=None)
@@ -291,3 +294,40 @@ class SourceBrandSighting(Base, kw_only=True, eq=False):
     )
     avg_confidence: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[datetime] = _created()
+
+
+class Upload(Base, kw_only=True, eq=False):
+    """One content that an upload has had: the ledger of the sensor `new_uploads`. Rows are never deleted."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        sa.Index(None, "partition_key"),
+        # Few rows at any time: those whose run has to be looked for.
+        sa.Index("ix_uploads_requested", "run_key", postgresql_where=sa.text("state = 'requested'")),
+    )
+
+    location: Mapped[str] = mapped_column(primary_key=True)
+    """Where it lies: `s3://bucket/uploads/`, or a folder, with a slash at its end."""
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """Its name there, folders included."""
+    version: Mapped[int] = mapped_column(primary_key=True)
+    """1, 2, 3...: each content that was, in order of its coming."""
+    etag: Mapped[str]
+    size: Mapped[int] = mapped_column(sa.BigInteger)
+    """Bytes."""
+    modified: Mapped[datetime]
+    """By the clock of the place where it lies."""
+    first_seen: Mapped[datetime]
+    """When it was first seen with this content."""
+    last_seen: Mapped[datetime]
+    """When this row last changed: nothing is written for uploads that stay as they are."""
+    gone_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When it was first seen to be there no more."""
+    state: Mapped[UploadState] = mapped_column(_enum(UploadState, "state"), default=UploadState.WAITING)
+    reason: Mapped[str] = mapped_column(default="")
+    """Why it is refused or unchanged, or what hindered the last attempt to look into it."""
+    checksum: Mapped[str] = mapped_column(default="")
+    """As in `source_assets`."""
+    partition_key: Mapped[str] = mapped_column(default="")
+    run_key: Mapped[str] = mapped_column(default="")
+    """Under which Dagster knows its run."""

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Final, NamedTuple, cast
+from pathlib import Path, PurePath
+from typing import IO, Final, NamedTuple, cast
 
 import av
 import cv2
@@ -60,26 +60,46 @@ def probe(path: Path) -> VideoInfo:
     no video, has no picture stream, or holds not a single frame that decodes.
     """
     if is_image_file(path):
-        height, width = read_image(path).shape[:2]
-        return VideoInfo(0.0, 0.0, width, height, path.suffix.lstrip(".").lower() or "image", 0, True)
+        return _image_info(read_image(path), path)
     with open_video(path) as container:
-        stream = picture_stream(container, path)
-        first = next(decoded_frames(container, stream, []), None)
-        if first is None:
-            raise BadInputError(
-                f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
-                "cut off at the very start, or encrypted; export it again."
-            )
-        height, width = first.image().shape[:2]
-        return VideoInfo(
-            duration_s=announced_duration(container, stream),
-            fps=announced_fps(stream),
-            width=width,
-            height=height,
-            codec=stream.codec_context.name,
-            rotation=first.frame.rotation,
-            is_image=False,
+        return _video_info(container, path)
+
+
+def probe_file(file: IO[bytes], path: PurePath) -> VideoInfo:
+    """As `probe`, of an open file that can be read and sought in; `path` is its name. Reads no more than it must."""
+    head = file.read(16)
+    if not head:
+        raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
+    if _is_image(head, path):
+        return _image_info(_decoded(head + file.read(), path), path)
+    file.seek(0)
+    with _opened(file, path) as container:
+        return _video_info(container, path)
+
+
+def _image_info(image: Image, path: PurePath) -> VideoInfo:
+    height, width = image.shape[:2]
+    return VideoInfo(0.0, 0.0, width, height, path.suffix.lstrip(".").lower() or "image", 0, True)
+
+
+def _video_info(container: InputContainer, path: PurePath) -> VideoInfo:
+    stream = picture_stream(container, path)
+    first = next(decoded_frames(container, stream, []), None)
+    if first is None:
+        raise BadInputError(
+            f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
+            "cut off at the very start, or encrypted; export it again."
         )
+    height, width = first.image().shape[:2]
+    return VideoInfo(
+        duration_s=announced_duration(container, stream),
+        fps=announced_fps(stream),
+        width=width,
+        height=height,
+        codec=stream.codec_context.name,
+        rotation=first.frame.rotation,
+        is_image=False,
+    )
 
 
 class TimedFrame(NamedTuple):
@@ -132,14 +152,21 @@ def is_image_file(path: Path) -> bool:
     """Whether `path` is a PNG or JPEG by its first bytes. Raises BadInputError for what is no readable file."""
     _check_file(path)
     with path.open("rb") as file:
-        head = file.read(16)
+        return _is_image(file.read(16), path)
+
+
+def _is_image(head: bytes, path: PurePath) -> bool:
     return head.startswith(_IMAGE_SIGNATURES) and path.suffix.lower() not in _MOTION_JPEG
 
 
 def read_image(path: Path) -> Image:
     """The picture in an image file, BGR, turned as its EXIF says. Raises BadInputError if it does not decode."""
     # Decoding from memory takes any file name.
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    return _decoded(path.read_bytes(), path)
+
+
+def _decoded(data: bytes, path: PurePath) -> Image:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise BadInputError(f"{path}: expected an image, but it does not decode. Save it again as PNG or JPEG.")
     return cast(Image, image)
@@ -148,8 +175,12 @@ def read_image(path: Path) -> Image:
 def open_video(path: Path) -> InputContainer:
     """Open a video. Only files are read, and only containers of pictures. Raises BadInputError with the remedy."""
     _check_file(path)
+    return _opened(str(path.absolute()), path)
+
+
+def _opened(file: str | IO[bytes], path: PurePath) -> InputContainer:
     try:
-        return av.open(str(path.absolute()), options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS})
+        return av.open(file, "r", options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS})
     except av.FFmpegError as error:
         raise BadInputError(
             f"{path}: expected a video (mp4, mov, mkv, ts, avi...) or an image (png, jpg), but its content is neither, "
@@ -158,7 +189,7 @@ def open_video(path: Path) -> InputContainer:
         ) from error
 
 
-def picture_stream(container: InputContainer, path: Path) -> VideoStream:
+def picture_stream(container: InputContainer, path: PurePath) -> VideoStream:
     """The first stream of moving pictures (cover art is none), decoding on all cores. Raises BadInputError."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:

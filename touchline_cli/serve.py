@@ -30,6 +30,7 @@ def serve(host: str, port: int) -> int:
     from resources._processes import free_ports
     from resources.settings import Settings
     from resources.storage import connect
+    from resources.uploads import PREFIX
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise _StopError
@@ -43,6 +44,9 @@ def serve(host: str, port: int) -> int:
             try:
                 connect(endpoints).database.ping()
                 prepare(settings, endpoints)
+                if settings.uploads == settings.home / "uploads":
+                    # One that was named may be a mount that is not there yet.
+                    settings.uploads.mkdir(exist_ok=True)
                 with DagsterInstance.get() as instance:
                     found = reconcile(instance, connect(endpoints))
                     set_limits(instance)
@@ -55,6 +59,7 @@ def serve(host: str, port: int) -> int:
                 with announced(settings.home, host, port):
                     session.say(f"Dagster:      http://{host}:{port}")
                     session.say(f"object store: {endpoints.s3_endpoint}")
+                    session.say(f"uploads:      {settings.uploads}, s3://{endpoints.s3_bucket}/{PREFIX}")
                     session.say("Ctrl-C ends everything that was started here.")
                     while all(child.poll() is None for child in children):
                         time.sleep(0.5)

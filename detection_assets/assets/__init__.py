@@ -10,6 +10,9 @@ from detection_assets.assets.filter_scenes import filter_scenes
 from detection_assets.assets.match_brands import match_brands
 from detection_assets.assets.run_ocr import run_ocr
 
+JOB = "detect_brands"
+"""The job over all of them."""
+
 ASSETS = (
     extract_frames,
     filter_scenes,
@@ -22,4 +25,4 @@ ASSETS = (
     brand_report,
 )
 
-__all__ = ["ASSETS"]
+__all__ = ["ASSETS", "JOB"]

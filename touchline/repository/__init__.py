@@ -1,7 +1,7 @@
 """Questions to the database and changes in it, as functions that take a SQLAlchemy Session.
 
-Belongs here: every query of the project, by subject: sources, jobs, checkpoints, brands. The caller owns the session
-and its transaction (`resources/database.py`); nothing here commits. Blobs are the business of `resources/`.
+Belongs here: every query of the project, by subject: sources, uploads, jobs, checkpoints, brands. The caller owns the
+session and its transaction (`resources/database.py`); nothing here commits. Blobs are the business of `resources/`.
 """
 
 from touchline.repository.brands import (
@@ -47,6 +47,16 @@ from touchline.repository.jobs import (
 from touchline.repository.library import Made, failed_sources, newest_checkpoints, source_keys
 from touchline.repository.plain import plain_json
 from touchline.repository.sources import find_source, get_source, list_sources, register_source
+from touchline.repository.uploads import (
+    confirm_uploads,
+    forget_uploads,
+    get_upload,
+    known_uploads,
+    note_trouble,
+    record_uploads,
+    requested_uploads,
+    settle_upload,
+)
 
 __all__ = [
     "FINAL",
@@ -57,6 +67,7 @@ __all__ = [
     "Sighting",
     "add_checkpoint",
     "brand_book",
+    "confirm_uploads",
     "create_job",
     "drop_findings",
     "drop_source",
@@ -64,14 +75,17 @@ __all__ = [
     "find_by_fingerprint",
     "find_source",
     "finish_job",
+    "forget_uploads",
     "get_checkpoint",
     "get_job",
     "get_source",
+    "get_upload",
     "holdings",
     "job_checkpoint",
     "job_of_run",
     "jobs_at_work",
     "jobs_of_run",
+    "known_uploads",
     "lineage_checkpoint",
     "list_brands",
     "list_checkpoints",
@@ -82,15 +96,19 @@ __all__ = [
     "lock_checkpoint",
     "named_by_others",
     "newest_checkpoints",
+    "note_trouble",
     "plain_json",
     "record_sightings",
+    "record_uploads",
     "register_source",
     "reported_job",
     "request_stop",
+    "requested_uploads",
     "resolve_checkpoint",
     "set_job_status",
     "set_progress",
     "settle_job",
+    "settle_upload",
     "source_keys",
     "sources_with_checkpoints",
     "stop_requested",

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from touchline.errors import TouchlineError
 from touchline.repository.brands import forget_sightings
+from touchline.repository.uploads import forget_uploads
 from touchline.schema import (
     DetectJob,
     DetectJobStatus,
@@ -85,6 +86,8 @@ def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
     source = sa.update(SourceAsset).where(SourceAsset.id == source_asset_id)
     marked = source.values(state=SourceState.REJECTED, rejection_reason=FORGETTING)
     session.execute(marked.execution_options(synchronize_session=False))
+    key = session.scalar(sa.select(SourceAsset.partition_key).where(SourceAsset.id == source_asset_id))
+    forget_uploads(session, key or "")
 
 
 def drop_source(session: Session, source_asset_id: uuid.UUID, jobs: Sequence[uuid.UUID]) -> None:

@@ -1,0 +1,209 @@
+"""One look at the uploads: what is new becomes a source, what is no video is refused, and runs are asked for.
+
+Belongs here: the order of it, and how much a look may do. What is due is decided in `touchline/uploads.py`; the sensor
+that looks is in `sensors/new_uploads.py`.
+
+The ledger is written first, Dagster is asked afterwards, and asked again at every look until the run is there: a death
+in between loses nothing, and Dagster starts nothing twice for one run key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from resources.storage import Connection
+from resources.uploads import Place
+from touchline import repository
+from touchline.errors import BadInputError, ServiceError, TouchlineError
+from touchline.schema import SourceState, Upload
+from touchline.uploads import SETTLE, Listed, UploadState, decide, run_key
+
+PER_LOOK: Final = 50
+"""Uploads registered or refused in one look, and runs asked for. The daemon makes the runs one after another before it
+sees to other sensors, 0.1 to 0.7 s each; 50 keep it busy for as long as it waits for the next look, and are some
+thousands an hour: far more than are worked on."""
+PROBING_S: Final = 20.0
+"""Seconds of a look after which no further upload is looked into: Dagster gives a tick 60."""
+TROUBLES: Final = 3
+"""Uploads that may fail for the server's sake before the look is ended: it is away, not one of them odd."""
+AT_ONCE: Final = 1000
+"""Runs that are looked for in one question."""
+RUN_KEY_TAG: Final = "dagster/run_key"
+
+
+@dataclass
+class Look:
+    """What a look found. `requests`: versions to run; `refused`: path and reason; `troubles`: what went wrong."""
+
+    requests: list[Upload] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    troubles: list[TouchlineError] = field(default_factory=list)
+    present: int = 0
+    waiting: int = 0
+    newest: datetime | None = None
+
+    def __str__(self) -> str:
+        """One sentence for the tick."""
+        parts = [f"{self.present} upload(s) there, {self.waiting} still arriving or waiting for their turn"]
+        if self.requests:
+            parts.append(f"{len(self.requests)} run(s) asked for")
+        parts += [refusal(path, reason) for path, reason in self.refused]
+        return "; ".join(parts)
+
+
+def refusal(path: str, reason: str) -> str:
+    """One sentence; most reasons name the path by themselves."""
+    return f"refused {reason}" if path in reason else f"refused {path}: {reason}"
+
+
+def look(
+    instance: DagsterInstance,
+    connection: Connection,
+    places: Sequence[Place],
+    *,
+    limit: int = PER_LOOK,
+    settle: timedelta = SETTLE,
+    now: datetime | None = None,
+) -> Look:
+    """Brings ledger and sources up to date with the places, at most `limit` uploads further; tells whose run is due.
+
+    A place that cannot be read is noted in `troubles` and holds up no other. Raises ServiceError if the database is
+    away.
+    """
+    now = now or datetime.now(UTC)
+    _confirm(instance, connection, now)
+    found = Look()
+    until = time.monotonic() + PROBING_S
+    with connection.database.session() as session:
+        outstanding = len(repository.requested_uploads(session, limit=limit))
+    left = limit - outstanding
+    for place in places:
+        try:
+            listed = place.listing()
+            left -= _look_at(connection, place, listed, found, left, until, settle, now)
+        except (ServiceError, BadInputError) as error:
+            found.troubles.append(error)
+    with connection.database.session() as session:
+        found.requests = repository.requested_uploads(session, limit=limit)
+    return found
+
+
+def _look_at(
+    connection: Connection,
+    place: Place,
+    listed: Sequence[Listed],
+    found: Look,
+    left: int,
+    until: float,
+    settle: timedelta,
+    now: datetime,
+) -> int:
+    """Brings one place up to date. Returns how many uploads were taken further."""
+    with connection.database.session() as session:
+        plan = decide(repository.known_uploads(session, place.location), listed, now, settle=settle)
+        repository.record_uploads(session, place.location, plan, now)
+    found.present += len(listed)
+    found.newest = max([upload.modified for upload in listed] + ([found.newest] if found.newest else []), default=None)
+    done = troubles = 0
+    for upload, version in plan.settled:
+        if done >= left or troubles >= TROUBLES or time.monotonic() > until:
+            break
+        try:
+            done += _take(connection, place, upload, version, found, now)
+        except FileNotFoundError:
+            continue  # the next look finds it gone
+        except ServiceError as error:
+            troubles += 1
+            found.troubles.append(error)
+            with connection.database.session() as session:
+                repository.note_trouble(session, place.location, upload.key, version, str(error))
+    found.waiting += plan.waiting + len(plan.settled) - done
+    return done
+
+
+def _take(connection: Connection, place: Place, upload: Listed, version: int, found: Look, now: datetime) -> bool:
+    """Makes one version a source whose run is due, or refuses it. False if somebody else did meanwhile."""
+    path = place.path(upload.key)
+    try:
+        checksum = place.checksum(upload)
+        earlier = _same_content(connection, place, upload, version, checksum)
+        info = None if earlier else place.probe(upload)
+        reason = ""
+    except BadInputError as error:
+        checksum, earlier, info, reason = "", None, None, str(error)
+    with connection.database.session() as session:
+        if earlier is not None:
+            forgotten = earlier.state is UploadState.FORGOTTEN
+            return repository.settle_upload(
+                session,
+                place.location,
+                upload,
+                version,
+                UploadState.FORGOTTEN if forgotten else UploadState.UNCHANGED,
+                now,
+                reason=earlier.reason if forgotten else f"the content of version {earlier.version}",
+                checksum=checksum,
+                partition_key=earlier.partition_key,
+            )
+        try:
+            with session.begin_nested():
+                source = repository.register_source(
+                    session,
+                    path,
+                    checksum=checksum,
+                    duration=info.duration_s if info else None,
+                    fps=(info.fps or None) if info else None,
+                    size=upload.size,
+                    width=info.width if info else None,
+                    height=info.height if info else None,
+                    state=SourceState.ACCEPTED if info else SourceState.REJECTED,
+                    rejection_reason=reason,
+                )
+            key = source.partition_key
+        except BadInputError as error:
+            # Its partition key is another's: there can be no source of that name.
+            info, reason, key = None, str(error), ""
+        mine = repository.settle_upload(
+            session,
+            place.location,
+            upload,
+            version,
+            UploadState.REQUESTED if info else UploadState.REFUSED,
+            now,
+            reason=reason,
+            checksum=checksum,
+            partition_key=key,
+            run_key=run_key(key, version, upload.etag) if info else "",
+        )
+    if mine and reason:
+        found.refused.append((path, reason))
+    return mine
+
+
+def _same_content(connection: Connection, place: Place, upload: Listed, version: int, checksum: str) -> Upload | None:
+    """The version before, if it had the same content. One that was forgotten and taken away does not count."""
+    with connection.database.session() as session:
+        earlier = repository.get_upload(session, place.location, upload.key, version - 1)
+    if earlier is None or earlier.checksum != checksum:
+        return None
+    return None if earlier.state is UploadState.FORGOTTEN and earlier.gone_at is not None else earlier
+
+
+def _confirm(instance: DagsterInstance, connection: Connection, now: datetime) -> None:
+    """Those whose run Dagster has by now are started; the others are asked for again."""
+    with connection.database.session() as session:
+        keys = [upload.run_key for upload in repository.requested_uploads(session, limit=AT_ONCE, gone=True)]
+    if not keys:
+        return
+    runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: keys}))
+    started = {run.tags[RUN_KEY_TAG] for run in runs} & set(keys)
+    if started:
+        with connection.database.session() as session:
+            repository.confirm_uploads(session, started, now)

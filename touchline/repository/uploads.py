@@ -1,0 +1,177 @@
+"""The ledger of uploads: what has been seen where, and what became of it.
+
+Belongs here: rows of `uploads`, a statement for each whole look at a place and none for each upload in it. What is
+decided about them is in `touchline/uploads.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.orm import Session
+
+from touchline.repository.plain import plain_text
+from touchline.schema import Upload, UtcDateTime
+from touchline.uploads import Known, Listed, Plan, UploadState
+
+_QUIET = {"synchronize_session": False}
+
+
+def known_uploads(session: Session, location: str) -> dict[str, Known]:
+    """The newest version of every upload that was ever seen at a place, by key."""
+    row = Upload
+    tried = sa.and_(row.state == UploadState.WAITING, row.reason != "")
+    columns = (row.key, row.version, row.etag, row.size, row.state, row.first_seen, row.gone_at.is_not(None), tried)
+    last = sa.select(row.key, sa.func.max(row.version).label("version")).where(row.location == location)
+    newest = last.group_by(row.key).subquery()
+    query = sa.select(*columns).join(newest, sa.and_(row.key == newest.c.key, row.version == newest.c.version))
+    found = session.execute(query.where(row.location == location))
+    return {known[0]: Known(*known) for known in found}
+
+
+def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -> None:
+    """Writes down what was seen. Safe to repeat, and beside another that writes down the same."""
+    if plan.new:
+        values = [
+            {
+                "location": location,
+                "key": upload.key,
+                "version": version,
+                "etag": upload.etag,
+                "size": upload.size,
+                "modified": upload.modified,
+                "first_seen": now,
+                "last_seen": now,
+            }
+            for upload, version in plan.new
+        ]
+        session.execute(insert(Upload).on_conflict_do_nothing(), values)
+    if plan.grown:
+        seen = _table(plan.grown)
+        changed = sa.update(Upload).where(
+            Upload.location == location,
+            Upload.key == seen.c.key,
+            Upload.version == seen.c.version,
+            Upload.state == UploadState.WAITING,
+        )
+        session.execute(
+            changed.values(
+                etag=seen.c.etag,
+                size=seen.c.size,
+                modified=seen.c.modified,
+                first_seen=now,
+                last_seen=now,
+                gone_at=None,
+                reason="",
+            ).execution_options(**_QUIET)
+        )
+    for pairs, gone_at in ((plan.back, None), (plan.gone, now)):
+        if pairs:
+            named = _pairs(pairs)
+            mark = sa.update(Upload).where(
+                Upload.location == location, Upload.key == named.c.key, Upload.version == named.c.version
+            )
+            session.execute(mark.values(gone_at=gone_at, last_seen=now).execution_options(**_QUIET))
+
+
+def get_upload(session: Session, location: str, key: str, version: int) -> Upload | None:
+    """One version; none where there is none (as before the first)."""
+    return session.get(Upload, (location, key, version))
+
+
+def settle_upload(
+    session: Session,
+    location: str,
+    upload: Listed,
+    version: int,
+    state: UploadState,
+    now: datetime,
+    *,
+    reason: str = "",
+    checksum: str = "",
+    partition_key: str = "",
+    run_key: str = "",
+) -> bool:
+    """Says what becomes of a version that waits. False, and nothing done, if it waits no more or has other content."""
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == location,
+        row.key == upload.key,
+        row.version == version,
+        row.etag == upload.etag,
+        row.state == UploadState.WAITING,
+    )
+    changed = mine.values(
+        state=state,
+        reason=plain_text(reason),
+        checksum=checksum,
+        partition_key=partition_key,
+        run_key=run_key,
+        last_seen=now,
+    )
+    done = session.execute(changed.returning(row.version).execution_options(**_QUIET))
+    return done.first() is not None
+
+
+def note_trouble(session: Session, location: str, key: str, version: int, trouble: str) -> None:
+    """What hindered a look into a version that waits; it comes after all others from now on."""
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
+    )
+    session.execute(mine.values(reason=plain_text(trouble)).execution_options(**_QUIET))
+
+
+def requested_uploads(session: Session, *, limit: int, gone: bool = False) -> list[Upload]:
+    """Versions whose run was asked for and not yet seen, longest waiting first.
+
+    Those that are not there any more are left out, unless `gone`: then they come last.
+    """
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.REQUESTED)
+    if not gone:
+        query = query.where(row.gone_at.is_(None))
+    return list(session.scalars(query.order_by(row.gone_at.is_not(None), row.last_seen, row.run_key).limit(limit)))
+
+
+def confirm_uploads(session: Session, run_keys: Collection[str], now: datetime) -> None:
+    """Their runs exist."""
+    row = Upload
+    theirs = sa.update(row).where(row.state == UploadState.REQUESTED, row.run_key.in_(run_keys))
+    session.execute(theirs.values(state=UploadState.STARTED, last_seen=now).execution_options(**_QUIET))
+
+
+def forget_uploads(session: Session, partition_key: str) -> None:
+    """Their source is being retired: the rows stay and say so, lest the sensor start it again."""
+    row = Upload
+    theirs = sa.update(row).where(row.partition_key == partition_key, row.state != UploadState.WAITING)
+    forgotten = theirs.values(
+        state=UploadState.FORGOTTEN, reason="retired by touchline forget", last_seen=sa.func.clock_timestamp()
+    )
+    session.execute(forgotten.execution_options(**_QUIET))
+
+
+def _table(uploads: Sequence[tuple[Listed, int]]) -> Any:
+    """Uploads as a table of the database, in one parameter a column."""
+    columns: list[tuple[str, Any, Iterable[Any]]] = [
+        ("key", sa.Text(), (upload.key for upload, _ in uploads)),
+        ("version", sa.Integer(), (version for _, version in uploads)),
+        ("etag", sa.Text(), (upload.etag for upload, _ in uploads)),
+        ("size", sa.BigInteger(), (upload.size for upload, _ in uploads)),
+        ("modified", UtcDateTime(), (upload.modified for upload, _ in uploads)),
+    ]
+    return _unnest(columns)
+
+
+def _pairs(pairs: Sequence[tuple[str, int]]) -> Any:
+    return _unnest([("key", sa.Text(), (key for key, _ in pairs)), ("version", sa.Integer(), (v for _, v in pairs))])
+
+
+def _unnest(columns: Sequence[tuple[str, Any, Iterable[Any]]]) -> Any:
+    arrays = (sa.cast(list(values), ARRAY(kind)) for _, kind, values in columns)
+    named = [sa.column(name, kind) for name, kind, _ in columns]
+    return sa.func.unnest(*arrays).table_valued(*named, name="seen").render_derived()
