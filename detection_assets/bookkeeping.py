@@ -109,30 +109,33 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
 
 
 def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job: DetectJob) -> None:
-    """Between stages and between chunks: paused or cancelled by somebody? Raises JobStoppedError.
+    """Between stages and between chunks: paused or cancelled by somebody?
 
-    Raises DagsterExecutionInterruptedError if Dagster is cancelling the run: it interrupts once, and once is lost where
-    Python ignores exceptions.
+    Raises JobStoppedError for a paused job: its run fails, and can be re-executed. Raises
+    DagsterExecutionInterruptedError for a cancelled one, whose run is cancelled too, and for a run that Dagster is
+    cancelling: it interrupts once, and once is lost where Python ignores exceptions.
     """
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
         raise dg.DagsterExecutionInterruptedError
     tagged = _stop_tag(context, run)
 
-    def stopped(session: Session) -> DetectJobStatus | None:
+    def stopped(session: Session) -> DetectJobStatus:
         asked = tagged or repository.stop_requested(session, job.id)
         if asked is None:
-            status = repository.get_job(session, job.id).status
-            return status if status in STOPPED else None
+            return repository.get_job(session, job.id).status
         return repository.set_job_status(session, job.id, asked, error_message=f"{asked} by request").status
 
     found = connection.database.transact(stopped)
     if tagged:
         # A re-execution inherits its parent's tags: what was done must not be asked of it again.
         context.instance.add_run_tags(context.run.run_id, {STOP_TAG: ""})
-    if found in STOPPED:
-        then = f"`touchline resume {job.id}` goes on" if found is DetectJobStatus.PAUSED else "that is final"
-        raise JobStoppedError(f"job {job.id} was {found}; what is finished is kept, {then}")
+    if found is DetectJobStatus.PAUSED:
+        raise JobStoppedError(f"job {job.id} was paused; what is finished is kept, `touchline resume {job.id}` goes on")
+    if found is DetectJobStatus.CANCELLED:
+        if run is not None:
+            context.instance.report_run_canceling(run, f"Job {job.id} was cancelled.")
+        raise dg.DagsterExecutionInterruptedError
 
 
 def _stop_tag(context: dg.AssetExecutionContext, run: dg.DagsterRun | None) -> DetectJobStatus | None:

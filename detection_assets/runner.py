@@ -174,18 +174,24 @@ class Runner:
                 },
                 raise_on_error=False,
             )
-            if not result.success:
+            job = self._job_of(run_id, source)
+            cancelled = job is not None and job.status is DetectJobStatus.CANCELLED
+            if not result.success and not cancelled:
                 if "DagsterExecutionInterruptedError" in _failure(result):
                     # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
                     raise KeyboardInterrupt
                 self._fail_if_running(run_id, source, _failure(result))
-        with self.connection.database.session() as session:
-            job = repository.job_of_run(session, result.run_id, source.id)
+                job = self._job_of(run_id, source)
         if job is None:
             raise TouchlineError(
                 f"{source.video_path}: run {result.run_id} ended before its job was made: {_failure(result)}"
             )
-        return RunOutcome(job, result.run_id, result.success, continued, "" if result.success else _failure(result))
+        error = f"job {job.id} was cancelled; what is finished is kept" if cancelled else _failure(result)
+        return RunOutcome(job, result.run_id, result.success, continued, "" if result.success else error)
+
+    def _job_of(self, run_id: str, source: SourceAsset) -> DetectJob | None:
+        with self.connection.database.session() as session:
+            return repository.job_of_run(session, run_id, source.id)
 
     def fetch_report(self, job: DetectJob, directory: Path) -> Path:
         """Writes a job's report files into `directory`; returns the path of report.json."""

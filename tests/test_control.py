@@ -162,6 +162,8 @@ def test_a_run_tag_asks_for_the_same_and_is_not_inherited(
     run = runner.instance.get_run_by_id(stopped.run_id)
     assert run is not None
     assert run.tags[STOP_TAG] == ""
+    ended = dg.DagsterRunStatus.FAILURE if status is PAUSED else dg.DagsterRunStatus.CANCELED
+    assert run.status is ended
 
 
 def the_job() -> dg.JobDefinition:
@@ -216,6 +218,7 @@ def test_a_cancelled_job_is_final_and_what_it_left_half_done_is_not_taken_up(
         runner, source, lambda: ask(runner, source, CANCELLED), stage="detect_edges", share=2.5 / CHUNKS
     )
     assert stopped.job.status is CANCELLED
+    assert stopped.error == f"job {stopped.job.id} was cancelled; what is finished is kept"
     with pytest.raises(BadInputError, match="is cancelled; expected paused or failed"):
         runner.resume(now(runner, stopped.job))
     again = runner.run(source, overrides=SETTINGS, until=UNTIL)
