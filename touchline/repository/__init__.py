@@ -25,6 +25,15 @@ from touchline.repository.checkpoints import (
     sources_with_checkpoints,
 )
 from touchline.repository.forget import Holdings, drop_findings, drop_source, holdings, named_by_others
+from touchline.repository.garbage import (
+    Standing,
+    Strangers,
+    known_jobs,
+    lock_commits,
+    named_under,
+    standing,
+    strangers,
+)
 from touchline.repository.jobs import (
     FINAL,
     UNFINISHED,
@@ -47,6 +56,7 @@ from touchline.repository.jobs import (
 from touchline.repository.library import Made, failed_sources, newest_checkpoints, source_keys
 from touchline.repository.plain import plain_json
 from touchline.repository.sources import find_source, get_source, list_sources, register_source
+from touchline.repository.verify import checkpoint_ids, reported_jobs, unknown_checkpoints
 
 __all__ = [
     "FINAL",
@@ -55,8 +65,11 @@ __all__ = [
     "JobTotals",
     "Made",
     "Sighting",
+    "Standing",
+    "Strangers",
     "add_checkpoint",
     "brand_book",
+    "checkpoint_ids",
     "create_job",
     "drop_findings",
     "drop_source",
@@ -72,6 +85,7 @@ __all__ = [
     "job_of_run",
     "jobs_at_work",
     "jobs_of_run",
+    "known_jobs",
     "lineage_checkpoint",
     "list_brands",
     "list_checkpoints",
@@ -80,12 +94,15 @@ __all__ = [
     "list_sources",
     "load_shipped_brands",
     "lock_checkpoint",
+    "lock_commits",
     "named_by_others",
+    "named_under",
     "newest_checkpoints",
     "plain_json",
     "record_sightings",
     "register_source",
     "reported_job",
+    "reported_jobs",
     "request_stop",
     "resolve_checkpoint",
     "set_job_status",
@@ -93,7 +110,10 @@ __all__ = [
     "settle_job",
     "source_keys",
     "sources_with_checkpoints",
+    "standing",
     "stop_requested",
+    "strangers",
     "unfinished_job",
+    "unknown_checkpoints",
     "upsert_brands",
 ]
