@@ -27,13 +27,15 @@ from resources.checkpoints import Journal
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
+from resources.verify import whole
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
+from touchline.garbage import ADOPTABLE
 from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
-from touchline.schema import DetectJob, DetectJobStatus, SourceAsset, StageCheckpoint
+from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, Image, SampledFrame, SceneFrame, UnresolvedCandidate
 
@@ -279,8 +281,7 @@ def _journal(work: Work, print_: str) -> Journal:
         return own
     with work.connection.database.session() as session:
         # Not of a job that is at work: its journal grows, and is cleared when its stage is finished.
-        stopped = (DetectJobStatus.FAILED, DetectJobStatus.PAUSED)
-        jobs = repository.list_jobs(session, work.source.id, statuses=stopped, limit=200)
+        jobs = repository.list_jobs(session, work.source.id, statuses=ADOPTABLE, limit=200)
     for job in jobs:
         if job.id == work.job.id:
             continue
@@ -292,8 +293,14 @@ def _journal(work: Work, print_: str) -> Journal:
 
 
 def _finished(work: Work, print_: str) -> StageCheckpoint | None:
+    """A checkpoint made from the very same ingredients; not one that is damaged, for then a replay would not help."""
     with work.connection.database.session() as session:
-        return repository.find_by_fingerprint(session, work.source.id, work.stage.name, print_)
+        old = repository.find_by_fingerprint(session, work.source.id, work.stage.name, print_)
+    if old is None:
+        return None
+    if faults := whole(work.connection.objects, work.connection.checkpoints, old):
+        work.context.log.warning(f"computes anew, for checkpoint {old.id} cannot be reused: {'; '.join(faults)}")
+    return None if faults else old
 
 
 def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:
