@@ -3,11 +3,11 @@
 Belongs here: the order of it. The rule is in `touchline/garbage.py`, its questions to the database in
 `touchline/repository/garbage.py`.
 
-Job by job: its objects are listed first, then Dagster's runs are asked for, then rows are read. So a row that came
-after the listing is seen, and an object that came after it is not judged. A job that begins after the rows were read
-finds all that it may read: rows stay, and so do the journals it may go on with. What is garbage at that first look is
-looked at again, under the locks that commits of that job's checkpoints take, and deleted before they are let go: the
-worker of a job that is said to be over and is not can add no row for a blob that has just gone.
+Job by job: its objects are listed first, then rows are read. So a row that came after the listing is seen, and an
+object that came after it is not judged. A job that begins after the rows were read finds all that it may read: rows
+stay, and so do the journals it may go on with. Where there is garbage at that first look, Dagster's runs are asked for,
+and rows are read again, under the locks that commits of that job's checkpoints take. Garbage is deleted before they are
+let go: the worker of a job that is said to be over and is not can add no row for a blob that has just gone.
 
 At no time more is held than the ids of all jobs and the objects of one. An end at any point leaves less garbage and
 nothing else; the next call goes on.
@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 
 from detection_assets.forget import UNFINISHED
 from detection_assets.reconcile import reconcile
-from resources.object_store import StoredObject
+from resources.object_store import READY, StoredObject
 from resources.storage import Connection
 from touchline import repository
 from touchline.bson_stream import read_header
@@ -128,7 +128,8 @@ def _folders(connection: Connection, collected: Collected) -> list[UUID]:
     objects = connection.objects
     jobs: set[UUID] = set()
     names, keys = objects.folders()
-    strange, folders = [*keys], [f"{name}/" for name in names if name not in (*FOLDERS, UNTOUCHED)]
+    strange = [key for key in keys if key != READY]
+    folders = [f"{name}/" for name in names if name not in (*FOLDERS, UNTOUCHED)]
     for folder in FOLDERS:
         names, keys = objects.folders(folder)
         jobs.update(job for name in names if (job := job_folder(name)) is not None)
@@ -157,16 +158,17 @@ def _job(library: _Library, job: UUID, dry_run: bool) -> list[tuple[StoredObject
     listed = [item for folder in FOLDERS for item in objects.stored(f"{folder}/{job}/")]
     if not listed:
         return []
-    live = _live(library, job)
     with library.connection.database.session() as session:
-        judged = list(_judged(library, session, job, listed, live))
-    if dry_run or not any(found in GARBAGE for _, found in judged):
+        judged = list(_judged(library, session, job, listed, live=False))
+    if not any(found in GARBAGE for _, found in judged):
         return judged
     live = _live(library, job)
     with library.connection.database.session() as session:
-        repository.lock_commits(session, job)
+        if not dry_run:
+            repository.lock_commits(session, job)
         judged = list(_judged(library, session, job, listed, live))
-        objects.delete_all([item.key for item, found in judged if found in GARBAGE])
+        if not dry_run:
+            objects.delete_all([item.key for item, found in judged if found in GARBAGE])
     return judged
 
 

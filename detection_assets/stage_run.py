@@ -6,6 +6,7 @@ does with a chunk is in `touchline/stages/`; what is stored how is in `resources
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,14 +167,25 @@ def frames_of(connection: Connection, row: StageCheckpoint) -> Iterator[SampledF
     return map(STAGES["extract_frames"].module.deserialize, connection.checkpoints.read(row))
 
 
-def frame_loader(connection: Connection, keys: Mapping[int, str]) -> Callable[[int], Image]:
-    """Decodes a stored frame (BGR, uint8) by its sequence."""
+def frame_loader(
+    connection: Connection, keys: Mapping[int, str], hashes: Mapping[int, str] | None = None
+) -> Callable[[int], Image]:
+    """Decodes a stored frame (BGR, uint8) by its sequence.
+
+    `hashes` are the SHA-256 that each must have. The loader raises CheckpointError for a frame that is missing or
+    damaged.
+    """
 
     def load(sequence: int) -> Image:
-        data = np.frombuffer(connection.checkpoints.get_frame(keys[sequence]), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        key, data = keys[sequence], connection.checkpoints.get_frame(keys[sequence])
+        if hashes is not None and (digest := hashlib.sha256(data).hexdigest()) != hashes[sequence]:
+            raise CheckpointError(
+                f"{key}: expected SHA-256 {hashes[sequence]}, got {digest}: the frame is damaged. "
+                "Replay extract_frames, or restore the object."
+            )
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise CheckpointError(f"{keys[sequence]}: not a picture; replay from extract_frames")
+            raise CheckpointError(f"{key}: not a picture; replay from extract_frames")
         return image.astype(np.uint8, copy=False)
 
     return load
@@ -242,7 +254,8 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
         seen += len(frames)
         if chunk_id in done:
             continue
-        load = frame_loader(work.connection, {f.sequence: f.key for f in frames})
+        hashes = {f.sequence: f.sha256 for f in frames}
+        load = frame_loader(work.connection, {f.sequence: f.key for f in frames}, hashes)
         found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
         journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
         work.report_progress(seen / total)

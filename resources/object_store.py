@@ -33,6 +33,8 @@ PAGE: Final = 1000
 """Objects listed or removed by one request."""
 STREAM: Final = 8 * 1024 * 1024
 """Bytes held at a time when an object is streamed."""
+READY: Final = "touchline.ready"
+"""Key of the empty object by which the embedded server is known to take writes."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

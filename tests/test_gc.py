@@ -128,6 +128,7 @@ def planted(library: Runner) -> tuple[dict[str, set[str]], set[str]]:
         for status in (DetectJobStatus.COMPLETED, DetectJobStatus.CANCELLED, DetectJobStatus.FAILED)
     )
     nobody, root = uuid.uuid4(), "checkpoints"
+    blob(library, "touchline.ready")  # by the embedded server
     frame = blob(library, f"{root}/{done.id}/frames/000000.jpg")
     output = blob(library, f"{root}/{done.id}/stages/run_ocr.bson")
     checkpoint(library, done, "run_ocr", output, fingerprint="finished", frames_manifest={0: frame})

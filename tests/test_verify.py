@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -18,6 +19,8 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from detection_assets.runner import Runner
+from detection_assets.stage_run import frame_loader
+from resources.checkpoints import CheckpointStore
 from touchline import repository
 from touchline.bson_stream import StreamHeader, write_stream
 from touchline.errors import BadInputError, CheckpointError
@@ -184,6 +187,11 @@ def test_frames_that_are_missing_or_of_another_size_are_named_and_damaged_ones_o
     assert verified(source)["ok"]
     [fault] = verified(source, "--frames")["faults"]
     assert "1 of 1 frames are damaged" in fault["message"] and key in fault["message"]
+    # Without the frames that the run before keeps in memory.
+    fresh = CheckpointStore(objects, runner.connection.database)
+    connection = dataclasses.replace(runner.connection, checkpoints=fresh)
+    with pytest.raises(CheckpointError, match=f"{key}: expected SHA-256 .* the frame is damaged"):
+        frame_loader(connection, row.frames_manifest, {0: row.frames_meta[0]["hash"]})(0)
     objects.put(key, jpeg + b"x")
     [fault] = verified(source)["faults"]
     assert f"expected {len(jpeg)} bytes, got {len(jpeg) + 1}" in fault["message"]
