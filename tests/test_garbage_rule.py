@@ -159,7 +159,7 @@ def grown(library: Connection, data: st.DataObject) -> Model:
 
 @given(st.data())
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     # Without shrinking: each example costs a good part of a second.
     phases=[Phase.generate],
