@@ -37,11 +37,11 @@ from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.profiles import load_profile
+from touchline.report.files import REPORT_FILES
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.sources import checksum, library_path
 from touchline.video import probe
 
-REPORT_FILES: Final = ("report.json", "report.html", "exposures.csv")
 CONFIGURATION: Final = Path(__file__).resolve().parent.parent / "dagster.yaml"
 
 UNCAPTURED: Final = {

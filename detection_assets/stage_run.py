@@ -6,6 +6,7 @@ does with a chunk is in `touchline/stages/`; what is stored how is in `resources
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,13 +29,15 @@ from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from resources.uploads import local_video
+from resources.verify import whole
 from touchline import repository
 from touchline.brands import BrandBook, read_csv
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
+from touchline.garbage import ADOPTABLE
 from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
-from touchline.schema import DetectJob, DetectJobStatus, SourceAsset, StageCheckpoint
+from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, Image, SampledFrame, SceneFrame, UnresolvedCandidate
 
@@ -165,14 +168,25 @@ def frames_of(connection: Connection, row: StageCheckpoint) -> Iterator[SampledF
     return map(STAGES["extract_frames"].module.deserialize, connection.checkpoints.read(row))
 
 
-def frame_loader(connection: Connection, keys: Mapping[int, str]) -> Callable[[int], Image]:
-    """Decodes a stored frame (BGR, uint8) by its sequence."""
+def frame_loader(
+    connection: Connection, keys: Mapping[int, str], hashes: Mapping[int, str] | None = None
+) -> Callable[[int], Image]:
+    """Decodes a stored frame (BGR, uint8) by its sequence.
+
+    `hashes` are the SHA-256 that each must have. The loader raises CheckpointError for a frame that is missing or
+    damaged.
+    """
 
     def load(sequence: int) -> Image:
-        data = np.frombuffer(connection.checkpoints.get_frame(keys[sequence]), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        key, data = keys[sequence], connection.checkpoints.get_frame(keys[sequence])
+        if hashes is not None and (digest := hashlib.sha256(data).hexdigest()) != hashes[sequence]:
+            raise CheckpointError(
+                f"{key}: expected SHA-256 {hashes[sequence]}, got {digest}: the frame is damaged. "
+                "Replay extract_frames, or restore the object."
+            )
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise CheckpointError(f"{keys[sequence]}: not a picture; replay from extract_frames")
+            raise CheckpointError(f"{key}: not a picture; replay from extract_frames")
         return image.astype(np.uint8, copy=False)
 
     return load
@@ -244,7 +258,8 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
         seen += len(frames)
         if chunk_id in done:
             continue
-        load = frame_loader(work.connection, {f.sequence: f.key for f in frames})
+        hashes = {f.sequence: f.sha256 for f in frames}
+        load = frame_loader(work.connection, {f.sequence: f.key for f in frames}, hashes)
         found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
         journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
         work.report_progress(seen / total)
@@ -283,8 +298,7 @@ def _journal(work: Work, print_: str) -> Journal:
         return own
     with work.connection.database.session() as session:
         # Not of a job that is at work: its journal grows, and is cleared when its stage is finished.
-        stopped = (DetectJobStatus.FAILED, DetectJobStatus.PAUSED)
-        jobs = repository.list_jobs(session, work.source.id, statuses=stopped, limit=200)
+        jobs = repository.list_jobs(session, work.source.id, statuses=ADOPTABLE, limit=200)
     earlier = [checkpoints.journal(job.id, work.stage.name, print_) for job in jobs if job.id != work.job.id]
     furthest = max(earlier, key=lambda journal: len(journal.finished), default=own)
     if furthest.finished:
@@ -295,8 +309,14 @@ def _journal(work: Work, print_: str) -> Journal:
 
 
 def _finished(work: Work, print_: str) -> StageCheckpoint | None:
+    """A checkpoint made from the very same ingredients; not one that is damaged, for then a replay would not help."""
     with work.connection.database.session() as session:
-        return repository.find_by_fingerprint(session, work.source.id, work.stage.name, print_)
+        old = repository.find_by_fingerprint(session, work.source.id, work.stage.name, print_)
+    if old is None:
+        return None
+    if faults := whole(work.connection.objects, work.connection.checkpoints, old):
+        work.context.log.warning(f"computes anew, for checkpoint {old.id} cannot be reused: {'; '.join(faults)}")
+    return None if faults else old
 
 
 def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:

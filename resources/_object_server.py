@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from resources import _processes as processes
+from resources.object_store import READY
 from touchline.errors import ServiceError
 
 NAME: Final = "SeaweedFS"
@@ -108,7 +109,7 @@ class ObjectServer:
         try:
             if bucket not in {b["Name"] for b in client.list_buckets().get("Buckets", ())}:
                 client.create_bucket(Bucket=bucket)
-            client.put_object(Bucket=bucket, Key="touchline.ready", Body=b"")
+            client.put_object(Bucket=bucket, Key=READY, Body=b"")
         except (BotoCoreError, ClientError) as error:
             return str(error)
         finally:

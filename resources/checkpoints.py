@@ -22,7 +22,7 @@ from resources.journal import Journal
 from resources.object_store import ObjectStore
 from resources.scratch import scratch_file
 from touchline import repository
-from touchline.bson_stream import Document, StreamHeader, read_stream, size_of, write_stream
+from touchline.bson_stream import Document, StreamHeader, read_header, read_stream, size_of, write_stream
 from touchline.errors import CheckpointError
 from touchline.nodes import NODE_INDEX
 from touchline.schema import DetectJob, StageCheckpoint
@@ -179,8 +179,8 @@ class CheckpointStore:
     def read(self, row: StageCheckpoint) -> Iterator[Document]:
         """The documents of a checkpoint, streamed from a temporary file whose size and SHA-256 were checked first.
 
-        Raises CheckpointError naming the key: missing, another size or content than the row says, another stage,
-        an unknown form. The file is gone when the iterator is used up, closed or forgotten.
+        Raises CheckpointError naming the key: missing, another size, content, count or origin than the row says,
+        another stage, an unknown form. The file is gone when the iterator is used up, closed or forgotten.
         """
         documents = self._read(row)
         next(documents)  # downloads and checks now, not at the first document
@@ -194,16 +194,13 @@ class CheckpointStore:
         with scratch_file(key) as file:
             self._objects.download(key, file)
             if (size := size_of(file)) != row.stage_output_size:
-                raise CheckpointError(
-                    f"{key}: expected {row.stage_output_size} bytes, got {size}: it is damaged. "
-                    f"Replay {row.stage}, or restore the object."
-                )
+                raise _damaged(row, file, f"expected {row.stage_output_size} bytes, got {size}")
             if (digest := _sha256(file)) != row.stage_output_sha256:
-                raise CheckpointError(
-                    f"{key}: expected SHA-256 {row.stage_output_sha256}, got {digest}: it is damaged. "
-                    f"Replay {row.stage}, or restore the object."
-                )
+                raise _damaged(row, file, f"expected SHA-256 {row.stage_output_sha256}, got {digest}")
+            header = read_header(file, key=key)
+            file.seek(0)
             documents = read_stream(file, stage=row.stage, key=key)
+            _check_header(row, header)
             yield {}
             yield from documents
 
@@ -242,6 +239,35 @@ def _frame_columns(job_id: UUID, frames: Sequence[SampledFrame] | None) -> dict[
             {"sequence": f.sequence, "chunk_id": f.chunk_id, "timestamp": f.timestamp, "hash": f.sha256} for f in frames
         ],
     }
+
+
+def _damaged(row: StageCheckpoint, file: IO[bytes], compared: str) -> CheckpointError:
+    """What to say of a blob that is not the one its row vouches for, and what it is as far as it can be read."""
+    key = row.stage_output_key
+    file.seek(0)
+    try:
+        header = read_header(file, key=key)
+        file.seek(0)
+        for _ in read_stream(file, stage=row.stage, key=key):
+            pass
+        what = f"it is whole, but of job {header.job}, with fingerprint {header.fingerprint}"
+    except CheckpointError as error:
+        what = str(error).removeprefix(f"{key}: ").partition(". ")[0]
+    return CheckpointError(f"{key}: {compared}: it is damaged ({what}). Replay {row.stage}, or restore the object.")
+
+
+def _check_header(row: StageCheckpoint, header: StreamHeader) -> None:
+    """Raises CheckpointError for a row whose blob speaks of something else."""
+    for name, expected, got in (
+        ("documents", row.item_count, header.count),
+        ("fingerprint", row.fingerprint, header.fingerprint),
+        ("source", str(row.source_asset_id), header.source),
+    ):
+        if expected != got:
+            raise CheckpointError(
+                f"{row.stage_output_key}: checkpoint {row.id} says {name} {expected}, its output {got}: they do not "
+                f"belong together. Replay {row.stage}."
+            )
 
 
 def _sha256(file: IO[bytes]) -> str:

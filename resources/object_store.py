@@ -7,11 +7,12 @@ obstore itself, with jitter, for as long as patience lasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import obstore
@@ -29,18 +30,35 @@ RETRY_S: Final = 120.0
 REQUEST_S: Final = (3.0, 60.0)
 """Bounds of the seconds that one request may take: half of the patience, so that one that hangs is tried again.
 Large objects travel in parts, each a request."""
+PAGE: Final = 1000
+"""Objects listed or removed by one request."""
 STREAM: Final = 8 * 1024 * 1024
 """Bytes held at a time when an object is streamed."""
+READY: Final = "touchline.ready"
+"""Key of the empty object by which the embedded server is known to take writes."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class Stored(NamedTuple):
-    """An object as the server lists it: bytes, the etag without its quotes, and the server's time of its last put."""
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a listing tells of an object: key, bytes, etag without its quotes, and when it was stored by the server's
+    clock.
+    """
 
     key: str
     size: int
     etag: str
     modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An object whose parts began to arrive and that was never completed. `size`: bytes of the parts that came."""
+
+    key: str
+    upload_id: str
+    size: int
+    begun: datetime
 
 
 class ObjectStore:
@@ -95,46 +113,26 @@ class ObjectStore:
 
     def ensure_bucket(self) -> None:
         """Makes the bucket if there is none. Raises ServiceError: not reachable, or not allowed."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
-        client = self._boto3()
-        try:
+        with self._boto3("the bucket") as client:
             try:
                 client.head_bucket(Bucket=self.bucket)
+                return
             except ClientError as error:
                 if _status(error) != 404:
                     raise
-                # us-east-1 is the one region that must not be named.
-                where = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+            # us-east-1 is the one region that must not be named.
+            where = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+            try:
                 client.create_bucket(Bucket=self.bucket, **({} if self._region == "us-east-1" else where))
-        except ClientError as error:
-            # Somebody else may have made it in between.
-            if error.response.get("Error", {}).get("Code") not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise self.trouble("the bucket", error) from error
-        except BotoCoreError as error:
-            raise self.trouble("the bucket", error) from error
-        finally:
-            client.close()
-
-    def _boto3(self) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        config = Config(
-            connect_timeout=5,
-            read_timeout=min(self._request_s, 30),
-            retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
-            s3={"addressing_style": "path"},
-            proxies={} if self._local else None,
-        )
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=self._region,
-            aws_access_key_id=self._access_key,
-            aws_secret_access_key=self._secret_key,
-            config=config,
-        )
+            except ClientError as error:
+                # Somebody else may have made it in between.
+                if error.response.get("Error", {}).get("Code") not in (
+                    "BucketAlreadyOwnedByYou",
+                    "BucketAlreadyExists",
+                ):
+                    raise
 
     def put(self, key: str, data: bytes) -> None:
         """Stores bytes under a key, replacing what was there. Raises ServiceError."""
@@ -191,31 +189,70 @@ class ObjectStore:
         with self._reaching(key):
             return obstore.head(self._store, key)["size"]
 
-    def stored(self, prefix: str) -> list[Stored]:
-        """All objects whose key begins with `prefix`, whoever put them there and whatever their names.
-
-        obstore refuses a whole listing for one name that it finds odd, a line break in it for instance.
-        """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        client = self._boto3()
-        try:
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            return [
-                Stored(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
-                for page in pages
-                for item in page.get("Contents", ())
-            ]
-        except (BotoCoreError, ClientError) as error:
-            raise self.trouble(prefix, error) from error
-        finally:
-            client.close()
-
     def list(self, prefix: str) -> list[tuple[str, int]]:
         """Key and size in bytes of every object whose key begins with `prefix` (whole folders), sorted by key."""
         with self._reaching(prefix):
-            found = obstore.list(self._store, prefix=prefix, chunk_size=1000)
+            found = obstore.list(self._store, prefix=prefix, chunk_size=PAGE)
             return sorted((item["path"], item["size"]) for batch in found for item in batch)
+
+    def stored(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object whose key begins with `prefix` (whole folders), page by page, as the server sorts them."""
+        with self._reaching(prefix):
+            for batch in obstore.list(self._store, prefix=prefix, chunk_size=PAGE):
+                for item in batch:
+                    yield StoredObject(item["path"], item["size"], str(item["e_tag"]).strip('"'), item["last_modified"])
+
+    def stored_by_anyone(self, prefix: str) -> Iterator[StoredObject]:
+        """As `stored`, whatever the names: obstore refuses a whole listing for one that it finds odd (a line break)."""
+        with self._boto3(prefix) as client:
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for item in page.get("Contents", ()):
+                    yield StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+
+    def folders(self, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What lies directly under a folder (the bucket itself without one): names of folders, and keys of objects.
+
+        A folder may be empty: some servers keep those whose last object was removed.
+        """
+        with self._reaching(prefix):
+            found = obstore.list_with_delimiter(self._store, prefix=prefix or None)
+            names = [path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"]]
+            return tuple(sorted(names)), tuple(sorted(item["path"] for item in found["objects"]))
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Removes objects, many with one request; those that are not there are no fault. Raises ServiceError."""
+        for start in range(0, len(keys), PAGE):
+            try:
+                with self._reaching(keys[start]):
+                    obstore.delete(self._store, list(keys[start : start + PAGE]))
+            except CheckpointError:
+                # A server that refuses a request for the sake of one key that is gone.
+                for key in keys[start : start + PAGE]:
+                    self.delete(key)
+
+    def unfinished(self, *prefixes: str) -> tuple[UnfinishedUpload, ...]:
+        """The uploads in parts that were never completed, of keys that begin so. Raises ServiceError."""
+        found = []
+        with self._boto3("unfinished uploads") as client:
+            listings, parts = client.get_paginator("list_multipart_uploads"), client.get_paginator("list_parts")
+            pages = (page for prefix in prefixes for page in listings.paginate(Bucket=self.bucket, Prefix=prefix))
+            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
+                key, identity = upload["Key"], upload["UploadId"]
+                try:
+                    of_it = parts.paginate(Bucket=self.bucket, Key=key, UploadId=identity)
+                    size = sum(part["Size"] for page in of_it for part in page.get("Parts", ()))
+                except client.exceptions.NoSuchUpload:
+                    continue
+                found.append(UnfinishedUpload(key, identity, size, upload["Initiated"]))
+        return tuple(found)
+
+    def abandon(self, upload: UnfinishedUpload) -> None:
+        """Gives up an upload in parts and frees them; one that is gone is no fault. Raises ServiceError."""
+        with self._boto3(upload.key) as client:
+            try:
+                client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.upload_id)
+            except client.exceptions.NoSuchUpload:
+                return
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is not there is no fault."""
@@ -224,6 +261,35 @@ class ObjectStore:
                 obstore.delete(self._store, key)
         except CheckpointError:
             return
+
+    @contextmanager
+    def _boto3(self, what: str) -> Iterator[Any]:
+        """A boto3 client, for what obstore has no words for. Its errors become ServiceError."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        config = Config(
+            connect_timeout=5,
+            read_timeout=min(self._request_s, 30),
+            retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            proxies={} if self._local else None,
+        )
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self._region,
+            aws_access_key_id=self._access_key,
+            aws_secret_access_key=self._secret_key,
+            config=config,
+        )
+        try:
+            yield client
+        except (BotoCoreError, ClientError) as error:
+            raise self.trouble(what, error) from error
+        finally:
+            client.close()
 
     @contextmanager
     def _reaching(self, key: str) -> Iterator[None]:

@@ -81,7 +81,7 @@ class BucketUploads:
         """As `Place` says."""
         found = (
             Listed(item.key.removeprefix(self.prefix), item.etag, item.size, item.modified)
-            for item in self.objects.stored(self.prefix)
+            for item in self.objects.stored_by_anyone(self.prefix)
         )
         return [upload for upload in found if not hidden(upload.key)]
 

@@ -6,6 +6,7 @@ see each other's rows.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -95,6 +96,26 @@ def runner(settings: Settings, services: Endpoints, connection: Connection) -> I
     opened = Runner(settings, services)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def secluded(settings: Settings, services: Endpoints, runner: Runner) -> Iterator[Runner]:
+    """Dagster, tables and a bucket that no other test file puts anything into."""
+    name = f"secluded_{uuid.uuid4().hex}"
+    admin = sa.create_engine(services.postgres_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    url = sa.make_url(services.postgres_url).set(database=name).render_as_string(hide_password=False)
+    environment = dict(os.environ)
+    own = dataclasses.replace(services, postgres_url=url, s3_bucket=name.replace("_", "-"))
+    opened = Runner(settings, own)
+    yield opened
+    opened.close()
+    opened.connection.database.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,24 @@ def _received(source: socket.socket) -> Iterator[bytes]:
         if not data:
             return
         yield data
+
+
+def test_a_listing_tells_size_and_time_by_the_clock_of_the_store(objects: ObjectStore, prefix: str) -> None:
+    objects.put(prefix + "b/2", b"two")
+    objects.put(prefix + "a", b"")
+    first, second = objects.stored(prefix)
+    assert [(first.key, first.size), (second.key, second.size)] == [(prefix + "a", 0), (prefix + "b/2", 3)]
+    assert abs(datetime.now(UTC) - second.modified) < timedelta(minutes=1)
+    assert objects.folders(prefix) == (("b",), (prefix + "a",))
+
+
+def test_many_objects_are_removed_at_once_and_those_that_are_gone_are_no_fault(
+    objects: ObjectStore, prefix: str
+) -> None:
+    doomed = [f"{prefix}{number}" for number in range(5)]
+    for key in doomed:
+        objects.put(key, b"x")
+    objects.delete_all([*doomed, prefix + "none"])
+    objects.delete_all(doomed)
+    objects.delete_all([])
+    assert list(objects.stored(prefix)) == []

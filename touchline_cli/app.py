@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from touchline.errors import TouchlineError
+from touchline.errors import BadInputError, TouchlineError
 
 app = typer.Typer(
     name="touchline",
@@ -185,8 +185,35 @@ def forget(
 
 
 @app.command()
-def doctor(json_output: Json = False) -> None:
-    """Tell what is configured, reachable and installed, and which models are there."""
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    older_than: Annotated[
+        float, typer.Option("--older-than", metavar="HOURS", min=0, help="Leave alone what is younger than this.")
+    ] = 1.0,
+    json_output: Json = False,
+) -> None:
+    """Free what no checkpoint, journal in use, scenario or report needs. Safe beside running jobs."""
+    from touchline_cli.gc import gc as command
+
+    raise typer.Exit(command(dry_run, older_than, json_output))
+
+
+@app.command()
+def doctor(
+    source: Annotated[
+        str | None, typer.Argument(help="With --verify: partition key or path; all sources without it.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every checkpoint and tell which are damaged.")] = False,
+    frames: Annotated[bool, typer.Option("--frames", help="With --verify: read every frame, too.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Tell what is configured, reachable and installed, and which models are there; or verify what is stored."""
+    if verify:
+        from touchline_cli.verify import verify as check
+
+        raise typer.Exit(check(source, frames, json_output))
+    if source is not None or frames:
+        raise BadInputError("doctor: a source and --frames go with --verify")
     from touchline_cli.doctor import doctor as command
 
     raise typer.Exit(command(json_output))

@@ -66,7 +66,11 @@ def brand_report(
             frames=frames_of(connection, extracted),
             scenes=map(STAGES["filter_scenes"].module.deserialize, connection.checkpoints.read(rows["filter_scenes"])),
             documents=escalate_cloud.documents(),
-            load=frame_loader(connection, dict(extracted.frames_manifest)),
+            load=frame_loader(
+                connection,
+                dict(extracted.frames_manifest),
+                {int(meta["sequence"]): str(meta["hash"]) for meta in extracted.frames_meta},
+            ),
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )

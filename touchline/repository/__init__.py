@@ -25,6 +25,15 @@ from touchline.repository.checkpoints import (
     sources_with_checkpoints,
 )
 from touchline.repository.forget import Holdings, drop_findings, drop_source, holdings, named_by_others
+from touchline.repository.garbage import (
+    Standing,
+    Strangers,
+    known_jobs,
+    lock_commits,
+    named_under,
+    standing,
+    strangers,
+)
 from touchline.repository.jobs import (
     FINAL,
     UNFINISHED,
@@ -57,6 +66,7 @@ from touchline.repository.uploads import (
     requested_uploads,
     settle_upload,
 )
+from touchline.repository.verify import checkpoint_ids, reported_jobs, unknown_checkpoints
 
 __all__ = [
     "FINAL",
@@ -65,8 +75,11 @@ __all__ = [
     "JobTotals",
     "Made",
     "Sighting",
+    "Standing",
+    "Strangers",
     "add_checkpoint",
     "brand_book",
+    "checkpoint_ids",
     "confirm_uploads",
     "create_job",
     "drop_findings",
@@ -85,6 +98,7 @@ __all__ = [
     "job_of_run",
     "jobs_at_work",
     "jobs_of_run",
+    "known_jobs",
     "known_uploads",
     "lineage_checkpoint",
     "list_brands",
@@ -94,7 +108,9 @@ __all__ = [
     "list_sources",
     "load_shipped_brands",
     "lock_checkpoint",
+    "lock_commits",
     "named_by_others",
+    "named_under",
     "newest_checkpoints",
     "note_trouble",
     "plain_json",
@@ -102,6 +118,7 @@ __all__ = [
     "record_uploads",
     "register_source",
     "reported_job",
+    "reported_jobs",
     "request_stop",
     "requested_uploads",
     "resolve_checkpoint",
@@ -111,7 +128,10 @@ __all__ = [
     "settle_upload",
     "source_keys",
     "sources_with_checkpoints",
+    "standing",
     "stop_requested",
+    "strangers",
     "unfinished_job",
+    "unknown_checkpoints",
     "upsert_brands",
 ]

@@ -1,0 +1,67 @@
+"""`touchline gc`: freeing what no checkpoint, journal in use, scenario or report needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from rich.progress import Progress
+
+from touchline_cli import session
+
+MEANING: Final = {
+    "orphans": "objects of jobs that do not exist",
+    "journals": "chunks that nobody can go on with",
+    "outputs": "stage outputs that no checkpoint names",
+    "frames": "frames that no checkpoint and no journal names",
+    "reports": "files of reports that no job has",
+    "parts": "uploads in parts that broke off",
+}
+KEPT: Final = {
+    "needed": "needed",
+    "busy": "of sources at work or in the queue",
+    "young": "too young to judge",
+    "foreign": "of no known form",
+}
+
+
+def gc(dry_run: bool, hours: float, as_json: bool) -> int:
+    """Frees what nothing needs, or tells what that would be."""
+    from detection_assets import garbage
+
+    with session.runner() as runner, Progress(console=session.errors, transient=True, disable=as_json) as progress:
+        task = progress.add_task("jobs", total=None)
+        found = garbage.collect(
+            runner.instance,
+            runner.connection,
+            older_than=timedelta(hours=hours),
+            dry_run=dry_run,
+            listener=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    told: dict[str, Any] = {
+        "dry_run": dry_run,
+        "jobs": found.jobs,
+        "objects": found.objects.total(),
+        "bytes": found.size.total(),
+        "kinds": {kind: {"objects": found.objects[kind], "bytes": found.size[kind]} for kind in MEANING},
+        "kept": {reason: found.kept[reason] for reason in KEPT},
+        "not_ours": found.not_ours,
+    }
+    if as_json:
+        session.print_json(told)
+    else:
+        _print(told)
+    return 0
+
+
+def _print(told: dict[str, Any]) -> None:
+    session.say(
+        f"{'would free' if told['dry_run'] else 'freed'} {told['objects']} objects of {told['bytes'] / 1e6:.1f} MB"
+    )
+    for kind, meaning in MEANING.items():
+        if (of_it := told["kinds"][kind])["objects"]:
+            session.say(f"  {kind}: {of_it['objects']} objects of {of_it['bytes'] / 1e6:.1f} MB ({meaning})")
+    kept = [f"{number} {KEPT[reason]}" for reason, number in told["kept"].items() if number]
+    session.say(f"kept: {', '.join(kept) or 'nothing'}")
+    if told["not_ours"]:
+        session.say(f"not touched, for their form is not known here: {', '.join(told['not_ours'])}")
