@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import library
+from benchmarks import library, uploads
 from benchmarks.baseline import PlainOcr
 from benchmarks.clips import Clip, Material, footage, synthetic
 from benchmarks.memory import curve
@@ -38,7 +38,8 @@ ABLATIONS: Final[Mapping[str, dict[str, Any]]] = {
     "strips read in every frame": {"run_ocr.reread_share": 0.0, "run_ocr.reread_interval": 0.0},
     "whole frame read in every frame": {"run_ocr.frame_interval": 0.0},
     "overlays not told apart": {"detect_edges.overlays": False, "run_ocr.overlay_travel": 0.0},
-    "weaker match (80)": {"match_brands.min_score": 80.0},
+    "no vote: each reading decides": {"match_brands.min_vote": 0.0, "match_brands.like_voted": 1.0},
+    "weaker match (0.7)": {"match_brands.min_score": 0.7},
 }
 PACKAGES: Final = ("touchline", "dagster", "rapidocr", "openvino", "onnxruntime", "opencv-python")
 
@@ -56,6 +57,12 @@ def main() -> None:
             with LocalServices(settings) as endpoints:
                 figures = library.measure(Runner(settings, endpoints), folder / "uploads")
             print(json.dumps(figures, indent=2) if options.json else "\n".join(library.page(figures)))
+            return
+        if options.uploads:
+            print(json.dumps(uploads.measure(folder, options.uploads), indent=2))
+            return
+        if options.memory_alone:
+            print(json.dumps(curve(), indent=2))
             return
         material = footage(options.footage) if options.footage else synthetic(folder, options.synthetic)
         with LocalServices(settings) as endpoints:
@@ -175,6 +182,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
     parser.add_argument("--memory", action="store_true", help="measure memory for 1, 10 and 90 minutes, too")
     parser.add_argument("--library", action="store_true", help="measure nothing but a library of 10,000 sources")
+    parser.add_argument("--uploads", type=int, metavar="N", help="measure nothing but N uploads, up to their reports")
+    parser.add_argument("--memory-alone", action="store_true", help="measure nothing but memory")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
     return parser.parse_args()

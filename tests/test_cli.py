@@ -239,13 +239,13 @@ def test_ctrl_c_leaves_a_job_that_goes_on_and_no_process(
     arguments: dict[str, Any] = {"env": environment(other_home), "text": True, "start_new_session": True}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **arguments)
     interrupted = wait_until_it_reads(other_home, process)
-    begun = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    begun = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "continue" in said
     assert "Traceback" not in said
-    assert not {pid for pid in begun if psutil.pid_exists(pid)}
+    assert not at_work(begun)
     assert not processes_of(other_home)
 
     [row] = json.loads(touchline(other_home, "run", clip[0], "--report", tmp_path, "--json").stdout)
@@ -276,6 +276,23 @@ def wait_until_it_reads(home: Path, process: subprocess.Popen[str]) -> DetectJob
         if jobs and jobs[0].current_stage == "run_ocr" and jobs[0].status is DetectJobStatus.RUNNING:
             return jobs[0]
     raise AssertionError("the run did not come to run_ocr within four minutes")
+
+
+def at_work(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are still there a moment later; one that waits for its parent to take notice is over."""
+
+    def over(process: psutil.Process) -> bool:
+        try:
+            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    deadline = time.monotonic() + 5
+    while left := [process for process in processes if not over(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
 
 
 def processes_of(home: Path) -> list[list[str]]:

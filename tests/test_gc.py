@@ -362,11 +362,11 @@ def test_what_failed_goes_on_after_gc_without_computing_a_chunk_again(
         written[journal.stage, number] += 1
 
     monkeypatch.setattr(Journal, "write", write)
-    for ending in (DetectJobStatus.FAILED, DetectJobStatus.CANCELLED, DetectJobStatus.FAILED):
+    for ending in (DetectJobStatus.FAILED, DetectJobStatus.PAUSED, DetectJobStatus.FAILED):
         outcome = library.run(source, overrides=settings, until="filter_scenes")
         assert outcome.job.status is DetectJobStatus.FAILED
         with library.connection.database.session() as session:
-            # The second went on with the journal of the first, which names frames of the second.
+            # Each goes on with a copy of the journal before, which names frames of all attempts so far.
             repository.set_job_status(session, outcome.job.id, ending)
         collect(library)
     done = library.run(source, overrides=settings, until="filter_scenes")

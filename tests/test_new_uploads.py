@@ -152,9 +152,9 @@ def test_what_is_no_video_is_refused_once_with_the_reason_everywhere(library: Li
 
 
 def test_an_odd_name_holds_up_no_other(library: Library) -> None:
-    client = library.objects._boto3()
-    client.put_object(Bucket=library.objects.bucket, Key="uploads/two\nlines.png", Body=picture())
-    client.put_object(Bucket=library.objects.bucket, Key="uploads/folder/", Body=b"")
+    with library.objects._boto3("a test") as client:
+        client.put_object(Bucket=library.objects.bucket, Key="uploads/two\nlines.png", Body=picture())
+        client.put_object(Bucket=library.objects.bucket, Key="uploads/folder/", Body=b"")
     library.objects.put("uploads/.hidden.png", picture())
     library.objects.put("uploads/fine.png", picture())
     Path(os.fsdecode(bytes(library.folder) + b"/\xff.png")).write_bytes(picture())
