@@ -11,7 +11,8 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -48,35 +49,44 @@ def main() -> None:
     """Measures and prints."""
     options = _options()
     quiet()
+    found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="touchline-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        os.environ["TOUCHLINE_HOME"] = str(folder / "home")
-        settings = Settings.from_environment()
+        if not options.no_accuracy:
+            material = footage(options.footage) if options.footage else synthetic(folder, options.synthetic)
+            found["material"] = "footage" if options.footage else "synthetic"
+            with _runner(folder / "accuracy") as runner:
+                found |= measure(runner, material)
+                if options.ablations:
+                    found["ablations"] = {name: ablation(runner, material, o) for name, o in ABLATIONS.items()}
+        if options.memory:
+            found["memory"] = {str(minutes): values for minutes, values in curve().items()}
         if options.library:
-            with LocalServices(settings) as endpoints:
-                figures = library.measure(Runner(settings, endpoints), folder / "uploads")
-            print(json.dumps(figures, indent=2) if options.json else "\n".join(library.page(figures)))
-            return
+            with _runner(folder / "library") as runner:
+                found["library"] = library.measure(runner, folder / "watched")
         if options.uploads:
-            print(json.dumps(uploads.measure(folder, options.uploads), indent=2))
-            return
-        if options.memory_alone:
-            print(json.dumps(curve(), indent=2))
-            return
-        material = footage(options.footage) if options.footage else synthetic(folder, options.synthetic)
-        with LocalServices(settings) as endpoints:
-            runner = Runner(settings, endpoints)
-            found = measure(runner, material)
-            if options.ablations:
-                found["ablations"] = {name: ablation(runner, material, o) for name, o in ABLATIONS.items()}
-            runner.close()
-    if options.memory:
-        found["memory"] = {str(minutes): values for minutes, values in curve().items()}
-    found |= {"material": "footage" if options.footage else "synthetic", "machine": machine()}
+            found["uploads"] = uploads.measure(folder / "uploads", options.uploads)
     if options.write:
         PAGE.write_text(page(found), "utf-8")
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else page(found))
+
+
+@contextmanager
+def _runner(home: Path) -> Iterator[Runner]:
+    """Everything that runs need, on servers of their own."""
+    before = dict(os.environ)
+    os.environ["TOUCHLINE_HOME"] = str(home)
+    settings = Settings.from_environment()
+    with LocalServices(settings) as endpoints:
+        runner = Runner(settings, endpoints)
+        try:
+            yield runner
+        finally:
+            runner.close()
+            # What a runner tells its process of its servers is not for the next measurement.
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def measure(runner: Runner, material: Material) -> dict[str, Any]:
@@ -131,16 +141,48 @@ def machine() -> dict[str, Any]:
 
 def page(found: Mapping[str, Any]) -> str:
     """The figures as Markdown."""
-    ours, theirs, speed, host = found["touchline"], found["baseline"], found["speed"], found["machine"]
-    kind = "real broadcast clips" if found["material"] == "footage" else "synthetic broadcasts"
+    host = found["machine"]
     lines = [
         "# Benchmarks",
         "",
-        f"Measured on {host['date']} with `python -m benchmarks` on {len(found['clips'])} {kind}, {host['cpu']}, "
-        f"{host['cores']} cores, Python {host['python']}, "
-        + ", ".join(f"{name} {number}" for name, number in host["packages"].items())
-        + ". The baseline reads every sampled frame (2 a second) with RapidOCR on ONNX Runtime and looks for known "
-        "spellings in the words. Both run by turns, clip by clip; compare ratios, not seconds.",
+        f"Measured on {host['date']} with `python -m benchmarks`: {host['cpu']}, {host['cores']} cores, Python "
+        f"{host['python']}, " + ", ".join(f"{name} {number}" for name, number in host["packages"].items()) + ".",
+    ]
+    if "touchline" in found:
+        lines += _accuracy_lines(found)
+    if "ablations" in found:
+        lines += [
+            "",
+            "## With parts switched off",
+            "",
+            "| | precision | recall | F1 | seconds |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {a['precision']:.3f} | {a['recall']:.3f} | {a['f1']:.3f} | {a['wall_s']:.0f} |"
+            for name, a in found["ablations"].items()
+        ]
+    if "memory" in found:
+        lines += ["", "## Memory against the length of the video", ""]
+        lines += ["| minutes of video | peak memory [MiB] | wall [s] |", "|---|---|---|"]
+        lines += [f"| {m} | {v['peak_mib']:.0f} | {v['wall_s']:.0f} |" for m, v in found["memory"].items()]
+    if "library" in found:
+        lines += ["", "## A library of 10,000 sources", "", *library.page(found["library"])]
+    if "uploads" in found:
+        lines += ["", "## From upload to report", "", *uploads.page(found["uploads"])]
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy_lines(found: Mapping[str, Any]) -> list[str]:
+    ours, theirs, speed = found["touchline"], found["baseline"], found["speed"]
+    kind = "real broadcast clips" if found["material"] == "footage" else "synthetic broadcasts"
+    return [
+        "",
+        "## Accuracy and speed",
+        "",
+        f"{len(found['clips'])} {kind}. The baseline reads every sampled frame (2 a second) with RapidOCR on ONNX "
+        "Runtime and looks for known spellings in the words. Both run by turns, clip by clip; compare ratios, not "
+        "seconds.",
         "",
         "| | precision | recall | F1 | brands found | false brands | error of seconds, median | 90th percentile |",
         "|---|---|---|---|---|---|---|---|",
@@ -163,16 +205,6 @@ def page(found: Mapping[str, Any]) -> str:
             for c in found["clips"]
         ),
     ]
-    if "ablations" in found:
-        lines += ["", "| | precision | recall | F1 | seconds |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {name} | {a['precision']:.3f} | {a['recall']:.3f} | {a['f1']:.3f} | {a['wall_s']:.0f} |"
-            for name, a in found["ablations"].items()
-        ]
-    if "memory" in found:
-        lines += ["", "| minutes of video | peak memory [MiB] | wall [s] |", "|---|---|---|"]
-        lines += [f"| {m} | {v['peak_mib']:.0f} | {v['wall_s']:.0f} |" for m, v in found["memory"].items()]
-    return "\n".join(lines) + "\n"
 
 
 def _options() -> argparse.Namespace:
@@ -181,9 +213,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--synthetic", type=int, default=3, help="number of rendered broadcasts (default: 3)")
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
     parser.add_argument("--memory", action="store_true", help="measure memory for 1, 10 and 90 minutes, too")
-    parser.add_argument("--library", action="store_true", help="measure nothing but a library of 10,000 sources")
-    parser.add_argument("--uploads", type=int, metavar="N", help="measure nothing but N uploads, up to their reports")
-    parser.add_argument("--memory-alone", action="store_true", help="measure nothing but memory")
+    parser.add_argument("--library", action="store_true", help="measure a library of 10,000 sources, too")
+    parser.add_argument("--uploads", type=int, metavar="N", help="measure N uploads up to their reports, too")
+    parser.add_argument("--no-accuracy", action="store_true", help="leave out the comparison with the baseline")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
     return parser.parse_args()

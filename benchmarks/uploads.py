@@ -31,6 +31,7 @@ PATIENCE_S: Final = 3600.0
 
 def measure(folder: Path, count: int = 200) -> dict[str, Any]:
     """Seconds from the moment the uploads are there: first and last report, and how long a job takes [s]."""
+    folder.mkdir()
     short = folder / "short.mp4"
     render(short, replace(CLIP, duration_s=SECONDS, shots=CLIP.shots[:1]))
     home = folder / "home"
@@ -66,6 +67,18 @@ def measure(folder: Path, count: int = 200) -> dict[str, Any]:
         "job_median_s": round(statistics.median(spans), 2),
         "jobs_of_one_source": max(_per_source(jobs).values()),
     }
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The figures as a paragraph."""
+    return [
+        f"{found['sources']} videos of {found['seconds_each']:g} s dropped at once into the watched folder of "
+        f"`touchline serve`: the first report was there after {found['first_report_s']:.0f} s, half of them after "
+        f"{found['half_of_the_reports_s']:.0f} s, the last after {found['last_report_s']:.0f} s: "
+        f"{found['reports_a_minute']:.1f} reports a minute, two runs at a time, each a process of its own that loads "
+        f"its models. The median job took {found['job_median_s']:.1f} s; no source got more than "
+        f"{found['jobs_of_one_source']} job."
+    ]
 
 
 def _wait(connection: Connection, served: subprocess.Popen[bytes], folder: Path, count: int) -> list[DetectJob]:
