@@ -17,13 +17,15 @@ from detection_assets.instance import keep_connections
 from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from resources.storage import Connection
 from touchline import repository
-from touchline.errors import JobStoppedError, ServiceError
+from touchline.errors import BadInputError, JobStoppedError, ServiceError
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
 PRIORITY_TAG: Final = "dagster/priority"
 CONTINUES_TAG: Final = "touchline/continues_job"
 """Set by the CLI: this run goes on with that job."""
+ALONE_TAG: Final = "touchline/alone"
+"""Set by the CLI: this run is refused while another works on its source."""
 STOP_TAG: Final = "touchline/stop"
 """Set by anybody on a run, queued or at work: "paused" or "cancelled", what its jobs become at the next chunk."""
 INTERRUPTED: Final = "interrupted"
@@ -53,7 +55,8 @@ def open_job(
 ) -> DetectJob:
     """The job of this run and partition, running; made by the first stage of the run.
 
-    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one.
+    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one, and BadInputError if it
+    must be alone with its source and is not.
     """
     keep_connections(context.instance)
     run = context.run
@@ -79,6 +82,9 @@ def open_job(
                 dagster_run_id=run.run_id,
                 priority=_priority(run),
             )
+            if run.parent_run_id is None and {ALONE_TAG, CONTINUES_TAG} & run.tags.keys():
+                # Again, now that nobody else can make a job of this source: two that start at once have both looked.
+                refuse_beside(session, source)
             _drop_inherited_stop(context)
         # After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
         if job.status is DetectJobStatus.PENDING:
@@ -89,6 +95,15 @@ def open_job(
     with truthful(connection, job):
         stop_if_asked(context, connection, job)
     return job
+
+
+def refuse_beside(session: Session, source: SourceAsset) -> None:
+    """Raises BadInputError if a job is at work on a source."""
+    for job in repository.list_jobs(session, source.id, statuses=[DetectJobStatus.RUNNING], limit=1):
+        raise BadInputError(
+            f"{source.video_path}: job {job.id} is at work on it (Dagster run {job.dagster_run_id}); wait for it or "
+            "cancel it, or run with --fresh beside it"
+        )
 
 
 @contextmanager

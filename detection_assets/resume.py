@@ -37,7 +37,9 @@ def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob
     if job.status not in RESUMABLE:
         again = "cancel or pause it first" if job.status is DetectJobStatus.RUNNING else "run its source again instead"
         raise BadInputError(f"job {job.id} is {job.status}; expected {' or '.join(RESUMABLE)}: {again}")
-    _not_continued(instance, connection, job)
+    if later := continuations(instance, connection, job):
+        # A job goes on once: whoever asks again is told with which.
+        raise BadInputError(f"job {job.id} was continued already, by {named(*later[0])}; `touchline jobs` shows it")
     run = instance.get_run_by_id(job.dagster_run_id) if job.dagster_run_id else None
     if run is None:
         # Dagster has forgotten it; the job itself tells nearly as much.
@@ -56,14 +58,22 @@ def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob
     return Request(tuple(selected_stages(run)), config)
 
 
-def _not_continued(instance: DagsterInstance, connection: Connection, job: DetectJob) -> None:
-    """A job goes on once: whoever asks again is told with which."""
-    runs = instance.get_runs(dg.RunsFilter(tags={CONTINUES_TAG: str(job.id)}))
+def continuations(
+    instance: DagsterInstance, connection: Connection, job: DetectJob
+) -> list[tuple[dg.DagsterRun, DetectJob | None]]:
+    """The runs that go on with a job, each with its own job if it has begun, but for those that ended before that."""
+    runs = list(instance.get_runs(dg.RunsFilter(tags={CONTINUES_TAG: str(job.id)})))
     if job.dagster_run_id:
-        runs = [*runs, *instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": job.dagster_run_id}))]
+        runs += instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": job.dagster_run_id}))
+    found = []
     for run in runs:
         with connection.database.session() as session:
             later = repository.job_of_run(session, run.run_id, job.source_asset_id)
-        what = f"job {later.id}, which is {later.status}" if later else f"Dagster run {run.run_id}, {run.status.value}"
         if later is not None or not run.is_finished:
-            raise BadInputError(f"job {job.id} was continued already, by {what}; `touchline jobs` shows it")
+            found.append((run, later))
+    return found
+
+
+def named(run: dg.DagsterRun, job: DetectJob | None) -> str:
+    """What to call a run that goes on with a job."""
+    return f"job {job.id}, which is {job.status}" if job else f"Dagster run {run.run_id}, {run.status.value.lower()}"

@@ -21,7 +21,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster_postgres.utils import DagsterPostgresException
 
 from detection_assets import stage_run
-from detection_assets.bookkeeping import CONTINUES_TAG
+from detection_assets.bookkeeping import ALONE_TAG, CONTINUES_TAG, refuse_beside
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.instance import close_connections, keep_connections
 from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
@@ -134,7 +134,8 @@ class Runner:
         )
         reconcile(self.instance, self.connection)
         continued = None if fresh or first else self._unfinished(source)
-        return self._execute(source, Request(tuple(selected), config), continued, listener, tags)
+        alone = {} if fresh or first else {ALONE_TAG: "yes"}
+        return self._execute(source, Request(tuple(selected), config), continued, listener, {**(tags or {}), **alone})
 
     def resume(
         self, job: DetectJob, *, listener: stage_run.Listener | None = None, tags: Mapping[str, str] | None = None
@@ -183,6 +184,8 @@ class Runner:
                 self._fail_if_running(run_id, source, _failure(result))
                 job = self._job_of(run_id, source)
         if job is None:
+            with self.connection.database.session() as session:
+                refuse_beside(session, source)
             raise TouchlineError(
                 f"{source.video_path}: run {result.run_id} ended before its job was made: {_failure(result)}"
             )
@@ -248,16 +251,10 @@ class Runner:
 
     def _unfinished(self, source: SourceAsset) -> DetectJob | None:
         with self.connection.database.session() as session:
+            # Those of dead processes were ended before.
+            refuse_beside(session, source)
             newest = repository.list_jobs(session, source.id, limit=1)
-            if not newest or newest[0].status in repository.FINAL:
-                return None
-            if newest[0].status is DetectJobStatus.RUNNING:
-                # Those of dead processes were ended before.
-                raise BadInputError(
-                    f"{source.video_path}: job {newest[0].id} is at work on it (Dagster run "
-                    f"{newest[0].dagster_run_id}); wait for it or cancel it, or run with --fresh beside it"
-                )
-            return newest[0]
+            return newest[0] if newest and newest[0].status not in repository.FINAL else None
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
-from detection_assets.bookkeeping import STOP_TAG
+from detection_assets.bookkeeping import CONTINUES_TAG, STOP_TAG
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.resume import request_of
 from detection_assets.runner import Runner, RunOutcome
@@ -25,6 +26,7 @@ from touchline import repository
 from touchline.errors import BadInputError
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset, StageCheckpoint
 from touchline.synthetic import Truth
+from touchline_cli.control import _ask
 
 pytestmark = pytest.mark.slow
 SETTINGS = {"extract_frames.chunk_s": 1.0, "extract_frames.sample_fps": 2.0}
@@ -377,6 +379,52 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(runner: Runner, sour
     )
     assert outcome.succeeded, outcome.error
     assert f"job {outcome.job.id} is at work" in " ".join(refused[0].split())
+
+
+def test_of_two_that_start_at_the_same_moment_one_is_refused(
+    runner: Runner, source: SourceAsset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[BadInputError] = []
+
+    def second() -> None:
+        # It has looked before the first one began.
+        monkeypatch.setattr(runner, "_unfinished", lambda _: None)
+        with pytest.raises(BadInputError) as error:
+            runner.run(source, overrides=SETTINGS, until=UNTIL)
+        refused.append(error.value)
+
+    outcome = stopped_run(runner, source, second, stage="filter_scenes", share=0.1)
+    assert outcome.succeeded, outcome.error
+    assert f"job {outcome.job.id} is at work" in str(refused[0])
+    assert len(jobs_of(runner, source)) == 1
+
+
+def test_a_job_at_work_is_seen_behind_a_newer_one_that_is_over(runner: Runner, source: SourceAsset) -> None:
+    def others() -> None:
+        assert runner.run(source, until="extract_frames", fresh=True).succeeded
+        with pytest.raises(BadInputError, match="is at work"):
+            runner.run(source, until="extract_frames")
+
+    outcome = stopped_run(runner, source, others, stage="filter_scenes", share=0.1)
+    assert outcome.succeeded, outcome.error
+
+
+@pytest.mark.parametrize("verb", [PAUSED, CANCELLED])
+def test_a_continuation_that_waits_in_the_queue_is_stopped_with_its_job(
+    runner: Runner, source: SourceAsset, verb: DetectJobStatus
+) -> None:
+    stopped = stopped_run(runner, source, lambda: ask(runner, source, PAUSED), stage="filter_scenes", share=0.1)
+    tags = {CONTINUES_TAG: str(stopped.job.id), "dagster/partition": source.partition_key}
+    waiting = create_run_for_test(runner.instance, JOB, status=dg.DagsterRunStatus.NOT_STARTED, tags=tags)
+    _ask(runner, str(stopped.job.id), verb)
+    assert now(runner, stopped.job).status is verb
+    run = runner.instance.get_run_by_id(waiting.run_id)
+    assert run is not None and run.tags[STOP_TAG] == str(verb)
+    # Once it has begun, it is the one to name.
+    with runner.connection.database.session() as session:
+        later = repository.create_job(session, source, dagster_run_id=waiting.run_id)
+    with pytest.raises(BadInputError, match=f"was continued by job {later.id}, which is pending; name that one"):
+        _ask(runner, str(stopped.job.id), CANCELLED)
 
 
 def test_a_queued_run_tells_its_priority_to_the_job(runner: Runner, source: SourceAsset) -> None:

@@ -156,19 +156,6 @@ def test_a_finished_job_carries_its_summary(session: Session, source: SourceAsse
     assert (job.total_detections, job.brands_found, job.cloud_llm_calls, job.estimated_cost_usd) == (12, 3, 0, 0.25)
 
 
-def test_the_same_request_continues_the_unfinished_job(session: Session, source: SourceAsset) -> None:
-    overrides = {"run_ocr": {"min_confidence": 0.6}, "sizes": (1, 2)}
-    assert repository.unfinished_job(session, source.id, "soccer_broadcast", overrides) is None
-    job = repository.create_job(session, source, config_overrides=overrides)
-    repository.set_job_status(session, job.id, DetectJobStatus.FAILED)
-    assert repository.unfinished_job(session, source.id, "soccer_broadcast", overrides) is job
-    assert repository.unfinished_job(session, source.id, "soccer_broadcast", {}) is None
-    assert repository.unfinished_job(session, source.id, "another", overrides) is None
-    later = repository.create_job(session, source, config_overrides=overrides)
-    repository.set_job_status(session, later.id, DetectJobStatus.COMPLETED)
-    assert repository.unfinished_job(session, source.id, "soccer_broadcast", overrides) is None
-
-
 def test_a_running_job_is_asked_to_stop_and_another_stops_at_once(session: Session, source: SourceAsset) -> None:
     running, waiting = (repository.create_job(session, source) for _ in range(2))
     repository.set_job_status(session, running.id, DetectJobStatus.RUNNING)

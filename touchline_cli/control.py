@@ -91,12 +91,22 @@ def _corrected(runner: Runner, job_id: str) -> DetectJob:
 
 
 def _ask(runner: Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
-    """The job once it was asked to stop. Raises BadInputError if it is over."""
+    """The job once it was asked to stop. Raises BadInputError if it is over, or another goes on with it.
+
+    A run that waits in the queue to go on with it is told by a tag: it has no job yet.
+    """
+    from detection_assets.bookkeeping import STOP_TAG
+    from detection_assets.resume import continuations, named
     from touchline import repository
 
-    _corrected(runner, job_id)
+    job = _corrected(runner, job_id)
+    for run, later in continuations(runner.instance, runner.connection, job):
+        if later is not None and later.status not in repository.FINAL:
+            raise BadInputError(f"job {job.id} was continued by {named(run, later)}; name that one")
+        if later is None:
+            runner.instance.add_run_tags(run.run_id, {STOP_TAG: str(status)})
     with runner.connection.database.session() as database:
-        return repository.request_stop(database, repository.get_job(database, job_id).id, status)
+        return repository.request_stop(database, job.id, status)
 
 
 def _tell(job: DetectJob, what: str, as_json: bool, *, continued_by: str | None = None) -> None:

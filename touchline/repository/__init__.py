@@ -36,7 +36,6 @@ from touchline.repository.garbage import (
 )
 from touchline.repository.jobs import (
     FINAL,
-    UNFINISHED,
     JobTotals,
     create_job,
     finish_job,
@@ -51,7 +50,6 @@ from touchline.repository.jobs import (
     set_progress,
     settle_job,
     stop_requested,
-    unfinished_job,
 )
 from touchline.repository.library import Made, failed_sources, newest_checkpoints, source_keys
 from touchline.repository.plain import plain_json
@@ -70,7 +68,6 @@ from touchline.repository.verify import checkpoint_ids, reported_jobs, unknown_c
 
 __all__ = [
     "FINAL",
-    "UNFINISHED",
     "Holdings",
     "JobTotals",
     "Made",
@@ -131,7 +128,6 @@ __all__ = [
     "standing",
     "stop_requested",
     "strangers",
-    "unfinished_job",
     "unknown_checkpoints",
     "upsert_brands",
 ]

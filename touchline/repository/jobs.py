@@ -19,7 +19,6 @@ from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
 FINAL: Final = frozenset({DetectJobStatus.COMPLETED, DetectJobStatus.CANCELLED})
 """A job in one of these stays so."""
-UNFINISHED: Final = frozenset(set(DetectJobStatus) - FINAL)
 
 
 class JobTotals(TypedDict, total=False):
@@ -103,26 +102,6 @@ def jobs_at_work(session: Session) -> list[DetectJob]:
         DetectJob.status.in_((DetectJobStatus.PENDING, DetectJobStatus.RUNNING)), DetectJob.dagster_run_id.is_not(None)
     )
     return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
-
-
-def unfinished_job(
-    session: Session, source_asset_id: uuid.UUID, profile_name: str, config_overrides: Mapping[str, Any]
-) -> DetectJob | None:
-    """The job that the same request would go on with: the newest of this source, profile and overrides, if unfinished.
-
-    A job that is still running is returned too: whether it really is, its caller must find out.
-    """
-    newest = session.scalar(
-        sa.select(DetectJob)
-        .where(
-            DetectJob.source_asset_id == source_asset_id,
-            DetectJob.profile_name == profile_name,
-            DetectJob.config_overrides == plain_json(config_overrides),
-        )
-        .order_by(DetectJob.created_at.desc())
-        .limit(1)
-    )
-    return newest if newest is not None and newest.status in UNFINISHED else None
 
 
 def set_job_status(
