@@ -25,6 +25,7 @@ from resources.object_store import ObjectStore
 from resources.settings import Settings
 from resources.storage import Connection, connect
 from tests.webserver import ASSETS, Ask, serving
+from touchline.schema import SourceAsset
 from touchline.synthetic import CLIP, Truth, render
 
 FOOTAGE = Path(__file__).resolve().parent.parent.parent / "shared" / "footage"
@@ -137,6 +138,20 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """A six-second synthetic broadcast and what it shows."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return path, render(path, CLIP)
+
+
+@pytest.fixture
+def own_video(clip: tuple[Path, Truth], tmp_path: Path) -> Path:
+    """The synthetic broadcast under a name that no other test has."""
+    path = tmp_path / f"{uuid.uuid4().hex}.mp4"
+    shutil.copyfile(clip[0], path)
+    return path
+
+
+@pytest.fixture
+def own_source(runner: Runner, own_video: Path) -> SourceAsset:
+    """That broadcast, registered."""
+    return runner.register(own_video)
 
 
 @pytest.fixture(scope="session")
