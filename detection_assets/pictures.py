@@ -24,7 +24,6 @@ from touchline.values import (
     Reading,
     SampledFrame,
     SceneFrame,
-    UnresolvedCandidate,
 )
 
 MAX_BYTES: Final = 15_000
@@ -37,7 +36,10 @@ Mark = tuple[Quad, str, tuple[int, int, int]]
 
 
 def findings(stage: str, documents: Iterable[Any], load: Callable[[int], Image]) -> dict[str, Any]:
-    """Metadata for one materialization: `picture` (the frame with most found, or a contact sheet) and `found`."""
+    """Metadata for one materialization: `picture` (the frame with most found, or a contact sheet) and `found`.
+
+    Of brands there is a table alone.
+    """
     if stage in ("extract_frames", "filter_scenes"):
         return _sheet(documents, load)
     table: Counter[str] = Counter()
@@ -88,10 +90,8 @@ def _marks(document: Any) -> tuple[int | None, list[Mark], list[str]]:
         case Reading():
             return document.sequence, [(document.quad, document.text, COLOURS[document.zone])], [document.text]
         case BrandDetection():
-            mark = (document.quad, document.brand_name, COLOURS[document.zone])
-            return document.sequence, [mark], [f"{document.brand_name} ({document.zone})"]
-        case UnresolvedCandidate():
-            return None, [], []
+            # From matching on a replay needs no frame; the report, which cuts out evidence, has the pictures.
+            return None, [], [f"{document.brand_name} ({document.zone})"]
         case _:
             return None, [], []
 
@@ -120,7 +120,12 @@ def _sheet(documents: Iterable[Any], load: Callable[[int], Image]) -> dict[str, 
 
 
 def _markdown_picture(image: Image, alt: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"![{alt}]({data_uri(jpeg_within(image, MAX_BYTES))})\n\n{alt}")
+    return picture(data_uri(jpeg_within(image, MAX_BYTES)), alt)
+
+
+def picture(uri: str, alt: str) -> dg.MarkdownMetadataValue:
+    """A picture given as a `data:` URI, with its description below it."""
+    return dg.MetadataValue.md(f"![{alt}]({uri})\n\n{alt}")
 
 
 def _table(counts: Counter[str]) -> dg.MarkdownMetadataValue:

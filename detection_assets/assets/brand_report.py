@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from detection_assets.bookkeeping import open_job, truthful
 from detection_assets.partitions import sources
+from detection_assets.pictures import picture
 from detection_assets.provenance import input_tags, read_from
 from detection_assets.stage_run import ancestor, announce, frame_loader, frames_of, job_overrides
 from detection_assets.stages import STAGES, BrandReportSettings
@@ -80,6 +81,7 @@ def brand_report(
     return dg.MaterializeResult(
         metadata={
             "brands": dg.MetadataValue.md(_table(report)),
+            **_picture(report),
             "unresolved": len(report.unresolved),
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
@@ -138,6 +140,15 @@ def _record(
         finished.report_prefix = prefix
 
     connection.database.transact(record)
+
+
+def _picture(report: Report) -> dict[str, dg.MarkdownMetadataValue]:
+    """The evidence of which the recogniser was surest."""
+    shown = [(evidence, brand.name) for brand in report.brands for evidence in brand.evidence]
+    if not shown:
+        return {}
+    best, name = max(shown, key=lambda one: one[0].confidence)
+    return {"picture": picture(best.crop, f"{name} at {best.t:.1f} s")}
 
 
 def _table(report: Report) -> str:
