@@ -335,7 +335,7 @@ def _frame_keys(work: Work, output: StageOutput) -> dict[int, str]:
     if output.frames is not None:
         return {f.sequence: f.key for f in output.frames}
     row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
-    return dict(row.frames_manifest)
+    return {f.sequence: f.key for f in frames_of(work.connection, row)}
 
 
 def _described(output: StageOutput) -> dict[str, Any]:

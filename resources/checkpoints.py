@@ -30,7 +30,7 @@ from touchline.values import SampledFrame
 
 __all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_key"]
 
-FRAME_CACHE: Final = 64 * 1024 * 1024
+FRAME_CACHE: Final = 32 * 1024 * 1024
 """Bytes of JPEGs kept in memory: a stage asks for the same frames more than once."""
 PUT_THREADS: Final = 8
 OWN: Final = frozenset(

@@ -161,7 +161,7 @@ class _Source:
         faults: list[Fault] = []
         for identity in ids:
             with self._database.session() as session:
-                row = repository.get_checkpoint(session, identity)
+                row = repository.get_checkpoint(session, identity, frames=True)
                 unknown = repository.unknown_checkpoints(session, row.input_checkpoint_ids)
             own = list(self._row(row, unknown))
             if not own:

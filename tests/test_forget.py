@@ -98,8 +98,7 @@ def left(runner: Runner, source: SourceAsset, jobs: list[uuid.UUID]) -> dict[str
 def missing(runner: Runner, source: SourceAsset) -> list[str]:
     """The keys that rows of a source name and that are not in the store."""
     with runner.connection.database.session() as session:
-        query = sa.select(StageCheckpoint).where(StageCheckpoint.source_asset_id == source.id)
-        rows = session.scalars(query).all()
+        rows = repository.list_checkpoints(session, source_asset_id=source.id)
         jobs = repository.list_jobs(session, source.id)
     keys = [key for row in rows for key in (row.stage_output_key, *row.frames_manifest.values())]
     keys += [job.report_prefix + "report.json" for job in jobs if job.report_prefix]

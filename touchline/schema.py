@@ -209,6 +209,10 @@ class DetectJob(Base, kw_only=True, eq=False):
     updated_at: Mapped[datetime] = _updated()
 
 
+FRAMES: Final = "frames"
+"""The columns that grow with the video: several MB for a match, so they are loaded only where they are asked for."""
+
+
 class StageCheckpoint(Base, kw_only=True, eq=False):
     """What one finished stage left behind. Immutable; images and documents lie in the object store."""
 
@@ -226,9 +230,13 @@ class StageCheckpoint(Base, kw_only=True, eq=False):
     """Position of the stage among the nodes, 0 to 7."""
     frames_prefix: Mapped[str] = mapped_column(default="")
     """`checkpoints/{job_id}/frames/`, on the row of `extract_frames` alone, as the next two."""
-    frames_manifest: Mapped[dict[int, str]] = mapped_column(default_factory=dict, repr=False)
+    frames_manifest: Mapped[dict[int, str]] = mapped_column(
+        default_factory=dict, repr=False, deferred=True, deferred_group=FRAMES
+    )
     """Sequence to object key."""
-    frames_meta: Mapped[list[dict[str, Any]]] = mapped_column(default_factory=list, repr=False)
+    frames_meta: Mapped[list[dict[str, Any]]] = mapped_column(
+        default_factory=list, repr=False, deferred=True, deferred_group=FRAMES
+    )
     """sequence, chunk_id, timestamp (seconds), hash (SHA-256 of the JPEG) of each frame."""
     filtered_frame_sequences: Mapped[list[int]] = mapped_column(default_factory=list, repr=False)
     """The frames that `filter_scenes` kept, on its row alone."""

@@ -10,11 +10,11 @@ import uuid
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer_group
 
 from touchline.errors import BadInputError, CheckpointError
 from touchline.nodes import NODE_INDEX
-from touchline.schema import DetectJob, StageCheckpoint
+from touchline.schema import FRAMES, DetectJob, StageCheckpoint
 
 _NEWEST = (StageCheckpoint.created_at.desc(), StageCheckpoint.id)
 
@@ -35,9 +35,9 @@ def lock_checkpoint(session: Session, job_id: uuid.UUID, stage: str) -> None:
     session.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
-def get_checkpoint(session: Session, checkpoint_id: uuid.UUID) -> StageCheckpoint:
-    """The row of that id. Raises CheckpointError where there is none."""
-    row = session.get(StageCheckpoint, checkpoint_id)
+def get_checkpoint(session: Session, checkpoint_id: uuid.UUID, *, frames: bool = False) -> StageCheckpoint:
+    """The row of that id, with the columns that list its frames if so asked. Raises CheckpointError for none."""
+    row = session.get(StageCheckpoint, checkpoint_id, options=[undefer_group(FRAMES)] if frames else [])
     if row is None:
         raise CheckpointError(f"no checkpoint {checkpoint_id} is known")
     return row
@@ -56,13 +56,16 @@ def job_checkpoint(
 def find_by_fingerprint(
     session: Session, source_asset_id: uuid.UUID, stage: str, fingerprint: str
 ) -> StageCheckpoint | None:
-    """The newest finished row of a source and stage that was made from the very same ingredients, or nothing."""
+    """The newest finished row of a source and stage that was made from the very same ingredients, or nothing.
+
+    With the columns that list its frames: who reuses it takes them over.
+    """
     query = sa.select(StageCheckpoint).where(
         StageCheckpoint.source_asset_id == source_asset_id,
         StageCheckpoint.stage == stage,
         StageCheckpoint.fingerprint == fingerprint,
     )
-    return session.scalar(query.order_by(*_NEWEST).limit(1))
+    return session.scalar(query.options(undefer_group(FRAMES)).order_by(*_NEWEST).limit(1))
 
 
 def resolve_checkpoint(
@@ -130,8 +133,8 @@ def sources_with_checkpoints(session: Session, stages: Collection[str]) -> set[u
 def list_checkpoints(
     session: Session, *, source_asset_id: uuid.UUID | None = None, job_id: uuid.UUID | None = None
 ) -> Sequence[StageCheckpoint]:
-    """Rows of a source or a job (or all), newest first."""
-    query = sa.select(StageCheckpoint).order_by(*_NEWEST)
+    """Rows of a source or a job (or all), newest first, with the columns that list their frames."""
+    query = sa.select(StageCheckpoint).options(undefer_group(FRAMES)).order_by(*_NEWEST)
     if source_asset_id is not None:
         query = query.where(StageCheckpoint.source_asset_id == source_asset_id)
     if job_id is not None:
