@@ -167,7 +167,7 @@ def page(found: Mapping[str, Any]) -> str:
         lines += ["| minutes of video | peak memory [MiB] | wall [s] |", "|---|---|---|"]
         lines += [f"| {m} | {v['peak_mib']:.0f} | {v['wall_s']:.0f} |" for m, v in found["memory"].items()]
     if "library" in found:
-        lines += ["", "## A library of 10,000 sources", "", *library.page(found["library"])]
+        lines += ["", "## A library of 10,000 sources", *library.page(found["library"])]
     if "uploads" in found:
         lines += ["", "## From upload to report", "", *uploads.page(found["uploads"])]
     return "\n".join(lines) + "\n"
