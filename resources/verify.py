@@ -187,15 +187,18 @@ class _Source:
     def _blob(self, row: StageCheckpoint) -> Iterator[tuple[str, str]]:
         self._verified.counts["bytes"] += row.stage_output_size
         try:
-            for _ in self._checkpoints.read(row):
-                self._verified.counts["documents"] += 1
+            if row.stage != EXTRACTION:
+                deque(self._checkpoints.read(row), maxlen=0)
+                faults = []
+            else:
+                faults = frame_faults(self._objects, row, self._checkpoints, deep=self._deep)
+                self._verified.counts["frames"] += row.item_count
         except CheckpointError as error:
             yield "output", str(error)
             return
-        if row.stage == EXTRACTION:
-            self._verified.counts["frames"] += row.item_count
-            for message in frame_faults(self._objects, row, self._checkpoints, deep=self._deep):
-                yield "frames", message
+        self._verified.counts["documents"] += row.item_count
+        for message in faults:
+            yield "frames", message
 
     def _fault(self, kind: str, row: StageCheckpoint, message: str, stage: str) -> Fault:
         changed = "".join(f" --set {stage}.{name}={value}" for name, value in sorted(row.config_overrides.items()))
