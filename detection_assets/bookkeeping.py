@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from detection_assets.instance import keep_connections
 from detection_assets.liveness import PROCESS_TAG, marked, process_tag
+from detection_assets.run_config import PRIORITY_TAG
 from resources.storage import Connection
 from touchline import repository
 from touchline.errors import BadInputError, JobStoppedError, ServiceError
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
-PRIORITY_TAG: Final = "dagster/priority"
 CONTINUES_TAG: Final = "touchline/continues_job"
 """Set by the CLI: this run goes on with that job."""
 ALONE_TAG: Final = "touchline/alone"

@@ -1,14 +1,18 @@
 """The run config of a run, as the launchpad shows it: settings of stages, and what the run as a whole is told.
 
-Belongs here: its form. What the fields mean is in the profile and in `resources/run_settings.py`.
+Belongs here: its form, without Dagster, so that commands which only ask a webserver start fast. What the fields mean is
+in the profile and in `resources/run_settings.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+PRIORITY_TAG: Final = "dagster/priority"
+"""Dagster's own run tag: a run's place in the queue, higher first."""
 
 
 def run_config(

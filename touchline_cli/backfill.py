@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from detection_assets.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError
 from touchline.nodes import NODES, REPORT, downstream
 from touchline_cli import session
-from touchline_cli.webserver import PRIORITY_TAG, Webserver, find
+from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
     from resources.storage import Connection

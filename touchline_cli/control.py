@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detection_assets.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError
 from touchline_cli import session
-from touchline_cli.webserver import PRIORITY_TAG, Webserver, find
+from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
     from detection_assets.runner import Runner

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from detection_assets.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError
 from touchline_cli import session
-from touchline_cli.webserver import PRIORITY_TAG
 
 if TYPE_CHECKING:
     from detection_assets.runner import Runner, RunOutcome

@@ -16,7 +16,6 @@ from urllib.request import urlopen
 
 from touchline.errors import BadInputError, ServiceError
 
-PRIORITY_TAG: Final = "dagster/priority"
 FILE: Final = "serve.json"
 """In the home: the address of the webserver, as long as it is up."""
 

@@ -10,8 +10,8 @@ from typing import Final
 import dagster as dg
 
 from detection_assets.assets import JOB
-from detection_assets.bookkeeping import PRIORITY_TAG
 from detection_assets.partitions import sources
+from detection_assets.run_config import PRIORITY_TAG
 from detection_assets.uploads import look, refusal
 from resources.settings import Settings
 from resources.storage import Storage
