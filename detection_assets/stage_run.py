@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def run_stage(
         tags = input_tags(context, inputs)
         metadata = {"fingerprint": print_, **read_from(inputs), **_described(output)}
         if old is None and output.journal is not None:
-            load = frame_loader(connection, _frame_keys(work, output))
+            load = frame_loader(connection, lambda: _frames(work, output))
             metadata |= findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
     announce(stage.name, 1.0)
     return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
@@ -168,20 +168,22 @@ def frames_of(connection: Connection, row: StageCheckpoint) -> Iterator[SampledF
     return map(STAGES["extract_frames"].module.deserialize, connection.checkpoints.read(row))
 
 
-def frame_loader(
-    connection: Connection, keys: Mapping[int, str], hashes: Mapping[int, str] | None = None
-) -> Callable[[int], Image]:
-    """Decodes a stored frame (BGR, uint8) by its sequence.
+def frame_loader(connection: Connection, frames: Callable[[], Iterable[SampledFrame]]) -> Callable[[int], Image]:
+    """Decodes a stored frame (BGR, uint8) by its sequence. `frames` are asked for when the first one is wanted.
 
-    `hashes` are the SHA-256 that each must have. The loader raises CheckpointError for a frame that is missing or
-    damaged.
+    The loader raises CheckpointError for a frame that is missing or damaged.
     """
 
+    @cache
+    def stored() -> dict[int, tuple[str, str]]:
+        return {frame.sequence: (frame.key, frame.sha256) for frame in frames()}
+
     def load(sequence: int) -> Image:
-        key, data = keys[sequence], connection.checkpoints.get_frame(keys[sequence])
-        if hashes is not None and (digest := hashlib.sha256(data).hexdigest()) != hashes[sequence]:
+        key, expected = stored()[sequence]
+        data = connection.checkpoints.get_frame(key)
+        if (digest := hashlib.sha256(data).hexdigest()) != expected:
             raise CheckpointError(
-                f"{key}: expected SHA-256 {hashes[sequence]}, got {digest}: the frame is damaged. "
+                f"{key}: expected SHA-256 {expected}, got {digest}: the frame is damaged. "
                 "Replay extract_frames, or restore the object."
             )
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -258,8 +260,7 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
         seen += len(frames)
         if chunk_id in done:
             continue
-        hashes = {f.sequence: f.sha256 for f in frames}
-        load = frame_loader(work.connection, {f.sequence: f.key for f in frames}, hashes)
+        load = frame_loader(work.connection, partial(tuple, frames))
         found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
         journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
         work.report_progress(seen / total)
@@ -331,11 +332,11 @@ def _closes(work: Work) -> bool:
     return selected_stages(work.context.run)[-1] == work.stage.name
 
 
-def _frame_keys(work: Work, output: StageOutput) -> dict[int, str]:
+def _frames(work: Work, output: StageOutput) -> Iterable[SampledFrame]:
     if output.frames is not None:
-        return {f.sequence: f.key for f in output.frames}
+        return output.frames
     row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
-    return {f.sequence: f.key for f in frames_of(work.connection, row)}
+    return frames_of(work.connection, row)
 
 
 def _described(output: StageOutput) -> dict[str, Any]:

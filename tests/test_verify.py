@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from detection_assets.runner import Runner
-from detection_assets.stage_run import frame_loader
+from detection_assets.stage_run import frame_loader, frames_of
 from resources.checkpoints import CheckpointStore
 from touchline import repository
 from touchline.bson_stream import StreamHeader, write_stream
@@ -191,7 +191,7 @@ def test_frames_that_are_missing_or_of_another_size_are_named_and_damaged_ones_o
     fresh = CheckpointStore(objects, runner.connection.database)
     connection = dataclasses.replace(runner.connection, checkpoints=fresh)
     with pytest.raises(CheckpointError, match=f"{key}: expected SHA-256 .* the frame is damaged"):
-        frame_loader(connection, row.frames_manifest, {0: row.frames_meta[0]["hash"]})(0)
+        frame_loader(connection, lambda: frames_of(connection, row))(0)
     objects.put(key, jpeg + b"x")
     [fault] = verified(source)["faults"]
     assert f"expected {len(jpeg)} bytes, got {len(jpeg) + 1}" in fault["message"]

@@ -1,6 +1,5 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import dagster as dg
@@ -22,7 +21,6 @@ from touchline.profiles import apply_overrides, load_profile
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.schema import BrandSource, DetectJob, StageCheckpoint
 from touchline.stages import brand_report as stage
-from touchline.values import SampledFrame
 
 
 @dg.asset(
@@ -54,14 +52,6 @@ def brand_report(
         tags = input_tags(context, inputs)
         rows = {name: ancestor(connection, escalate_cloud.row, name) for name in NODE_NAMES}
         extracted = rows["extract_frames"]
-        keys: dict[int, str] = {}
-        hashes: dict[int, str] = {}
-
-        def noted() -> Iterator[SampledFrame]:
-            for frame in frames_of(connection, extracted):
-                keys[frame.sequence], hashes[frame.sequence] = frame.key, frame.sha256
-                yield frame
-
         report = stage.build_report(
             source=SourceFacts(
                 key=source.partition_key,
@@ -74,10 +64,10 @@ def brand_report(
             ),
             job_id=str(job.id),
             profile=base.name,
-            frames=noted(),
+            frames=frames_of(connection, extracted),
             scenes=map(STAGES["filter_scenes"].module.deserialize, connection.checkpoints.read(rows["filter_scenes"])),
             documents=escalate_cloud.documents(),
-            load=frame_loader(connection, keys, hashes),
+            load=frame_loader(connection, lambda: frames_of(connection, extracted)),
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )

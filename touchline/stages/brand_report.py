@@ -118,9 +118,9 @@ def build_report(
 ) -> Report:
     """The report of one source in one job.
 
-    `frames`, `scenes` and `documents` (what `escalate_cloud` wrote) are read once, in any order; after them
-    `load(sequence)`, which gives a stored frame (BGR), is called once for each frame that serves as evidence. Raises
-    CheckpointError if documents speak of frames that were not sampled.
+    `frames`, `scenes` and `documents` (what `escalate_cloud` wrote) are read once, in any order; `load(sequence)` gives
+    a stored frame (BGR) and is called once for each frame that serves as evidence. Raises CheckpointError if documents
+    speak of frames that were not sampled.
     """
     config = config or BrandReportConfig()
     size = (0, 0)
