@@ -18,6 +18,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -58,12 +59,20 @@ class RememberingEngine:
         return self._load()
 
     @property
+    def parallel(self) -> int:
+        return int(self._remembered(b"parallel", lambda: self._engine.parallel))
+
+    @property
     def identity(self) -> str:
         return str(self._remembered(b"identity", lambda: self._engine.identity))
 
     def read_image(self, image: Any, ignore: Any = ()) -> Any:
         asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore)))
         return self._remembered(asked, lambda: self._engine.read_image(image, ignore))
+
+    def read_ribbon(self, image: Any) -> Any:
+        asked = pickle.dumps(("ribbon", image.shape, image.tobytes()))
+        return self._remembered(asked, lambda: self._engine.read_ribbon(image))
 
     def read_strips(self, images: Any) -> Any:
         asked = pickle.dumps([(image.shape, image.tobytes()) for image in images])
@@ -72,7 +81,7 @@ class RememberingEngine:
     def _remembered(self, asked: bytes, answer: Callable[[], Any]) -> Any:
         path = self._folder / (hashlib.sha256(asked).hexdigest() + ".ocr")
         if not path.exists():
-            draft = path.with_suffix(f".{os.getpid()}")
+            draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
             draft.write_bytes(pickle.dumps(answer()))
             draft.replace(path)
         return pickle.loads(path.read_bytes())  # noqa: S301 (written by this very class)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from touchline.geometry import bounds, box_quad
-from touchline.ocr.persistence import MAX_CARRY_S, Line, Persistence
+from touchline.ocr.persistence import MAX_CARRY_S, Line, Persistence, RibbonsRead
 from touchline.values import Box
 
 BOARD: Box = (100, 100, 420, 150)
@@ -34,8 +34,15 @@ def line(box: Box = BOARD, read_at: float = 0.0, text: str = "HEINEKEN") -> Line
 @pytest.fixture
 def persistence() -> Persistence:
     known = Persistence()
-    known.remember(frame(), [line(), line((20, 20, 160, 50), text="FAL 1-0")], ribbons_read=True)
+    known.remember(frame(), [line(), line((20, 20, 160, 50), text="FAL 1-0")])
     return known
+
+
+@pytest.fixture
+def ribbons_read() -> RibbonsRead:
+    read = RibbonsRead()
+    read.remember(frame())
+    return read
 
 
 def panned(pixels: int) -> tuple[float, float, float, float, float, float]:
@@ -74,7 +81,7 @@ def test_nothing_is_carried_on_for_ever(persistence: Persistence) -> None:
 
 def test_a_plain_patch_is_no_text_that_could_be_recognised() -> None:
     known = Persistence()
-    known.remember(np.full((360, 640), 90, np.uint8), [line()], ribbons_read=True)
+    known.remember(np.full((360, 640), 90, np.uint8), [line()])
     assert not known.follow(np.full((360, 640), 90, np.uint8), panned(0), 0.5)
 
 
@@ -84,28 +91,28 @@ def test_a_plain_patch_is_no_text_that_could_be_recognised() -> None:
     ids=["the same", "a little new at the side", "a third new at the side", "another text"],
 )
 def test_the_share_of_new_board_is_measured(
-    persistence: Persistence, after: str, pan: int, least: float, most: float
+    ribbons_read: RibbonsRead, after: str, pan: int, least: float, most: float
 ) -> None:
-    now = frame(after, pan)
-    persistence.follow(now, panned(pan), 0.5)
-    assert least <= persistence.new_share(now, [box_quad(RIBBON)]) <= most
+    ribbons_read.move(panned(pan))
+    assert least <= ribbons_read.new_share(frame(after, pan), [box_quad(RIBBON)]) <= most
 
 
-def test_small_motions_add_up_until_the_ribbons_are_read_again(persistence: Persistence) -> None:
+def test_small_motions_add_up_until_the_ribbons_are_read_again(ribbons_read: RibbonsRead) -> None:
     shares = []
     for step in range(1, 6):
-        now = frame(pan=40 * step)
-        lines = persistence.follow(now, panned(40), step / 2)
-        shares.append(persistence.new_share(now, [box_quad(RIBBON)]))
-        persistence.remember(now, lines, ribbons_read=False)
+        ribbons_read.move(panned(40))
+        shares.append(ribbons_read.new_share(frame(pan=40 * step), [box_quad(RIBBON)]))
     assert shares == sorted(shares)
     assert shares[-1] > 0.25
-    persistence.remember(now, lines, ribbons_read=True)
-    persistence.follow(now, panned(0), 3.0)
-    assert persistence.new_share(now, [box_quad(RIBBON)]) < 0.05
+    ribbons_read.remember(frame(pan=200))
+    ribbons_read.move(panned(0))
+    assert ribbons_read.new_share(frame(pan=200), [box_quad(RIBBON)]) < 0.05
 
 
-def test_where_the_camera_is_lost_everything_is_new_and_standing_text_still_found(persistence: Persistence) -> None:
+def test_where_the_camera_is_lost_everything_is_new_and_standing_text_still_found(
+    persistence: Persistence, ribbons_read: RibbonsRead
+) -> None:
     now = frame(pan=200)
     assert [f.text for f in persistence.follow(now, None, 0.5)] == ["FAL 1-0"]
-    assert persistence.new_share(now, [box_quad(RIBBON)]) == 1.0
+    ribbons_read.move(None)
+    assert ribbons_read.new_share(now, [box_quad(RIBBON)]) == 1.0

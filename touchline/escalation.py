@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from touchline.brands import BrandBook, BrandMatcher, brand_id
+from touchline.brands import BrandBook, brand_id, matcher_of
 from touchline.config import StageConfig
 from touchline.crops import cut
 from touchline.errors import TouchlineError
@@ -111,7 +111,7 @@ class Escalation:
         self._provider = provider
         self._upstream = upstream
         self._source: BrandSourceName = source
-        self._matcher = BrandMatcher(brands) if brands is not None else None
+        self._matcher = matcher_of(brands) if brands is not None else None
         state = state or {}
         self._answers: dict[str, ProviderAnswer] = {k: ProviderAnswer(**v) for k, v in state.get("answers", ())}
         self._counters = _Counters(**state.get("counters", {}))

@@ -5,7 +5,7 @@ recogniser's errors in mind (`likeness.py`) and the matcher (`matcher.py`). Vote
 `touchline/stages/match_brands.py`.
 """
 
-from touchline.brands.matcher import BrandMatcher, Match
+from touchline.brands.matcher import BrandMatcher, Match, matcher_of
 from touchline.brands.registry import BrandBook, BrandEntry, brand_id, read_csv, shipped
 from touchline.brands.text import fold, is_noise
 
@@ -17,6 +17,7 @@ __all__ = [
     "brand_id",
     "fold",
     "is_noise",
+    "matcher_of",
     "read_csv",
     "shipped",
 ]

@@ -70,6 +70,12 @@ class BrandBook:
         content = sorted([e.id, e.name, *sorted(e.aliases)] for e in self.entries)
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BrandBook) and self.entries == other.entries
+
+    def __hash__(self) -> int:
+        return hash(self.entries)
+
     def __len__(self) -> int:
         return len(self.entries)
 

@@ -28,6 +28,9 @@ MIN_EMBEDDED: Final = 5
 """Letters of a generic word that is recognised as the beginning or the end of a longer word (e-football)."""
 
 
+_EMBEDDED: Final = tuple(g for g in GENERIC if len(g) >= MIN_EMBEDDED)
+
+
 @dataclass(frozen=True, slots=True)
 class Spelling:
     """A spelling as written (`text`), its folded letters, their look-alike classes and its word boundaries.
@@ -111,7 +114,6 @@ def _generic(word: str) -> list[tuple[int, int]]:
     """The stretches of a word that tell nothing: the word itself, or a longer generic word at one of its ends."""
     if word in GENERIC or word in ADDRESS:
         return [(0, len(word))]
-    long = [g for g in GENERIC if len(g) >= MIN_EMBEDDED]
-    ends = [(len(word) - len(g), len(word)) for g in long if word.endswith(g)]
-    starts = [(0, len(g)) for g in long if word.startswith(g)]
+    ends = [(len(word) - len(g), len(word)) for g in _EMBEDDED if word.endswith(g)] if word.endswith(_EMBEDDED) else []
+    starts = [(0, len(g)) for g in _EMBEDDED if word.startswith(g)] if word.startswith(_EMBEDDED) else []
     return sorted(ends or starts, key=lambda span: span[0] - span[1])[:1]

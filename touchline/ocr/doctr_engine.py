@@ -79,6 +79,7 @@ class DoctrEngine:
         )
         self._recogniser: Any = recognition_predictor(recogniser.to(device), pretrained=False, batch_size=64)
         self._min_text_score = min_text_score
+        self.parallel = 1
         self._identity = f"doctr {version('python-doctr')} {det_arch} {det_source}, {reco_arch} {reco_source}"
 
     @property
@@ -96,6 +97,10 @@ class DoctrEngine:
             if text.text and text.confidence >= self._min_text_score
         ]
         return join_words(read)
+
+    def read_ribbon(self, image: Image) -> list[TextLine]:
+        """A ribbon is read as any other wide picture."""
+        return self.read_image(image)
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:
         """The recogniser alone, one line a strip. Strips are BGR, uint8; docTR wants RGB."""

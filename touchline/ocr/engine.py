@@ -36,6 +36,9 @@ class StripText:
 class OcrEngine(Protocol):
     """Reads text. Pictures are BGR, uint8, of any size; nothing is resized by the caller on the engine's behalf."""
 
+    parallel: int
+    """How many threads may call it at once."""
+
     @property
     def identity(self) -> str:
         """Engine, models and versions in one line; part of the fingerprint of what it read."""
@@ -43,6 +46,10 @@ class OcrEngine(Protocol):
 
     def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
         """Finds and reads the lines of a picture; lines whose centre lies in a quad of `ignore` are left out."""
+        ...
+
+    def read_ribbon(self, image: Image) -> list[TextLine]:
+        """Finds and reads the lines of a straightened board ribbon, whose letters are 30 to 48 pixels high."""
         ...
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:

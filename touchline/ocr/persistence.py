@@ -50,17 +50,11 @@ class Line:
 
 
 class Persistence:
-    """What was read in the frame before, and the frames to compare with. Of one shot; holds two gray pictures."""
+    """What was read in the frame before, and that frame to compare with. Of one shot; holds one grey picture."""
 
     def __init__(self) -> None:
         self._before: Gray | None = None
         self._lines: tuple[Line, ...] = ()
-        self._read: Gray | None = None
-        self._since_read: NDArray[np.float64] | None = np.eye(3)
-
-    def restart(self) -> None:
-        """Forgets everything: a cut, or another chunk."""
-        self.__init__()  # type: ignore[misc]
 
     def follow(self, gray: Gray, camera: Affine | None, timestamp: float) -> list[Line]:
         """The lines of the frame before that are still there, at their new places.
@@ -68,8 +62,6 @@ class Persistence:
         `gray` is the frame, H x W uint8; `camera` carries the frame before onto it. A line is where its pixels fit
         best: as the camera moved, or standing still (overlays).
         """
-        matrix = None if camera is None else np.vstack([np.array(camera, np.float64).reshape(2, 3), [0.0, 0.0, 1.0]])
-        self._since_read = None if matrix is None or self._since_read is None else matrix @ self._since_read
         if self._before is None:
             return []
         found = []
@@ -77,8 +69,9 @@ class Persistence:
             if timestamp - line.read_at > MAX_CARRY_S:
                 continue
             places = [(0.0, 0.0)]
-            if matrix is not None:
-                (x0, y0, _, _), (x1, y1, _, _) = bounds(line.quad), bounds(transform_quad(line.quad, matrix))
+            if camera is not None:
+                moved = transform_quad(line.quad, np.array(camera, np.float64).reshape(2, 3))
+                (x0, y0, _, _), (x1, y1, _, _) = bounds(line.quad), bounds(moved)
                 places.append((x1 - x0, y1 - y0))
             score, dx, dy = max(_fit(self._before, gray, line.quad, place) for place in places)
             if score >= SAME_PIXELS:
@@ -86,21 +79,36 @@ class Persistence:
                 found.append(replace(line, quad=(a, b, c, d), origin="carried"))
         return found
 
+    def remember(self, gray: Gray, lines: Sequence[Line]) -> None:
+        """Keeps a frame and its lines for the next one."""
+        self._before, self._lines = gray, tuple(lines)
+
+
+class RibbonsRead:
+    """The frame whose ribbons were read last, and where it went since. Of one shot; holds one grey picture."""
+
+    def __init__(self) -> None:
+        self._read: Gray | None = None
+        self._since: NDArray[np.float64] | None = None
+
+    def move(self, camera: Affine | None) -> None:
+        """Goes on to the next frame; `camera` carries the one before onto it, None where that is not known."""
+        step = None if camera is None else np.vstack([np.array(camera, np.float64).reshape(2, 3), [0.0, 0.0, 1.0]])
+        self._since = None if step is None or self._since is None else step @ self._since
+
     def new_share(self, gray: Gray, ribbons: Sequence[Quad]) -> float:
         """The share of the ribbons that was not in view when they were last read, or looks otherwise now, 0..1."""
-        if self._read is None or self._since_read is None or self._read.shape != gray.shape:
+        if self._read is None or self._since is None or self._read.shape != gray.shape:
             return 1.0
         new = total = 0
         for quad in ribbons:
-            differs = _differing_cells(self._read, gray, quad, self._since_read)
+            differs = _differing_cells(self._read, gray, quad, self._since)
             new, total = new + int(differs.sum()), total + differs.size
         return new / max(1, total)
 
-    def remember(self, gray: Gray, lines: Sequence[Line], ribbons_read: bool) -> None:
-        """Keeps a frame and its lines for the next one; as what ribbons are compared with, if they were read now."""
-        self._before, self._lines = gray, tuple(lines)
-        if ribbons_read:
-            self._read, self._since_read = gray, np.eye(3)
+    def remember(self, gray: Gray) -> None:
+        """The ribbons of this frame are read now."""
+        self._read, self._since = gray, np.eye(3)
 
 
 def _fit(before: Gray, after: Gray, quad: Quad, shift: tuple[float, float]) -> tuple[float, float, float]:

@@ -103,9 +103,9 @@ def list_brands(session: Session, *, confirmed: bool | None = None) -> list[Know
 
 def brand_book(session: Session) -> BrandBook:
     """All known brands as the matcher takes them."""
-    return BrandBook.from_entries(
-        BrandEntry(str(brand.id), brand.canonical_name, tuple(brand.aliases)) for brand in list_brands(session)
-    )
+    rows = session.execute(sa.select(KnownBrand.id, KnownBrand.canonical_name, KnownBrand.aliases)).all()
+    entries = [BrandEntry(str(identity), name, tuple(aliases)) for identity, name, aliases in rows]
+    return BrandBook.from_entries(sorted(entries, key=lambda entry: (entry.name.casefold(), entry.id)))
 
 
 def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: Iterable[Sighting]) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from touchline.ahead import map_ahead
 from touchline.config import StageConfig
 from touchline.geometry import flat, quad_from
-from touchline.values import Board, Chunk, FrameEdges, Overlay, SceneFrame
+from touchline.values import Board, Chunk, FrameEdges, Image, Overlay, SceneFrame
 from touchline.vision.bands import BandSettings, find_boards
 from touchline.vision.motion import Affine, camera_motion, shift, working_gray
 from touchline.vision.overlays import StandingEdges
@@ -68,21 +69,16 @@ class DetectEdges:
         size = (0, 0)
         before: tuple[int, NDArray[np.uint8]] | None = None
         self._standing.restart()
-        for scene in chunk.of("filter_scenes", SceneFrame):
-            if not scene.kept:
-                continue
-            image = chunk.load(scene.sequence)
-            size = (image.shape[1], image.shape[0])
-            pitch = find_pitch(image)
-            boards = find_boards(image, pitch, settings) if pitch.share >= self._config.min_pitch else []
-            gray = working_gray(image)
+        kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
+        looked = map_ahead(lambda scene: self._look(chunk.load(scene.sequence), settings), kept)
+        for scene, (size, share, boards, gray) in zip(kept, looked, strict=True):
             same_shot = before is not None and before[0] == scene.shot
-            camera = camera_motion(before[1], gray, image.shape[0]) if before is not None and same_shot else None
+            camera = camera_motion(before[1], gray, size[1]) if before is not None and same_shot else None
             if self._config.overlays:
                 moving = not same_shot or (camera is not None and shift(camera) >= self._config.overlay_motion)
                 self._standing.add(gray, moving)
             before = (scene.shot, gray)
-            found.append((scene, pitch.share, tuple(boards), camera))
+            found.append((scene, share, boards, camera))
             self._boards += len(boards)
             self._with_boards += bool(boards)
         overlays: tuple[Overlay, ...] = self._standing.overlays(*size) if found and self._config.overlays else ()
@@ -93,6 +89,14 @@ class DetectEdges:
             FrameEdges(scene.sequence, scene.timestamp, scene.shot, share, boards, overlays, camera)
             for scene, share, boards, camera in found
         ]
+
+    def _look(
+        self, image: Image, settings: BandSettings
+    ) -> tuple[tuple[int, int], float, tuple[Board, ...], NDArray[np.uint8]]:
+        """What one frame shows by itself: its size (width, height), the grass's share, the boards, and it in grey."""
+        pitch = find_pitch(image)
+        boards = find_boards(image, pitch, settings) if pitch.share >= self._config.min_pitch else []
+        return (image.shape[1], image.shape[0]), pitch.share, tuple(boards), working_gray(image)
 
     def state(self) -> dict[str, Any]:
         """Counters and the evidence of overlays."""

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from touchline.ahead import map_ahead
 from touchline.config import StageConfig
 from touchline.values import Chunk, DropReason, Image, SceneFrame
 
@@ -119,8 +120,10 @@ class FilterScenes:
         """One document per sampled frame of the chunk, rising by sequence."""
         begun = perf_counter()
         # Judging blur needs the median of the whole shot, so measuring goes before judging. Pictures are kept small.
+        pictures = map_ahead(lambda frame: _at_lines(chunk.load(frame.sequence), _LINES), chunk.frames)
         measured = [
-            self._measure(frame.sequence, frame.timestamp, chunk.load(frame.sequence)) for frame in chunk.frames
+            self._measure(frame.sequence, frame.timestamp, small)
+            for frame, small in zip(chunk.frames, pictures, strict=True)
         ]
         medians = self._medians(measured)
         documents = [self._judge(item, medians[item.shot]) for item in measured]
@@ -158,8 +161,7 @@ class FilterScenes:
         self._starts = [float(value) for value in state["starts"]]
         self._wall_s = float(state["wall_s"])
 
-    def _measure(self, sequence: int, timestamp: float, image: Image) -> _Measured:
-        small = _at_lines(image, _LINES)
+    def _measure(self, sequence: int, timestamp: float, small: Image) -> _Measured:
         luma = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         before = self._shots.shot
         shot = self._shots.next(small)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pydantic import Field
 from rapidfuzz import fuzz
 
-from touchline.brands import BrandBook, BrandEntry, BrandMatcher, is_noise
+from touchline.brands import BrandBook, BrandEntry, is_noise, matcher_of
 from touchline.config import StageConfig
 from touchline.geometry import flat, line_height, quad_from
 from touchline.ocr.consensus import vote
@@ -66,7 +66,7 @@ class MatchBrands:
     def __init__(self, config: MatchBrandsConfig, brands: BrandBook, state: dict[str, Any] | None = None) -> None:
         self._config = config
         self._brands = brands
-        self._matcher = BrandMatcher(brands, min_score=config.min_score)
+        self._matcher = matcher_of(brands, config.min_score)
         self._counts: dict[str, float] = defaultdict(float, (state or {}).get("counts", {}))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[MatchDocument]:

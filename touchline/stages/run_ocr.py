@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from touchline.ahead import map_ahead
 from touchline.config import StageConfig
 from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
 from touchline.ocr.engine import OcrEngine
-from touchline.ocr.persistence import Line, Persistence
+from touchline.ocr.persistence import Line, Persistence, RibbonsRead
 from touchline.ocr.tracks import Tracker, same_place
-from touchline.values import Board, Box, Chunk, FrameEdges, FrameObjects, Image, Quad, Reading, SceneFrame, Zone
-from touchline.vision.strips import enlargement, rectify, ribbons
+from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Quad, Reading, SceneFrame, Zone
+from touchline.vision.strips import board_height, enlargement, rectify, ribbons
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CHEST: Final = (0.12, 0.62)
@@ -58,6 +60,12 @@ class RunOcrConfig(StageConfig):
     reread_interval: float = Field(
         1.0, ge=0, description="Ribbons that do not change are read again after this time [seconds]"
     )
+    reread_below: float = Field(
+        16.0,
+        ge=0,
+        description="Ribbons of lower boards are read in every frame, for one reading of small text is often wrong "
+        "[pixels of the stored frame]",
+    )
     board_margin: float = Field(
         1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
     )
@@ -68,43 +76,66 @@ class RunOcrConfig(StageConfig):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A kept frame, and what is to be read in it. `gray` is its picture in grey; `shot_starts` in this chunk."""
+
+    scene: SceneFrame
+    edge: FrameEdges | None
+    image: Image
+    gray: NDArray[np.uint8]
+    ribbons: Sequence[Quad]
+    frame: bool
+    strips: bool
+    shot_starts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read in a frame, and the seconds that each pass took."""
+
+    due: _Due
+    lines: Sequence[Line]
+    frame_s: float
+    strip_s: float
+
+
 class RunOcr:
-    """Runs the node. State between chunks: open tracks and counters."""
+    """Runs the node. State between chunks: open tracks and counters.
+
+    What is due in a frame depends on the pictures alone, not on what was read before: so frames are read side by side,
+    on all cores, and followed from one to the next afterwards.
+    """
 
     def __init__(self, config: RunOcrConfig, engine: OcrEngine, state: dict[str, Any] | None = None) -> None:
         self._config = config
         self._engine = engine
         state = state or {}
         self._tracker = Tracker(state.get("tracker"))
-        self._persistence = Persistence()
-        self._shot = -1
-        self._frame_pass_at = self._strip_pass_at = -1e9
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
         """Readings of the chunk's kept frames."""
-        edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
         travel: dict[int, _Travel] = defaultdict(_Travel)
-        self._shot = -1
-        for scene in chunk.of("filter_scenes", SceneFrame):
-            if not scene.kept:
-                continue
-            edge = edges.get(scene.sequence)
+        persistence = Persistence()
+        for read in map_ahead(self._read, self._due(chunk), threads=self._engine.parallel):
+            scene, edge = read.due.scene, read.due.edge
             people = (
                 [o.box for o in objects[scene.sequence].objects if o.label in PEOPLE]
                 if scene.sequence in objects
                 else []
             )
-            image = chunk.load(scene.sequence)
-            lines = self._lines(image, scene, edge)
+            if read.due.shot_starts:
+                persistence = Persistence()
+            lines = self._lines(read, persistence)
             camera = edge.camera if edge else None
             found = [(line.quad, line.text, line.confidence) for line in lines]
             tracks = self._tracker.step(scene.shot, scene.timestamp, camera, found)
             for track, line in zip(tracks, lines, strict=True):
                 quad = line.quad
-                zone = self._zone(quad, edge, people, image.shape[0])
+                zone = self._zone(quad, edge, people, read.due.image.shape[0])
                 covered = covered_share(quad, people) if zone == "board" else 0.0
                 readings.append(
                     Reading(
@@ -122,56 +153,86 @@ class RunOcr:
                     )
                 )
                 travel[track].add(scene.sequence, quad, camera)
-            self._counts["frames"] += 1
+            self._count(read)
         still = {track for track, t in travel.items() if t.stands_still(self._config.overlay_travel)}
         self._counts["readings"] += len(readings)
         return [replace(r, zone="overlay") if r.track in still else r for r in readings]
 
-    def _lines(self, image: Image, scene: SceneFrame, edge: FrameEdges | None) -> list[Line]:
-        """Lines of one frame: those of the frame before that are still there, and what is read where it is due."""
-        config, now = self._config, scene.timestamp
-        if scene.shot != self._shot:
-            self._shot = scene.shot
-            self._persistence.restart()
-            self._frame_pass_at = self._strip_pass_at = -1e9
-        gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8)
-        followed = self._persistence.follow(gray, edge.camera if edge else None, now)
-        boards = edge.boards if edge and config.strips else ()
-        standing = ribbons(boards)
-        read: list[Line] = []
-        if now - self._frame_pass_at >= config.frame_interval - 1e-6:
-            read += self._frame_pass(image, standing, now)
-            self._frame_pass_at = now
-        due = now - self._strip_pass_at >= config.reread_interval - 1e-6
-        strips_due = bool(standing) and (due or self._persistence.new_share(gray, standing) >= config.reread_share)
-        if strips_due:
-            read += self._strip_pass(image, boards, standing, now)
-            self._strip_pass_at = now
-        read = [r for r in read if r.confidence >= config.min_confidence and line_height(r.quad) >= config.min_height]
-        lines = read + [old for old in followed if not any(same_place(old.quad, new.quad) for new in read)]
-        self._persistence.remember(gray, lines, strips_due)
+    def _due(self, chunk: Chunk) -> Iterator[_Due]:
+        """The kept frames and what is to be read in each: the whole frame, the ribbons, both or nothing."""
+        config = self._config
+        edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
+        shot = -1
+        frame_at = strips_at = -1e9
+        ribbons_read = RibbonsRead()
+        for scene in chunk.of("filter_scenes", SceneFrame):
+            if not scene.kept:
+                continue
+            edge = edges.get(scene.sequence)
+            image = chunk.load(scene.sequence)
+            gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8)
+            now, starts = scene.timestamp, scene.shot != shot
+            if starts:
+                shot, frame_at, strips_at, ribbons_read = scene.shot, -1e9, -1e9, RibbonsRead()
+            ribbons_read.move(edge.camera if edge else None)
+            standing = ribbons(edge.boards) if edge and config.strips else []
+            frame = now - frame_at >= config.frame_interval - 1e-6
+            strips = bool(standing) and (
+                now - strips_at >= config.reread_interval - 1e-6
+                or board_height(edge.boards if edge else ()) < config.reread_below
+                or ribbons_read.new_share(gray, standing) >= config.reread_share
+            )
+            if frame:
+                frame_at = now
+            if strips:
+                strips_at = now
+                ribbons_read.remember(gray)
+            yield _Due(scene, edge, image, gray, standing, frame, strips, starts)
+
+    def _read(self, due: _Due) -> _Read:
+        """Reads what is due. Called from several threads at once."""
+        began = time.perf_counter()
+        lines = self._frame_pass(due) if due.frame else []
+        between = time.perf_counter()
+        lines += self._strip_pass(due) if due.strips else []
+        return _Read(due, lines, between - began, time.perf_counter() - between)
+
+    def _frame_pass(self, due: _Due) -> list[Line]:
+        """Everything but the ribbons, which the strip pass reads."""
+        found = self._engine.read_image(due.image, ignore=due.ribbons)
+        return [Line(line.quad, line.text, line.confidence, "frame", due.scene.timestamp) for line in found]
+
+    def _strip_pass(self, due: _Due) -> list[Line]:
+        """The ribbons, straightened and enlarged."""
+        scale = enlargement(due.edge.boards if due.edge else ())
+        found = []
+        for quad in due.ribbons:
+            strip = rectify(due.image, quad, scale)
+            for line in self._engine.read_ribbon(strip.image):
+                placed = strip.quad_in_frame(line.quad)
+                found.append(Line(placed, line.text, line.confidence, "strip", due.scene.timestamp))
+        return found
+
+    def _lines(self, read: _Read, persistence: Persistence) -> list[Line]:
+        """Lines of one frame: what was read in it, and those of the frame before that are still there."""
+        due, config = read.due, self._config
+        followed = persistence.follow(due.gray, due.edge.camera if due.edge else None, due.scene.timestamp)
+        new = [
+            line
+            for line in read.lines
+            if line.confidence >= config.min_confidence and line_height(line.quad) >= config.min_height
+        ]
+        lines = new + [old for old in followed if not any(same_place(old.quad, line.quad) for line in new)]
+        persistence.remember(due.gray, lines)
         return lines
 
-    def _frame_pass(self, image: Image, standing: Sequence[Quad], now: float) -> list[Line]:
-        """Everything but the ribbons, which the strip pass reads."""
-        began = time.perf_counter()
-        found = self._engine.read_image(image, ignore=standing)
-        self._counts["frame_passes"] += 1
-        self._counts["frame_pass_s"] += time.perf_counter() - began
-        return [Line(line.quad, line.text, line.confidence, "frame", now) for line in found]
-
-    def _strip_pass(self, image: Image, boards: Sequence[Board], standing: Sequence[Quad], now: float) -> list[Line]:
-        """The ribbons, straightened and enlarged."""
-        began = time.perf_counter()
-        scale = enlargement(boards)
-        found = []
-        for quad in standing:
-            strip = rectify(image, quad, scale)
-            for line in self._engine.read_image(strip.image):
-                found.append(Line(strip.quad_in_frame(line.quad), line.text, line.confidence, "strip", now))
-            self._counts["strips"] += 1
-        self._counts["strip_pass_s"] += time.perf_counter() - began
-        return found
+    def _count(self, read: _Read) -> None:
+        due = read.due
+        self._counts["frames"] += 1
+        self._counts["frame_passes"] += due.frame
+        self._counts["frame_pass_s"] += read.frame_s
+        self._counts["strips"] += len(due.ribbons) if due.strips else 0
+        self._counts["strip_pass_s"] += read.strip_s
 
     def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box], height: int) -> Zone:
         point = centre(quad)
@@ -198,7 +259,7 @@ class RunOcr:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, passes, strips and readings; seconds inside the engine for each pass; the engine's identity."""
+        """Frames, passes, strips and readings; seconds that each pass took, of all threads; the engine's identity."""
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {"engine": self._engine.identity, **counts}
 

@@ -56,12 +56,17 @@ def ribbons(boards: Sequence[Board]) -> list[Quad]:
     return joined
 
 
+def board_height(boards: Sequence[Board]) -> float:
+    """Height of the middling board in pixels of the frame; 0 without boards."""
+    heights = [(b.quad[3][1] - b.quad[0][1] + b.quad[2][1] - b.quad[1][1]) / 2 for b in boards]
+    return float(np.median(heights)) if heights else 0.0
+
+
 def enlargement(boards: Sequence[Board]) -> float:
     """How much strips of these boards are enlarged, so that the middling board has BOARD_LINES lines;
     at least 1, and no more than MAX_PIXELS afford.
     """
-    heights = [(b.quad[3][1] - b.quad[0][1] + b.quad[2][1] - b.quad[1][1]) / 2 for b in boards]
-    typical = max(1.0, float(np.median(heights))) if heights else BOARD_LINES
+    typical = max(1.0, board_height(boards)) if boards else BOARD_LINES
     pixels = sum(area(quad) for quad in ribbons(boards))
     afford = float(np.sqrt(MAX_PIXELS / pixels)) if pixels > 0 else 1.0
     return float(np.clip(min(BOARD_LINES / typical, afford), 1.0, MAX_ENLARGEMENT))

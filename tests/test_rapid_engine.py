@@ -1,0 +1,89 @@
+"""The default OCR engine: what it reads does not depend on what it read before, nor on who reads beside it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from touchline.geometry import bounds, box_quad
+from touchline.ocr.rapid import LONGEST_RIBBON, WIDTH_RATIO, RapidOcrEngine, ribbon_scale, search_scale
+from touchline.values import Image
+
+WORDS = ("HEINEKEN", "QATAR AIRWAYS", "SANTANDER", "UNICREDIT")
+
+
+def ribbon(*words: str, height: int = 64) -> Image:
+    """Words side by side, white on blue, each in 420 pixels."""
+    picture = np.zeros((height, 420 * len(words), 3), np.uint8)
+    picture[:] = (120, 40, 20)
+    for number, word in enumerate(words):
+        cv2.putText(picture, word, (20 + 420 * number, 46), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (240,) * 3, 3, cv2.LINE_AA)
+    return picture
+
+
+def frame(word: str) -> Image:
+    """A ribbon in a grey picture of 720 lines."""
+    picture = np.full((720, 1280, 3), 90, np.uint8)
+    picture[300:364, 200:620] = ribbon(word)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def engine() -> RapidOcrEngine:
+    return RapidOcrEngine(threads=2)
+
+
+def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> None:
+    found = sorted(engine.read_ribbon(ribbon(*WORDS)), key=lambda line: bounds(line.quad)[0])
+    assert [line.text for line in found] == list(WORDS)
+    for number, line in enumerate(found):
+        x1, y1, x2, y2 = bounds(line.quad)
+        assert 420 * number <= x1 < x2 <= 420 * (number + 1)
+        assert 0 <= y1 < 30
+        assert 40 < y2 <= 64
+
+
+def test_a_ribbon_too_long_for_the_network_is_searched_smaller(engine: RapidOcrEngine) -> None:
+    found = engine.read_ribbon(ribbon(*WORDS * 3))
+    assert {line.text for line in found} >= {"HEINEKEN", "SANTANDER"}
+
+
+def test_small_text_is_read_at_its_place_in_a_frame(engine: RapidOcrEngine) -> None:
+    found = engine.read_image(frame("SANTANDER"))
+    assert [line.text for line in found] == ["SANTANDER"]
+    x1, y1, x2, y2 = bounds(found[0].quad)
+    assert 200 <= x1 < 240
+    assert 300 <= y1 < y2 <= 364
+
+
+def test_what_lies_in_a_ribbon_is_left_to_it(engine: RapidOcrEngine) -> None:
+    picture = frame("SANTANDER")
+    picture[600:664, 700:1120] = ribbon("UNICREDIT")
+    found = engine.read_image(picture, ignore=[box_quad((190, 290, 630, 374))])
+    assert [line.text for line in found] == ["UNICREDIT"]
+
+
+def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngine) -> None:
+    pictures = [frame(word) for word in WORDS] * 3
+    alone = [RapidOcrEngine(threads=1).read_image(picture) for picture in pictures[:4]] * 3
+    with ThreadPoolExecutor(engine.parallel) as pool:
+        assert list(pool.map(engine.read_image, pictures)) == alone
+
+
+@pytest.mark.parametrize("width", [40, 300, 1111, 4085, 4096])
+def test_few_widths_are_searched_and_none_is_much_stretched(width: int) -> None:
+    across, down = ribbon_scale(width)
+    assert 1 / 1.06 < across / down < 1.06
+    assert width * across <= LONGEST_RIBBON
+    widths = {round(w * ribbon_scale(w)[0]) for w in range(200, 4097)}
+    assert len(widths) < np.log(4096 / 130) / np.log(WIDTH_RATIO)
+
+
+def test_pictures_are_searched_at_the_size_of_the_detectors_letters() -> None:
+    assert search_scale(360, 640) == pytest.approx(736 / 360)
+    assert search_scale(720, 1280) == pytest.approx(736 / 720)
+    assert search_scale(1080, 1920) == 1.0
+    assert search_scale(2160, 3840) == pytest.approx(2048 / 3840)

@@ -1,0 +1,41 @@
+"""Work done ahead in threads: OpenCV and the networks let go of Python's lock, so several frames are computed at once.
+
+Belongs here: the one function that stages use for it. What is computed is theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
+    """`function` of each item, in the items' order, computed by `threads` (None: all cores) at once.
+
+    Items are taken in the caller's thread, no more than three a thread ahead of what is given out, so that a long
+    video is never held whole. An exception of `function` is raised where its result would come.
+    """
+    threads = threads if threads is not None else cores()
+    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 3 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
