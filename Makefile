@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(TEST_PROCESSES)
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks --ablations --memory --library --uploads 200 --write
+	$(BIN)/python -m benchmarks --ablations --long 10 --memory --library --uploads 200 --write
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

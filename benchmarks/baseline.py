@@ -42,7 +42,7 @@ class PlainOcr:
         for at, image in sampled(path):
             words = [text.casefold().strip() for text in self._engine(image).txts or ()]
             for name, spellings in self._spellings:
-                if any(_names(word, spelling) for word in words for spelling in spellings):
+                if any(names(word, spelling) for word in words for spelling in spellings):
                     times[name].append(at)
         return {name: _joined(at) for name, at in times.items()}
 
@@ -63,7 +63,8 @@ def sampled(path: Path) -> Iterator[tuple[float, Image]]:
     video.release()
 
 
-def _names(word: str, spelling: str) -> bool:
+def names(word: str, spelling: str) -> bool:
+    """Whether a word (casefolded) looks like a spelling or a part of it, and is not much shorter."""
     return len(word) >= max(SHORTEST, 0.75 * len(spelling)) and float(fuzz.partial_ratio(spelling, word)) >= THRESHOLD
 
 

@@ -1,9 +1,10 @@
-"""Dagster's own storage in a process that runs stages: its connections are kept instead of made anew for each question.
+"""Dagster's own storage in a process that runs stages: connections are kept, and what cannot change is asked once.
 
 Belongs here: how this process talks to Dagster's tables. What Dagster is configured to be is in `dagster.yaml`.
 
 A run asks Dagster's tables some thousand times. By default each question opens a connection to Postgres (about 7 ms,
-most of it the exchange of the password), which was half of the time that a run spends beside its stages.
+most of it the exchange of the password), which was half of the time that a run spends beside its stages. A tenth of the
+questions is whether Dagster's own tables exist.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def keep_connections(instance: DagsterInstance) -> None:
         engines = [runs_connection.engine, events_connection.engine]
     for engine in engines:
         sa.event.listen(engine, "checkout", _ask)
+    _remember_tables(events)
     _kept[instance] = engines
 
 
@@ -40,6 +42,18 @@ def close_connections(instance: DagsterInstance) -> None:
     """Closes the connections that are kept; the next question opens new ones."""
     for engine in _kept.get(instance, ()):
         engine.dispose()
+
+
+def _remember_tables(events: PostgresEventLogStorage) -> None:
+    """Asks for each table once: a table that is there stays there as long as anybody runs on it."""
+    ask, there = events.has_table, set[str]()
+
+    def has_table(table_name: str) -> bool:
+        if table_name not in there and ask(table_name):
+            there.add(table_name)
+        return table_name in there
+
+    events.has_table = has_table  # type: ignore[method-assign]
 
 
 def _ask(connection: Any, _record: object, _proxy: object) -> None:

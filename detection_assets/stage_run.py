@@ -252,7 +252,7 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
     worker = make(work.config, work.deps, journal.state)
     row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
     total = max(1, row.item_count)
-    streams = {name: _Peekable(i.documents()) for name, i in work.inputs.items() if name != "extract_frames"}
+    streams = {name: DocumentStream(i.documents()) for name, i in work.inputs.items() if name != "extract_frames"}
     done, seen = set(journal.finished), 0
     for chunk_id, group in groupby(frames_of(work.connection, row), key=lambda f: f.chunk_id):
         frames = tuple(group)
@@ -268,7 +268,7 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
     return worker.stats()
 
 
-class _Peekable:
+class DocumentStream:
     """A stream of documents that gives those of one chunk at a time, so that no match is ever held whole."""
 
     def __init__(self, documents: Iterator[Any]) -> None:

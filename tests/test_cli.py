@@ -104,6 +104,22 @@ def test_a_second_run_takes_over_what_is_the_same_and_computes_the_rest(
     assert not stages["match_brands"]["reused"]
 
 
+def test_debug_pictures_show_what_was_read_and_which_brand_it_is(home: Path, folder: Path) -> None:
+    arguments = ("--brands", folder / "ours.csv", "--debug-pictures", folder / "debug", "--json")
+    [row] = json.loads(touchline(home, "run", folder / "boards.png", *arguments).stdout)
+    assert row["debug_pictures"] == str(folder / "debug" / "boards")
+    assert [path.name for path in (folder / "debug" / "boards").iterdir()] == ["000000_0.00s.jpg"]
+    drawn = cv2.imread(str(folder / "debug" / "boards" / "000000_0.00s.jpg"))
+    assert drawn is not None
+    assert drawn.shape == (480, 1280, 3)
+    blue, green, red = (drawn[..., channel].astype(int) for channel in range(3))
+    strongest = {"green": (green - np.maximum(red, blue)), "yellow": (np.minimum(red, green) - blue)}
+    # GRONDELIX, in the lower half, is the brand of the list; HEINEKEN above is text like any other.
+    assert (strongest["green"][300:] > 60).sum() > 300
+    assert not (strongest["green"][:240] > 60).any()
+    assert (strongest["yellow"][:240] > 60).sum() > 300
+
+
 def test_replay_works_from_a_stage_on_with_another_setting(home: Path, first: dict[str, Any], folder: Path) -> None:
     arguments = ("--from", "run_ocr", "--set", "run_ocr.min_confidence=0.999999", "--json")
     row = json.loads(

@@ -78,16 +78,31 @@ def seconds(spans: Sequence[tuple[Fraction, Fraction]]) -> list[tuple[float, flo
     return [(float(a), float(b)) for a, b in spans]
 
 
-def test_a_sample_stands_until_the_next_and_the_last_until_the_end() -> None:
+def test_a_sample_stands_halfway_to_its_neighbours_the_first_from_the_start_the_last_until_the_end() -> None:
     line = timeline(10, duration_s=5.3)
     (exposure,) = exposures(line, seen(2), seen(3), seen(9))
-    assert seconds(exposure.intervals) == [(1.0, 2.0), (4.5, 5.3)]
+    assert seconds(exposure.intervals) == [(0.75, 1.75), (4.25, 5.3)]
+    (exposure,) = exposures(line, seen(0))
+    assert seconds(exposure.intervals) == [(0.0, 0.25)]
+    assert float(line.time(3)) == 1.5, "the moment of the picture itself"
+
+
+@settings(deadline=None)
+@given(st.fractions(Fraction(1, 25), 9, max_denominator=25), st.fractions(0, 9, max_denominator=25))
+def test_a_boundary_is_never_further_off_than_half_a_sample(begins: Fraction, ends: Fraction) -> None:
+    shown = [i for i in range(20) if begins <= Fraction(i, 2) < ends]
+    if not shown:
+        return
+    (exposure,) = exposures(timeline(20), *[seen(i) for i in shown])
+    ((start, end),) = exposure.intervals
+    assert abs(start - begins) <= Fraction(1, 4)
+    assert abs(end - ends) <= Fraction(1, 4)
 
 
 def test_the_last_sample_of_a_video_of_unknown_length_stands_for_one_sample() -> None:
     line = timeline(4, duration_s=0.0)
     assert float(line.duration) == 2.0
-    assert seconds(exposures(line, seen(3))[0].intervals) == [(1.5, 2.0)]
+    assert seconds(exposures(line, seen(3))[0].intervals) == [(1.25, 2.0)]
 
 
 def test_a_still_has_an_interval_of_no_length() -> None:
@@ -105,14 +120,14 @@ def test_odd_clocks_stay_exact() -> None:
     frames = [frame(i, 7 + i * 15, ntsc, first=7) for i in range(4)]
     line = Timeline(frames, [scene(i) for i in range(4)], duration_s=2.002, sample_fps=2.0)
     (exposure,) = exposures(line, seen(1), seen(2))
-    assert exposure.intervals == ((Fraction(1001, 2000), Fraction(3003, 2000)),)
+    assert exposure.intervals == ((Fraction(1001, 4000), Fraction(5005, 4000)),)
 
 
 def test_frames_that_a_kept_frame_represents_count_as_it() -> None:
     scenes = [scene(0), scene(1, represented_by=0), scene(2, represented_by=0), scene(3), scene(4, represented_by=0)]
     line = timeline(5, scenes)
     assert float(line.seconds(0)) == 2.0
-    assert seconds(exposures(line, seen(0), gap=0.0)[0].intervals) == [(0.0, 1.5), (2.0, 2.5)]
+    assert seconds(exposures(line, seen(0), gap=0.0)[0].intervals) == [(0.0, 1.25), (1.75, 2.5)]
 
 
 def test_black_frames_stand_for_nothing_but_a_short_gap_in_a_shot_is_bridged() -> None:
@@ -120,14 +135,14 @@ def test_black_frames_stand_for_nothing_but_a_short_gap_in_a_shot_is_bridged() -
     line = timeline(6, scenes)
     glimpses = [seen(i) for i in (0, 1, 4, 5)]
     assert seconds(exposures(line, *glimpses, gap=1.0)[0].intervals) == [(0.0, 3.0)]
-    assert seconds(exposures(line, *glimpses, gap=0.9)[0].intervals) == [(0.0, 1.0), (2.0, 3.0)]
+    assert seconds(exposures(line, *glimpses, gap=0.9)[0].intervals) == [(0.0, 0.75), (1.75, 3.0)]
 
 
 def test_a_gap_is_never_bridged_across_a_cut() -> None:
     line = timeline(6, [scene(i, shot=int(i >= 3)) for i in range(6)])
     (exposure,) = exposures(line, seen(1), seen(3), gap=5.0)
-    assert seconds(exposure.intervals) == [(0.5, 1.0), (1.5, 2.0)]
-    assert [float(cut) for cut in line.cuts()] == [1.5]
+    assert seconds(exposure.intervals) == [(0.25, 0.75), (1.25, 1.75)]
+    assert [float(cut) for cut in line.cuts()] == [1.25]
 
 
 def test_presence_on_both_sides_of_a_cut_is_one_occurrence() -> None:
@@ -138,7 +153,7 @@ def test_presence_on_both_sides_of_a_cut_is_one_occurrence() -> None:
 def test_alone_are_the_seconds_without_any_other_brand() -> None:
     line = timeline(6)
     a, b, c = exposures(line, *[seen(i) for i in range(5)], *[seen(i, "b") for i in (1, 2)], seen(5, "c"), gap=0)
-    assert [(e.brand_id, float(e.solus)) for e in (a, b, c)] == [("a", 1.5), ("b", 0.0), ("c", 0.5)]
+    assert [(e.brand_id, float(e.solus)) for e in (a, b, c)] == [("a", 1.25), ("b", 0.0), ("c", 0.75)]
 
 
 def test_several_boards_add_to_the_share_but_not_to_the_seconds() -> None:
@@ -147,7 +162,9 @@ def test_several_boards_add_to_the_share_but_not_to_the_seconds() -> None:
     (exposure,) = exposures(line, seen(0, box=one), seen(0, box=other), seen(1, box=one))
     assert total(exposure.intervals) == 1
     assert exposure.largest_share == pytest.approx(0.03)
-    assert exposure.mean.share == pytest.approx((0.03 + 0.01) / 2)
+    assert exposure.mean.share == pytest.approx(0.25 * 0.03 + 0.75 * 0.01), (
+        "the first of two stands for a quarter second"
+    )
 
 
 def test_two_readings_of_one_board_count_once_and_the_share_never_exceeds_the_picture() -> None:
@@ -178,14 +195,14 @@ def test_the_factors_follow_their_formulas() -> None:
 def test_averages_weigh_by_the_seconds_a_frame_stands_for() -> None:
     line = timeline(4, [scene(0), scene(1, represented_by=0), scene(2, represented_by=0), scene(3)])
     (exposure,) = exposures(line, seen(0, confidence=0.8), seen(3, confidence=0.4))
-    assert exposure.mean.confidence == pytest.approx((3 * 0.8 + 0.4) / 4)
+    assert exposure.mean.confidence == pytest.approx((1.25 * 0.8 + 0.75 * 0.4) / 2)
 
 
 def test_a_bridged_gap_between_two_zones_belongs_to_the_first() -> None:
     line = timeline(4)
     (exposure,) = exposures(line, seen(0), seen(2, zone="jersey"), seen(3, zone="jersey"))
-    assert seconds(exposure.zones["board"]) == [(0.0, 1.0)]
-    assert seconds(exposure.zones["jersey"]) == [(1.0, 2.0)]
+    assert seconds(exposure.zones["board"]) == [(0.0, 0.75)]
+    assert seconds(exposure.zones["jersey"]) == [(0.75, 2.0)]
 
 
 def test_documents_of_other_frames_are_refused_by_name() -> None:

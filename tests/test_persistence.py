@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from touchline.geometry import bounds, box_quad
-from touchline.ocr.persistence import MAX_CARRY_S, Line, Persistence, RibbonsRead
+from touchline.ocr.persistence import Line, Persistence, RibbonsRead
 from touchline.values import Box
 
 BOARD: Box = (100, 100, 420, 150)
@@ -74,9 +74,12 @@ def test_a_line_that_leaves_the_picture_is_not_carried_on(persistence: Persisten
     assert [f.text for f in persistence.follow(frame(pan=-150), panned(-150), 0.5)] == ["FAL 1-0"]
 
 
-def test_nothing_is_carried_on_for_ever(persistence: Persistence) -> None:
-    assert persistence.follow(frame(), panned(0), MAX_CARRY_S)
-    assert not persistence.follow(frame(), panned(0), MAX_CARRY_S + 0.1)
+def test_nothing_is_carried_on_for_ever() -> None:
+    for longest in (0.0, 3.0):
+        known = Persistence(longest)
+        known.remember(frame(), [line(read_at=10.0)])
+        assert known.follow(frame(), panned(0), 10.0 + longest)
+        assert not known.follow(frame(), panned(0), 10.0 + longest + 0.1)
 
 
 def test_a_plain_patch_is_no_text_that_could_be_recognised() -> None:

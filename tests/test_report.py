@@ -168,13 +168,13 @@ def test_report_json_carries_exactly_the_contracted_fields_and_the_documented_ad
 
 def test_seconds_zones_solus_and_occurrences_of_a_known_case(match: Report) -> None:
     fenwick, orbit, hostile = match.brands
-    assert (fenwick.name, fenwick.intervals, fenwick.seconds) == ("Fenwick Tyres", [[2.0, 7.0]], 5.0)
-    assert orbit.intervals == [[4.0, 6.0], [12.0, 14.0]]
+    assert (fenwick.name, fenwick.intervals, fenwick.seconds) == ("Fenwick Tyres", [[1.75, 6.75]], 5.0)
+    assert orbit.intervals == [[3.75, 5.75], [11.75, 13.75]]
     assert orbit.occurrences == 2
     assert orbit.zones == {"board": 2.0, "jersey": 2.0, "overlay": 0.0, "other": 0.0}
     assert (fenwick.solus_seconds, orbit.solus_seconds, hostile.solus_seconds) == (3.0, 2.0, 1.5)
     assert match.branded_seconds == 5.0 + 2.0 + 1.5
-    assert match.cuts == [10.0]
+    assert match.cuts == [9.75]
     assert fenwick.factors["share_of_voice"] < 1
     assert hostile.factors["share_of_voice"] == 1
     product = np.prod(list(fenwick.factors.values()))
@@ -206,7 +206,7 @@ def test_unresolved_texts_are_grouped_over_tracks_and_most_important_first() -> 
     ]
     report = report_of(documents, config=BrandReportConfig(max_unresolved=2))
     assert [row.text for row in report.unresolved] == ["acquista öra", "Some banner"]
-    assert report.unresolved[0].intervals == [[2.0, 6.0], [10.0, 12.0], [15.0, 15.5]]
+    assert report.unresolved[0].intervals == [[1.75, 5.75], [9.75, 11.75], [14.75, 15.25]]
     assert len(report_of(documents, config=BrandReportConfig(max_unresolved=1)).unresolved) == 1
 
 

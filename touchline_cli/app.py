@@ -56,12 +56,18 @@ def run(
     until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: reuse and continue nothing.")] = False,
     priority: Priority = 0,
+    debug_pictures: Annotated[
+        Path | None,
+        typer.Option("--debug-pictures", metavar="DIR", help="Write kept frames with all findings drawn in."),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Find the brands in videos or pictures. The same command again continues what was interrupted."""
     from touchline_cli.run import run as command
 
-    raise typer.Exit(command(videos, profile, overrides or [], brands, report, until, fresh, priority, json_output))
+    raise typer.Exit(
+        command(videos, profile, overrides or [], brands, report, until, fresh, priority, debug_pictures, json_output)
+    )
 
 
 @app.command()

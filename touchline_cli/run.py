@@ -30,6 +30,7 @@ def run(
     until: str | None,
     fresh: bool,
     priority: int,
+    debug_pictures: Path | None,
     as_json: bool,
 ) -> int:
     """Checks everything, then runs source by source. 0 if all ended well, 1 if any failed, 130 after Ctrl-C."""
@@ -38,8 +39,9 @@ def run(
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(until, "--until", report=True)
     session.check_brands(brands)
-    if report is not None:
-        _check_stems(videos)
+    for option, folder in (("--report", report), ("--debug-pictures", debug_pictures)):
+        if folder is not None:
+            _check_stems(videos, option)
     for video in videos:
         probe(video)
     options: dict[str, Any] = {
@@ -58,7 +60,10 @@ def run(
                 source = runner.register(video, profile)
                 outcome = one(runner, source, video.name, progress, options)
                 failed += not outcome.succeeded
-                rows.append(finish(runner, outcome, video, report / video.stem if report else None, progress, as_json))
+                row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)
+                if debug_pictures is not None and outcome.succeeded:
+                    row |= _draw(runner, outcome, debug_pictures / video.stem, progress, as_json)
+                rows.append(row)
                 progress.advance(total)
     except KeyboardInterrupt:
         session.errors.print("interrupted; run the same command again to continue")
@@ -157,13 +162,23 @@ def finish(
     return row
 
 
-def _check_stems(videos: Sequence[Path]) -> None:
+def _draw(runner: Runner, outcome: RunOutcome, directory: Path, progress: Progress, as_json: bool) -> dict[str, Any]:
+    """Writes the annotated frames of one run; returns what --json tells of them."""
+    from detection_assets.debug_pictures import write_debug_pictures
+
+    number = write_debug_pictures(runner.connection, outcome.job, directory)
+    if not as_json:
+        progress.console.print(f"  {number} debug pictures: {directory}", markup=False, highlight=False, soft_wrap=True)
+    return {"debug_pictures": str(directory)}
+
+
+def _check_stems(videos: Sequence[Path], option: str) -> None:
     """Two files of one name would write one report over the other."""
     twice = [stem for stem, count in Counter(video.stem for video in videos).items() if count > 1]
     if twice:
         raise BadInputError(
-            f"--report: several inputs are called {twice[0]!r} and would write into one folder; run them one by one, "
-            "each with a --report of its own"
+            f"{option}: several inputs are called {twice[0]!r} and would write into one folder; run them one by one, "
+            f"each with a {option} of its own"
         )
 
 

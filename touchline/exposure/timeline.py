@@ -1,8 +1,10 @@
 """Which stretch of the video each kept frame stands for.
 
-Belongs here: the rule by which samples become time. Each sample stands until the next one, the last until the end of
-the video. A kept frame also stands for the frames that name it in `represented_by`. Black and blurred frames stand for
-nothing. A still picture has one sample, of no length.
+Belongs here: the rule by which samples become time. Each sample stands from halfway to the one before until halfway to
+the next, the first from its own time, the last until the end of the video: what was seen in one sample and not in its
+neighbour came or went in between, and halfway is at most half a sampling interval off. A kept frame also stands for the
+frames that name it in `represented_by`. Black and blurred frames stand for nothing. A still picture has one sample, of
+no length.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ class Timeline:
         unknown = duration_s <= 0
         self.duration = last + hold if unknown and starts else max(exact(duration_s), last)
         self.is_still = self.sampled == 1 and self.duration == 0
+        self._starts = starts
         self._spans = _spans(starts, self.duration)
         self._moments, self._shots, self.kept = self._stand_for(scenes)
 
@@ -84,7 +87,8 @@ class Timeline:
 
     def time(self, sequence: int) -> Fraction:
         """When a sampled frame is first on screen [s]. Raises CheckpointError if there is no such frame."""
-        return self._span(sequence, "match_brands")[0]
+        self._span(sequence, "match_brands")
+        return self._starts[sequence]
 
     def moments(self, sequence: int) -> Sequence[tuple[int, Span]]:
         """(shot, span) of all that the kept frame stands for. A frame that was never judged stands for its own span."""
@@ -118,8 +122,9 @@ def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
 
 
 def _spans(starts: Mapping[int, Fraction], end: Fraction) -> dict[int, Span]:
+    if not starts:
+        return {}
     ordered = sorted(starts.items(), key=lambda item: item[1])
-    spans = {sequence: (start, following) for (sequence, start), (_, following) in pairwise(ordered)}
-    if ordered:
-        spans[ordered[-1][0]] = (ordered[-1][1], end)
-    return spans
+    between = [(before + after) / 2 for (_, before), (_, after) in pairwise(ordered)]
+    edges = [ordered[0][1], *between, end]
+    return {sequence: span for (sequence, _), span in zip(ordered, pairwise(edges), strict=True)}

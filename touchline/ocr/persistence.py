@@ -26,8 +26,6 @@ SEARCH: Final = 8
 """Pixels around its expected place in which a line is looked for: camera motion is known to about two."""
 MIN_IN_VIEW: Final = 0.9
 """A line of which less than this share is still in the picture is not followed: it reads otherwise now."""
-MAX_CARRY_S: Final = 3.0
-"""A line is not followed for longer without being read again [seconds]."""
 LARGE: Final = 12_000
 """Patches of more pixels are compared at half size."""
 CELL: Final = 24
@@ -50,9 +48,13 @@ class Line:
 
 
 class Persistence:
-    """What was read in the frame before, and that frame to compare with. Of one shot; holds one grey picture."""
+    """What was read in the frame before, and that frame to compare with. Of one shot; holds one grey picture.
 
-    def __init__(self) -> None:
+    A line is not followed for longer than `longest_s` without being read again.
+    """
+
+    def __init__(self, longest_s: float = 3.0) -> None:
+        self._longest_s = longest_s
         self._before: Gray | None = None
         self._lines: tuple[Line, ...] = ()
 
@@ -66,7 +68,7 @@ class Persistence:
             return []
         found = []
         for line in self._lines:
-            if timestamp - line.read_at > MAX_CARRY_S:
+            if timestamp - line.read_at > self._longest_s:
                 continue
             places = [(0.0, 0.0)]
             if camera is not None:

@@ -66,6 +66,12 @@ class RunOcrConfig(StageConfig):
         description="Ribbons of lower boards are read in every frame, for one reading of small text is often wrong "
         "[pixels of the stored frame]",
     )
+    carry: float = Field(
+        3.0,
+        ge=0,
+        description="Text whose pixels are still there is carried on without being read again for so long [seconds]; "
+        "0 is never",
+    )
     board_margin: float = Field(
         1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
     )
@@ -119,7 +125,7 @@ class RunOcr:
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
         travel: dict[int, _Travel] = defaultdict(_Travel)
-        persistence = Persistence()
+        persistence = Persistence(self._config.carry)
         for read in map_ahead(self._read, self._due(chunk), threads=self._engine.parallel):
             scene, edge = read.due.scene, read.due.edge
             people = (
@@ -128,7 +134,7 @@ class RunOcr:
                 else []
             )
             if read.due.shot_starts:
-                persistence = Persistence()
+                persistence = Persistence(self._config.carry)
             lines = self._lines(read, persistence)
             camera = edge.camera if edge else None
             found = [(line.quad, line.text, line.confidence) for line in lines]

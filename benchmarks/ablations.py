@@ -1,0 +1,56 @@
+"""What each part of Touchline brings: it is switched off, and everything is measured again.
+
+Belongs here: what can be switched off, and how. Measuring is in `__main__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final
+from unittest.mock import patch
+
+from benchmarks.baseline import SHORTEST, names
+from touchline.brands import BrandMatcher, Match
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Settings (`stage.field`) that switch a part off; `without` replaces a rule that has no setting, meanwhile."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    without: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+@contextmanager
+def _plain_matching() -> Iterator[None]:
+    """Words are matched as the baseline does: a spelling's partial likeness alone."""
+
+    def match(matcher: BrandMatcher, text: str, confidence: float = 1.0) -> list[Match]:
+        word = text.casefold().strip()
+        found = {
+            spelling.entry_index: spelling
+            for spelling in matcher._spellings
+            if len(spelling.text) >= SHORTEST and names(word, spelling.text.casefold())
+        }
+        entries = matcher._book.entries
+        return [Match(entries[i], 1.0, s.text, 0, len(s.letters)) for i, s in found.items()]
+
+    with patch.object(BrandMatcher, "match", match):
+        yield
+
+
+ABLATIONS: Final[Mapping[str, Ablation]] = {
+    "as shipped": Ablation(),
+    "no board strips": Ablation({"run_ocr.strips": False}),
+    "no tracking: text is not carried on": Ablation({"run_ocr.carry": 0.0}),
+    "no vote: each reading decides": Ablation({"match_brands.min_vote": 0.0, "match_brands.like_voted": 1.0}),
+    "no reuse: everything is read in every frame": Ablation(
+        {"run_ocr.frame_interval": 0.0, "run_ocr.reread_share": 0.0, "run_ocr.reread_interval": 0.0}
+    ),
+    "small boards read like large ones": Ablation({"run_ocr.reread_below": 0.0}),
+    "overlays not told apart": Ablation({"detect_edges.overlays": False, "run_ocr.overlay_travel": 0.0}),
+    "matcher less strict (0.7 for 0.85)": Ablation({"match_brands.min_score": 0.7}),
+    "no matcher rules: partial likeness, as the baseline": Ablation(without=_plain_matching),
+}

@@ -1,0 +1,110 @@
+"""A video as long as a customer's: how fast it is worked through, and how much of that is plumbing.
+
+Belongs here: the one run and where its time goes. The video is the rendered demo broadcast, repeated.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.clips import Clip
+from benchmarks.memory import repeat
+from benchmarks.pipeline import run
+from detection_assets.runner import Runner
+from resources.checkpoints import CheckpointStore
+from resources.database import Database
+from resources.journal import Journal
+from touchline.synthetic import DEMO, render
+
+
+def measure(runner: Runner, folder: Path, minutes: float) -> dict[str, Any]:
+    """A run with all defaults on `minutes` of 720p video: wall time [s] by stage, outside the stages, and within them
+    in checkpoints and the database (of all threads, so also what ran beside the work).
+    """
+    short, video = folder / "short.mp4", folder / "long.mp4"
+    render(short, DEMO)
+    warm = Clip(short, {})
+    run(runner, warm, None, {})  # loads the models
+    repeat(short, video, 60 * minutes)
+    with _timed() as spent:
+        measured = run(runner, Clip(video, {}), None, {})
+    return {
+        "minutes": minutes,
+        "duration_s": round(measured.duration_s, 1),
+        "wall_s": round(measured.wall_s, 1),
+        "times_real_time": round(measured.duration_s / measured.wall_s, 2),
+        "stages": {name: round(seconds, 1) for name, seconds in measured.stages.items()},
+        "outside_s": round(measured.plumbing_s, 1),
+        "within_s": {name: round(seconds, 1) for name, seconds in spent.items()},
+    }
+
+
+def page(found: Mapping[str, Any]) -> list[str]:
+    """The figures as Markdown."""
+    within = found["within_s"]
+    share = (found["outside_s"] + sum(within.values())) / found["wall_s"]
+    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in within.items())
+    return [
+        f"{found['minutes']:g} minutes of rendered broadcast at 720p, two frames a second, all defaults: "
+        f"{found['wall_s']:.0f} s, **{found['times_real_time']:.1f} times real time**. Outside the stages "
+        f"{found['outside_s']:.1f} s; within them, over all threads and in part beside the work: {parts}. Together at "
+        f"most **{share:.0%} of the run is plumbing**.",
+        "",
+        "| stage | seconds |",
+        "|---|---|",
+        *(f"| `{name}` | {seconds:.1f} |" for name, seconds in found["stages"].items()),
+    ]
+
+
+@contextmanager
+def _timed() -> Iterator[dict[str, float]]:
+    """Adds up the seconds that calls of the stores take, whatever thread makes them; calls within calls count once."""
+    spent = {"frames": 0.0, "documents": 0.0, "rows": 0.0}
+    busy = threading.local()
+    lock = threading.Lock()
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            if getattr(busy, "calling", False):
+                return function(*args, **options)
+            busy.calling = True
+            began = time.perf_counter()
+            try:
+                return function(*args, **options)
+            finally:
+                busy.calling = False
+                with lock:
+                    spent[name] += time.perf_counter() - began
+
+        return call
+
+    def streamed(name: str, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> Iterator[Any]:
+            documents, after = function(*args, **options), object()
+            advance = timed(name, next)
+            while (document := advance(documents, after)) is not after:
+                yield document
+
+        return call
+
+    with ExitStack() as patches:
+        for owner, method, name in (
+            (CheckpointStore, "put_frame", "frames"),
+            (CheckpointStore, "get_frame", "frames"),
+            (Journal, "write", "documents"),
+            (CheckpointStore, "commit", "rows"),
+            (Database, "transact", "rows"),
+        ):
+            patches.enter_context(patch.object(owner, method, timed(name, getattr(owner, method))))
+        for owner, method in ((CheckpointStore, "read"), (Journal, "documents")):
+            patches.enter_context(patch.object(owner, method, streamed("documents", getattr(owner, method))))
+        yield spent
