@@ -35,8 +35,8 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
 
     Brown: boards of `detect_edges`; grey: objects; by zone (board orange, jersey blue, overlay purple, other yellow):
     readings with their track and confidence, in brackets where they were carried on from the frame before; green:
-    brands. Stages that the job did not come to are left out. Raises BadInputError for a job without frames or a folder
-    that cannot be written to, CheckpointError for a checkpoint that is damaged.
+    brands. Stages that the job did not come to are left out. Raises BadInputError for a job without frames,
+    CheckpointError for a checkpoint that is damaged.
     """
     with connection.database.session() as session:
         rows = {
@@ -46,10 +46,7 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
     frames = rows.pop("extract_frames")
     if frames is None or rows["filter_scenes"] is None:
         raise BadInputError(f"job {job.id} did not come as far as filter_scenes: it has no frames to draw on")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(f"{directory}: expected a folder to write pictures to: {error.strerror}") from error
+    directory.mkdir(parents=True, exist_ok=True)
     streams = {
         stage: DocumentStream(map(STAGES[stage].module.deserialize, connection.checkpoints.read(row)))
         for stage, row in rows.items()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from touchline.ahead import map_ahead
+from touchline.ahead import AHEAD, map_ahead
 
 
 def test_results_come_in_the_items_order_however_long_each_takes() -> None:
@@ -34,7 +34,7 @@ def test_no_more_items_are_taken_than_a_few_ahead() -> None:
     results = map_ahead(str, items(), threads=2)
     for given in range(10):
         next(results)
-        assert len(taken) <= given + 1 + 3 * 2
+        assert len(taken) <= given + 2 + 2 + AHEAD
     results.close()  # type: ignore[attr-defined]
     assert len(taken) < 20
 

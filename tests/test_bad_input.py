@@ -104,6 +104,7 @@ def test_what_is_no_video_is_refused_by_name_even_behind_good_ones(
         (("--set", "run_ocr=0.5"), ("STAGE.FIELD=VALUE",)),
         (("--set", "name.x=1"), ("'name'",)),
         (("--until", "read_text"), ("read_text", "run_ocr")),
+        (("--debug-pictures", "good.png"), ("--debug-pictures good.png", "no folder")),
         (("--unknown",), ("--unknown",)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -9,8 +9,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
+AHEAD: Final = 4
+"""Items that wait beyond those at work: enough that no thread runs dry while a result is used."""
+MOST_THREADS: Final = 16
+"""Each holds a decoded frame or two: some 10 MB at 1080p."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -18,8 +22,8 @@ R = TypeVar("R")
 def map_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
     """`function` of each item, in the items' order, computed by `threads` (None: all cores) at once.
 
-    Items are taken in the caller's thread, no more than three a thread ahead of what is given out, so that a long
-    video is never held whole. An exception of `function` is raised where its result would come.
+    Items are taken in the caller's thread, no more than AHEAD beyond one a thread before a result is given out, so that
+    a long video is never held whole. An exception of `function` is raised where its result would come.
     """
     threads = threads if threads is not None else cores()
     with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
@@ -27,7 +31,7 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int | 
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > 3 * threads:
+                if len(waiting) > threads + AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -37,5 +41,6 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int | 
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, MOST_THREADS at most."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, MOST_THREADS)

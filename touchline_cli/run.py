@@ -42,6 +42,13 @@ def run(
     for option, folder in (("--report", report), ("--debug-pictures", debug_pictures)):
         if folder is not None:
             _check_stems(videos, option)
+    if debug_pictures is not None:
+        try:
+            debug_pictures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInputError(
+                f"--debug-pictures {debug_pictures}: no folder can be made there: {error.strerror}"
+            ) from error
     for video in videos:
         probe(video)
     options: dict[str, Any] = {

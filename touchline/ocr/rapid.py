@@ -43,8 +43,8 @@ MIN_BOX_SCORE: Final = 0.45
 class RapidOcrEngine:
     """PP-OCR on OpenVINO: three to ten times as fast on CPUs as ONNX Runtime, most where they have AVX-512 or AMX.
 
-    Holds two models (about 150 MB). Serves `parallel` calls at once, each on a core: `threads`, or all cores that the
-    process may use. `min_text_score` 0..1: readings less confident are not returned.
+    Holds two models (about 150 MB). Serves `parallel` calls at once, each on a core: `threads`, or the cores that the
+    process may use, up to 16. `min_text_score` 0..1: readings less confident are not returned.
     """
 
     def __init__(self, *, threads: int | None = None, min_text_score: float = 0.3) -> None:
