@@ -122,9 +122,7 @@ def reading(sequence: int, text: str, confidence: float, track: int = 1) -> Read
     return Reading(sequence, sequence / 2, 0, track, text, confidence, quad, "board", "strip", 1.0, 20.0)
 
 
-BOOK = BrandBook.from_entries(
-    [BrandEntry.of("Qatar Airways", ()), BrandEntry.of("TIM", ()), BrandEntry.of("Heineken", ())]
-)
+BOOK = BrandBook.from_entries([BrandEntry.of(name, ()) for name in ("Qatar Airways", "TIM", "Heineken", "Puma")])
 
 
 def matched(*given: Reading) -> list[BrandDetection | UnresolvedCandidate]:
@@ -140,6 +138,16 @@ def test_one_sure_reading_decides_and_its_track_follows() -> None:
 
 def test_a_weak_reading_alone_names_no_brand() -> None:
     assert not [d for d in matched(reading(0, "HEIMEKCN", 0.6)) if isinstance(d, BrandDetection)]
+
+
+def test_a_short_name_that_is_read_unsurely_needs_its_track_to_agree() -> None:
+    texts = ["Pumn", "Puma", "PUmaX", "pumn", "PUmRY", "PumAX", "PURX"]
+    found = matched(*(reading(i, text, 0.65) for i, text in enumerate(texts)))
+    assert {d.brand_name for d in found if isinstance(d, BrandDetection)} == {"Puma"}
+    assert not [d for d in matched(reading(0, "Puma", 0.65)) if isinstance(d, BrandDetection)]
+    others = ["Pump", "Puma", "PUMPX", "Pumpe", "PUMP"]
+    found = matched(*(reading(i, text, 0.65) for i, text in enumerate(others)))
+    assert not [d for d in found if isinstance(d, BrandDetection)]
 
 
 def test_real_text_that_is_no_brand_is_unresolved_and_noise_is_not() -> None:

@@ -82,6 +82,14 @@ def test_a_vote_can_find_a_text_that_nobody_read() -> None:
     assert text == "Heineken"
 
 
+def test_what_only_some_read_behind_a_word_is_voted_away_letter_by_letter() -> None:
+    # A wordmark's pictorial mark is read as another letter each time; the last letter is put in by most.
+    readings = ["Pum", "PUma", "Pum", "PuminX", "PUmAX", "PUMR", "PumAX", "PumG", "PUmRY"]
+    text, agreement = vote([(text, 0.65) for text in readings])
+    assert text.casefold() == "puma"
+    assert 0.7 < agreement < 0.9
+
+
 def test_nobody_votes() -> None:
     assert vote([]) == ("", 0.0)
     assert vote([("", 0.5)]) == ("", 0.0)

@@ -9,7 +9,7 @@ import pytest
 from touchline.geometry import area, bounds, box_quad, covered_share, inside, iou, quad_from, transform_quad
 from touchline.values import Board, Image, Quad
 from touchline.vision.bands import BandSettings, find_boards, straight_pieces
-from touchline.vision.motion import camera_motion, working_gray
+from touchline.vision.motion import camera_motion
 from touchline.vision.overlays import StandingEdges
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import enlargement, rectify, ribbons
@@ -46,13 +46,13 @@ def test_a_picture_without_grass_has_no_pitch_and_no_boards() -> None:
     pitch = find_pitch(image)
     assert pitch.share == 0.0
     assert np.isnan(pitch.upper_edge()).all()
-    assert find_boards(image, pitch, BandSettings()) == []
+    assert find_boards(pitch, BandSettings()) == []
 
 
 @pytest.mark.parametrize("tilt", [0.0, 0.06, -0.08])
 def test_a_board_is_found_where_it_stands_whatever_its_tilt(tilt: float) -> None:
     image, truth = stadium(tilt=tilt)
-    boards = find_boards(image, find_pitch(image), BandSettings())
+    boards = find_boards(find_pitch(image), BandSettings())
     best = min(boards, key=lambda b: np.abs(np.array(b.quad) - np.array(truth)).max())
     assert np.abs(np.array(best.quad) - np.array(truth)).max() <= 14
     assert best.confidence > 0.5
@@ -62,8 +62,16 @@ def test_players_before_the_board_do_not_break_it() -> None:
     image, truth = stadium(tilt=0.03)
     for x in (200, 420, 700, 1000):
         cv2.rectangle(image, (x, 270), (x + 30, 380), (200, 30, 30), -1)
-    boards = find_boards(image, find_pitch(image), BandSettings())
+    boards = find_boards(find_pitch(image), BandSettings())
     assert any(np.abs(np.array(b.quad) - np.array(truth)).max() <= 16 for b in boards)
+
+
+def test_what_is_far_from_the_grass_changes_no_board() -> None:
+    image, _ = stadium(tilt=0.03)
+    boards = find_boards(find_pitch(image), BandSettings())
+    for y in range(4, 80, 8):
+        cv2.line(image, (0, y), (1279, y), (240, 240, 240), 2)
+    assert boards and find_boards(find_pitch(image), BandSettings()) == boards
 
 
 def test_the_edge_of_the_grass_is_split_at_its_corner() -> None:
@@ -98,7 +106,7 @@ def test_the_camera_moves_as_it_was_moved() -> None:
     rng = np.random.default_rng(5)
     world = cv2.GaussianBlur(rng.integers(0, 255, (900, 1600, 3), np.uint8), (0, 0), 3)
     before, after = world[100:820, 100:1380], world[112:832, 160:1440]
-    motion = camera_motion(working_gray(before), working_gray(after), 720)
+    motion = camera_motion(find_pitch(before).gray, find_pitch(after).gray, 720)
     assert motion is not None
     moved = transform_quad(box_quad((600, 300, 700, 350)), np.array(motion).reshape(2, 3))
     assert np.allclose(moved[0], (540, 288), atol=1.5)
@@ -107,7 +115,7 @@ def test_the_camera_moves_as_it_was_moved() -> None:
 def test_no_motion_is_claimed_across_a_cut() -> None:
     rng = np.random.default_rng(6)
     a, b = (cv2.GaussianBlur(rng.integers(0, 255, (720, 1280, 3), np.uint8), (0, 0), 3) for _ in range(2))
-    assert camera_motion(working_gray(a), working_gray(b), 720) is None
+    assert camera_motion(find_pitch(a).gray, find_pitch(b).gray, 720) is None
 
 
 def test_what_stands_while_the_camera_moves_is_an_overlay() -> None:
@@ -144,8 +152,8 @@ def test_arithmetic_of_quads() -> None:
 def test_a_player_before_the_camera_is_no_board_in_front_of_the_pitch() -> None:
     image, _ = stadium()
     cv2.rectangle(image, (480, 450), (800, 719), (30, 30, 200), -1)
-    boards = find_boards(image, find_pitch(image), BandSettings())
+    boards = find_boards(find_pitch(image), BandSettings())
     assert all(bounds(board.quad)[3] < 450 for board in boards)
     cv2.rectangle(image, (0, 600), (1279, 719), (30, 30, 200), -1)
-    boards = find_boards(image, find_pitch(image), BandSettings())
+    boards = find_boards(find_pitch(image), BandSettings())
     assert any(bounds(board.quad)[3] > 620 for board in boards)

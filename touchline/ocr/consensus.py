@@ -19,7 +19,7 @@ MAX_VOTERS: Final = 40
 
 
 def vote(readings: Sequence[tuple[str, float]]) -> tuple[str, float]:
-    """The text that readings (text, confidence 0..1) agree on, and how much they agree, 0..1.
+    """The text that readings (text, confidence 0..1) agree on, and how much they agree with it, 0..1.
 
     The reading most like all others (the set median, weighted by confidence) is the frame onto which the others are
     aligned by Levenshtein's edits; each position is then voted on, insertions included. The method is ROVER's
@@ -34,27 +34,42 @@ def vote(readings: Sequence[tuple[str, float]]) -> tuple[str, float]:
     best = max(range(len(voters)), key=lambda i: (scores[i], voters[i][1]))
     frame = voters[best][0]
     places: list[Votes] = [defaultdict(float) for _ in frame]
-    gaps: list[Votes] = [defaultdict(float) for _ in range(len(frame) + 1)]
+    gaps: list[list[Votes]] = [[] for _ in range(len(frame) + 1)]
     for text, weight in voters:
         _align(frame, text, weight, places, gaps)
     voted = []
     for position in range(len(frame) + 1):
-        insertion, support = max(gaps[position].items(), key=lambda item: item[1], default=("", 0.0))
-        if support > total / 2:
-            voted.append(insertion)
+        for inserted in gaps[position]:
+            inserted[""] += total - sum(inserted.values())
+            voted.append(_winner(inserted))
         if position < len(frame):
-            voted.append(max(places[position].items(), key=lambda item: item[1])[0])
-    return "".join(voted), scores[best] / (100 * total) if total > 0 else 0.0
+            voted.append(_winner(places[position]))
+    agreed = "".join(voted)
+    likeness = sum(weight * fuzz.ratio(agreed.casefold(), text.casefold()) for text, weight in voters)
+    return agreed, likeness / (100 * total) if total > 0 else 0.0
 
 
-def _align(frame: str, text: str, weight: float, places: list[Votes], gaps: list[Votes]) -> None:
+def _align(frame: str, text: str, weight: float, places: list[Votes], gaps: list[list[Votes]]) -> None:
+    """Adds one reading's votes: for each letter of the frame, and for the first, second... letter put in before it."""
     for code in Levenshtein.opcodes(_lower(frame), _lower(text)):
-        if code.tag == "insert":
-            gaps[code.src_start][text[code.dest_start : code.dest_end]] += weight
-            continue
-        for offset in range(code.src_end - code.src_start):
-            dest = code.dest_start + offset
-            places[code.src_start + offset][text[dest] if dest < code.dest_end else ""] += weight
+        put_in = text[code.dest_start : code.dest_end]
+        kept = code.src_end - code.src_start
+        for offset in range(kept):
+            places[code.src_start + offset][put_in[offset : offset + 1]] += weight
+        for place, letter in enumerate(put_in[kept:]):
+            gap = gaps[code.src_end]
+            if place == len(gap):
+                gap.append(defaultdict(float))
+            gap[place][letter] += weight
+
+
+def _winner(votes: Votes) -> str:
+    """The letter with most votes, upper and lower case together, as most wrote it; nothing may win as well."""
+    together: Votes = defaultdict(float)
+    for letter, weight in votes.items():
+        together[_lower(letter)] += weight
+    best = max(together, key=lambda letter: together[letter])
+    return max((letter for letter in votes if _lower(letter) == best), key=lambda letter: votes[letter])
 
 
 def _lower(text: str) -> str:

@@ -21,11 +21,11 @@ from touchline.config import StageConfig
 from touchline.geometry import flat, quad_from
 from touchline.values import Board, Chunk, FrameEdges, Image, Overlay, SceneFrame
 from touchline.vision.bands import BandSettings, find_boards
-from touchline.vision.motion import Affine, camera_motion, shift, working_gray
+from touchline.vision.motion import Affine, camera_motion, shift
 from touchline.vision.overlays import StandingEdges
 from touchline.vision.pitch import find_pitch
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 
 class DetectEdgesConfig(StageConfig):
@@ -95,8 +95,8 @@ class DetectEdges:
     ) -> tuple[tuple[int, int], float, tuple[Board, ...], NDArray[np.uint8]]:
         """What one frame shows by itself: its size (width, height), the grass's share, the boards, and it in grey."""
         pitch = find_pitch(image)
-        boards = find_boards(image, pitch, settings) if pitch.share >= self._config.min_pitch else []
-        return (image.shape[1], image.shape[0]), pitch.share, tuple(boards), working_gray(image)
+        boards = find_boards(pitch, settings) if pitch.share >= self._config.min_pitch else []
+        return (image.shape[1], image.shape[0]), pitch.share, tuple(boards), pitch.gray
 
     def state(self) -> dict[str, Any]:
         """Counters and the evidence of overlays."""

@@ -24,7 +24,7 @@ from touchline.geometry import flat, line_height, quad_from
 from touchline.ocr.consensus import vote
 from touchline.values import BrandDetection, Chunk, MatchDocument, Reading, UnresolvedCandidate
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 CLEAR_HEIGHT: Final = 24.0
 """Letters of so many pixels are as clear as can be; clarity grows with height up to there."""
 
@@ -131,10 +131,16 @@ class MatchBrands:
         entries: dict[str, BrandEntry] = {}
         agreed, agreement = vote([(r.text, r.confidence) for r in readings])
         candidates = [(r.text, r.confidence) for r in readings]
+        agreed_on: set[str] = set()
         if len(readings) > 1:
             candidates.append((agreed, agreement))
+            agreed_on = {match.entry.id for match in self._matcher.match(agreed, agreement)}
         for text, confidence in candidates:
-            for match in self._matcher.match(text, confidence):
+            # A short name may be read less surely where the track agrees on it.
+            sure = {match.entry.id for match in self._matcher.match(text, confidence)} | agreed_on
+            for match in self._matcher.match(text):
+                if match.entry.id not in sure:
+                    continue
                 entries[match.entry.id] = match.entry
                 votes[match.entry.id].append((match.score * confidence, text.casefold()))
         verdicts = []

@@ -7,6 +7,7 @@ and Hough, and turning pairs of edges into quads. Cutting strips out of the pict
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.values import Board, Image, Quad
+from touchline.values import Board, Quad
 from touchline.vision.pitch import Pitch
 
 MIN_PIECE: Final = 0.12
@@ -68,17 +69,39 @@ class Piece:
         return self.slope * x + self.offset
 
 
-def find_boards(image: Image, pitch: Pitch, settings: BandSettings) -> list[Board]:
-    """The board bands of a picture (BGR), behind the pitch and in front of it, as quads in the picture's pixels.
+def find_boards(pitch: Pitch, settings: BandSettings) -> list[Board]:
+    """The board bands of a picture, behind the pitch and in front of it, as quads in the picture's pixels.
 
     Each band reaches over one straight piece of the pitch's edge; a row behind another is a band of its own.
     Empty without a pitch.
     """
     if pitch.share == 0.0:
         return []
-    height, width = pitch.mask.shape
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    edges = cv2.Canny(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), settings.canny_low, settings.canny_high)
+    width = pitch.mask.shape[1]
+    pieces = [
+        (piece, upwards)
+        for upwards, edge in ((True, pitch.upper_edge()), (False, pitch.lower_edge()))
+        for piece in straight_pieces(edge, MIN_PIECE * width)
+        if upwards or _reaches_side(piece, width)
+    ]
+    lines = _lines_beside(pieces, pitch.gray, settings)
+    boards = [board for piece, upwards in pieces for board in _bands(piece, lines, pitch.gray.shape, upwards)]
+    return [Board(_scaled(board.quad, 1.0 / pitch.scale), board.confidence) for board in boards]
+
+
+def _lines_beside(
+    pieces: Sequence[tuple[Piece, bool]], gray: NDArray[np.uint8], settings: BandSettings
+) -> NDArray[np.float32]:
+    """Straight lines (N x 4: x1, y1, x2, y2; mask pixels) where boards along the pieces can have edges.
+
+    The rest, a stand full of people above all, would take Hough's transform most of its time.
+    """
+    height, width = gray.shape
+    beside = np.zeros_like(gray)
+    for piece, upwards in pieces:
+        reach = (1 if upwards else -1) * MAX_REACH * height
+        cv2.fillPoly(beside, [np.round(_quad(piece, 0.0, -reach, upwards)).astype(np.int32)], 255)
+    edges = cv2.bitwise_and(cv2.Canny(gray, settings.canny_low, settings.canny_high), beside)
     found = cv2.HoughLinesP(
         edges,
         1,
@@ -87,14 +110,7 @@ def find_boards(image: Image, pitch: Pitch, settings: BandSettings) -> list[Boar
         minLineLength=settings.min_line * width,
         maxLineGap=0.01 * width,
     )
-    lines = np.empty((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
-    boards: list[Board] = []
-    for upwards, edge in ((True, pitch.upper_edge()), (False, pitch.lower_edge())):
-        for piece in straight_pieces(edge, MIN_PIECE * width):
-            if not upwards and not _reaches_side(piece, width):
-                continue
-            boards += _bands(piece, lines, (height, width), upwards)
-    return [Board(_scaled(board.quad, 1.0 / pitch.scale), board.confidence) for board in boards]
+    return np.empty((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
 
 
 def _reaches_side(piece: Piece, width: int) -> bool:
@@ -155,8 +171,8 @@ def _explained(points: NDArray[np.float32], left: float, right: float) -> float:
     return float(near.sum() / max(1.0, right - left))
 
 
-def _bands(piece: Piece, lines: NDArray[np.float32], shape: tuple[int, int], upwards: bool) -> list[Board]:
-    height, _ = shape
+def _bands(piece: Piece, lines: NDArray[np.float32], shape: tuple[int, ...], upwards: bool) -> list[Board]:
+    height = shape[0]
     side = -1.0 if upwards else 1.0
     middle = (piece.left + piece.right) / 2
     beyond = piece.at(middle) if upwards else height - piece.at(middle)

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-WORKING_HEIGHT: Final = 360
-MAX_CORNERS: Final = 400
+MAX_CORNERS: Final = 200
 MIN_INLIERS: Final = 14
 MIN_INLIER_SHARE: Final = 0.35
 """Players move on their own and overlays not at all: the camera's motion is what the largest group agrees on."""
@@ -21,17 +20,10 @@ Affine = tuple[float, float, float, float, float, float]
 """2 x 3 matrix, row by row."""
 
 
-def working_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture (BGR) in gray at 360 lines, uint8: what `camera_motion` compares."""
-    width = max(1, round(image.shape[1] * WORKING_HEIGHT / image.shape[0]))
-    small = cv2.resize(image, (width, WORKING_HEIGHT), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.uint8)
-
-
 def camera_motion(before: NDArray[np.uint8], after: NDArray[np.uint8], frame_height: int) -> Affine | None:
     """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
 
-    Both are `working_gray` pictures of frames `frame_height` lines high. Corners are followed by pyramidal
+    Both are grey pictures, uint8, of one size: frames of `frame_height` lines, made smaller (`Pitch.gray`). Corners are followed by pyramidal
     Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by RANSAC.
     None where too few agree: after a cut, in a blur, on an empty picture.
     """

@@ -32,11 +32,13 @@ class Pitch:
     """The playing field in one picture.
 
     `mask` is H' x W' uint8 (255 = grass) at `scale` times the picture's size; `share` is the grass's share, 0..1.
+    `gray` is the picture itself at that size, uint8: what boards and the camera's motion are found in.
     """
 
     mask: NDArray[np.uint8]
     scale: float
     share: float
+    gray: NDArray[np.uint8]
 
     def upper_edge(self) -> NDArray[np.float32]:
         """For each column of the mask the y of the topmost grass, in mask pixels; NaN where a column has none."""
@@ -56,10 +58,11 @@ def find_pitch(image: Image) -> Pitch:
     """
     scale = WORKING_HEIGHT / image.shape[0]
     small = cv2.resize(image, (max(1, round(image.shape[1] * scale)), WORKING_HEIGHT), interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
     hue, saturation, value = cv2.split(cv2.cvtColor(small, cv2.COLOR_BGR2HSV))
     green = (hue >= GREEN_HUES[0]) & (hue <= GREEN_HUES[1]) & (saturation >= MIN_SATURATION) & (value >= MIN_VALUE)
     if green.mean() < MIN_COMPONENT:
-        return Pitch(np.zeros(hue.shape, np.uint8), scale, 0.0)
+        return Pitch(np.zeros(hue.shape, np.uint8), scale, 0.0, gray)
     counts = np.convolve(np.bincount(hue[green], minlength=180).astype(np.float32), np.ones(5, np.float32), "same")
     near = np.abs(hue.astype(np.int16) - int(counts.argmax())) <= HUE_SPREAD
     mask = np.where(green & near, 255, 0).astype(np.uint8)
@@ -69,7 +72,7 @@ def find_pitch(image: Image) -> Pitch:
     large = statistics[:, cv2.CC_STAT_AREA] >= MIN_COMPONENT * mask.size
     large[0] = False
     mask = np.where(large[labels], 255, 0).astype(np.uint8)
-    return Pitch(mask, scale, float((mask > 0).mean()))
+    return Pitch(mask, scale, float((mask > 0).mean()), gray)
 
 
 def _first_row(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
