@@ -49,19 +49,19 @@ def main() -> None:
             rendered = synthetic(folder, options.synthetic)
             material = footage(options.footage) if options.footage else rendered
             found["material"] = "footage" if options.footage else "synthetic"
-            with _runner(folder / "accuracy") as runner:
+            with servers(folder / "accuracy") as runner:
                 found |= measure(runner, material)
                 if options.footage:
                     found["synthetic"] = measure(runner, rendered)
                 if options.ablations:
                     found["ablations"] = {name: ablation(runner, material, o) for name, o in ABLATIONS.items()}
         if options.long:
-            with _runner(folder / "long") as runner:
+            with servers(folder / "long") as runner:
                 found["long"] = long_video.measure(runner, folder, options.long)
         if options.memory:
             found["memory"] = {str(minutes): values for minutes, values in curve().items()}
         if options.library:
-            with _runner(folder / "library") as runner:
+            with servers(folder / "library") as runner:
                 found["library"] = library.measure(runner, folder / "watched")
         if options.uploads:
             found["uploads"] = uploads.measure(folder / "uploads", options.uploads)
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 @contextmanager
-def _runner(home: Path) -> Iterator[Runner]:
+def servers(home: Path) -> Iterator[Runner]:
     """Everything that runs need, on servers of their own."""
     before = dict(os.environ)
     os.environ["TOUCHLINE_HOME"] = str(home)

@@ -1,4 +1,4 @@
-"""What each part of Touchline brings: it is switched off, and everything is measured again.
+"""What each part of Touchline brings: it is switched off, or slightly changed, and everything is measured again.
 
 Belongs here: what can be switched off, and how. Measuring is in `__main__.py`.
 """
@@ -53,4 +53,7 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
     "overlays not told apart": Ablation({"detect_edges.overlays": False, "run_ocr.overlay_travel": 0.0}),
     "matcher less strict (0.7 for 0.85)": Ablation({"match_brands.min_score": 0.7}),
     "no matcher rules: partial likeness, as the baseline": Ablation(without=_plain_matching),
+    "for how much is chance: Canny's lower threshold 46 for 50": Ablation({"detect_edges.canny_low": 46}),
+    "for how much is chance: Canny's upper threshold 160 for 150": Ablation({"detect_edges.canny_high": 160}),
+    "for how much is chance: shortest line 0.055 for 0.05": Ablation({"detect_edges.min_line": 0.055}),
 }

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run on one clip: wall time with everything [s], by stage [s], and what was found."""
+    """One run on one clip: wall time with everything [s], by stage [s], and what was found, when and where [s]."""
 
     wall_s: float
     stages: Mapping[str, float]
     duration_s: float
     found: Mapping[str, Sequence[Sequence[float]]]
+    zones: Mapping[str, Mapping[str, float]]
 
     @property
     def plumbing_s(self) -> float:
@@ -45,4 +46,5 @@ def run(runner: Runner, clip: Clip, brands_csv: Path | None, overrides: Mapping[
     report = json.loads(runner.connection.objects.get(f"{outcome.job.report_prefix}report.json"))
     stages = {name: float(stage["wall_s"]) for name, stage in report["stages"].items()}
     found = {brand["name"]: brand["intervals"] for brand in report["brands"]}
-    return Measured(wall, stages, float(report["duration_s"]), found)
+    zones = {brand["name"]: brand["zones"] for brand in report["brands"]}
+    return Measured(wall, stages, float(report["duration_s"]), found, zones)

@@ -16,6 +16,7 @@ import yaml
 from touchline.synthetic import CLIP, Broadcast, Rendered, Shot
 from touchline.values import Box
 from touchline.vision.objects import contained
+from training.broadcasts import label_lines
 
 SIDE = 256
 """Side at which the model is trained and should be asked to search [pixels]."""
@@ -62,10 +63,7 @@ def train(folder: Path, *, seeds: tuple[int, ...] = (1, 2, 3, 4), count: int = 2
             height, width = frame.image.shape[:2]
             cv2.imwrite(str(folder / "images" / f"{seed}-{frame.index:04d}.jpg"), frame.image)
             (folder / "labels" / f"{seed}-{frame.index:04d}.txt").write_text(
-                "".join(
-                    f"0 {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height} {(x2 - x1) / width} {(y2 - y1) / height}\n"
-                    for x1, y1, x2, y2 in figures(frame)
-                )
+                label_lines(((0, box) for box in figures(frame)), width, height)
             )
     data, model = folder / "data.yaml", folder / "tiny.yaml"
     data.write_text(yaml.safe_dump({"path": str(folder), "train": "images", "val": "images", "names": {0: "player"}}))

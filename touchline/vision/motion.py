@@ -23,9 +23,9 @@ Affine = tuple[float, float, float, float, float, float]
 def camera_motion(before: NDArray[np.uint8], after: NDArray[np.uint8], frame_height: int) -> Affine | None:
     """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
 
-    Both are grey pictures, uint8, of one size: frames of `frame_height` lines, made smaller (`Pitch.gray`). Corners are followed by pyramidal
-    Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by RANSAC.
-    None where too few agree: after a cut, in a blur, on an empty picture.
+    Both are grey pictures (`Pitch.gray`), uint8 and of one size, of frames `frame_height` lines high. Corners are
+    followed by pyramidal Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by
+    RANSAC. None where too few agree: after a cut, in a blur, on an empty picture.
     """
     picked = cv2.goodFeaturesToTrack(before, MAX_CORNERS, 0.01, 7)
     if picked is None or len(picked) < MIN_INLIERS:

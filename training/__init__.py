@@ -1,0 +1,1 @@
+"""Training weights of our own for `detect_objects`, on synthetic broadcasts: see `training/README.md`."""
