@@ -29,7 +29,7 @@ def main() -> None:
     """Renders, trains, evaluates; prints the figures and writes them beside the weights."""
     options = _options()
     out = options.out.resolve()
-    out.mkdir(parents=True, exist_ok=False)
+    out.mkdir(parents=True)
     began = time.perf_counter()
     processes = os.cpu_count() or 1
     write(out / "train", range(options.broadcasts), processes)
@@ -62,7 +62,7 @@ def train(out: Path, *, minutes: float, image_size: int, device: str) -> int:
         hsv_h=0.03, hsv_s=0.8, hsv_v=0.5,
     )  # fmt: skip
     (out / "run" / "weights" / "last.pt").replace(out / NAME)
-    return sum(1 for _ in (out / "run" / "results.csv").open()) - 1
+    return len((out / "run" / "results.csv").read_text().splitlines()) - 1
 
 
 def evaluate(out: Path, *, image_size: int, device: str) -> dict[str, Any]:
@@ -100,7 +100,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=90.0, help="time to train")
     parser.add_argument("--image-size", type=int, default=416, help="side at which pictures are searched [pixels]")
     parser.add_argument("--device", default="cpu", help="torch's name of the device: cpu, cuda:0, mps")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.out.exists():
+        parser.error(f"--out {options.out}: is there already; name a folder that is not")
+    return options
 
 
 if __name__ == "__main__":

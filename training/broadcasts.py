@@ -42,7 +42,7 @@ class Labelled:
 
 
 def broadcast(seed: int) -> BroadcastSpec:
-    """The broadcast that `seed` draws: place of the camera's look, sponsors, kits, weather, overlays."""
+    """The broadcast that `seed` draws: where the camera looks, sponsors, kits, overlays."""
     rng = np.random.default_rng(seed)
     width, height = SHAPES[int(rng.integers(len(SHAPES)))]
     close = rng.random() < 0.2
@@ -105,7 +105,9 @@ def _write(folder: Path, seed: int) -> None:
     for index, picture in enumerate(pictures(seed)):
         height, width = picture.image.shape[:2]
         name = f"{seed:06d}-{index}"
-        cv2.imwrite(str(folder / "images" / f"{name}.jpg"), picture.image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        path = folder / "images" / f"{name}.jpg"
+        if not cv2.imwrite(str(path), picture.image, [cv2.IMWRITE_JPEG_QUALITY, 90]):
+            raise OSError(f"{path} could not be written; is the disk full?")
         (folder / "labels" / f"{name}.txt").write_text(label_lines(picture.objects, width, height))
 
 
