@@ -9,14 +9,17 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detection_assets.side_by_side import Piece, Workers
 from touchline.errors import TouchlineError
 
 if TYPE_CHECKING:
     from benchmarks.clips import Clip
     from detection_assets.runner import Runner
+    from detection_assets.stage_run import Listener
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,22 @@ def run(runner: Runner, clip: Clip, brands_csv: Path | None, overrides: Mapping[
     found = {brand["name"]: brand["intervals"] for brand in report["brands"]}
     zones = {brand["name"]: brand["zones"] for brand in report["brands"]}
     return Measured(wall, stages, float(report["duration_s"]), found, zones)
+
+
+def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None, at_once: int) -> float:
+    """Wall time [s] of fresh runs of all clips in this order, `at_once` at a time, as `touchline run` does them.
+
+    Each process has done one of the runs before, so that its models are loaded as they are in `run`.
+    """
+    pieces = [Piece(str(clip.path), partial(_wall, clip, brands_csv)) for clip in clips]
+    with Workers(runner.settings, runner.endpoints, at_once) as workers:
+        for _ in workers.do(pieces[:at_once]):
+            pass
+        began = time.perf_counter()
+        for _ in workers.do(pieces):
+            pass
+        return time.perf_counter() - began
+
+
+def _wall(clip: Clip, brands_csv: Path | None, runner: Runner, listener: Listener) -> float:
+    return run(runner, clip, brands_csv, {}).wall_s

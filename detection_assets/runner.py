@@ -83,6 +83,7 @@ class Runner:
 
     def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         home = prepare(settings, endpoints)
+        self.settings, self.endpoints = settings, endpoints
         self.connection: Connection = connect(endpoints)
         self.instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
         keep_connections(self.instance)

@@ -60,13 +60,29 @@ def run(
         Path | None,
         typer.Option("--debug-pictures", metavar="DIR", help="Write kept frames with all findings drawn in."),
     ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option("--at-once", min=1, metavar="N", help="Sources worked on at once, sharing the cores."),
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Find the brands in videos or pictures. The same command again continues what was interrupted."""
     from touchline_cli.run import run as command
 
     raise typer.Exit(
-        command(videos, profile, overrides or [], brands, report, until, fresh, priority, debug_pictures, json_output)
+        command(
+            videos,
+            profile,
+            overrides or [],
+            brands,
+            report,
+            until,
+            fresh,
+            priority,
+            debug_pictures,
+            at_once,
+            json_output,
+        )
     )
 
 

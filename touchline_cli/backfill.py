@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from detection_assets.quiet import quiet
 from detection_assets.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError
 from touchline.nodes import NODES, REPORT, downstream
@@ -37,7 +38,7 @@ def backfill(
     """Checks everything, then launches (or runs) source by source. 1 if any failed, 130 after Ctrl-C."""
     from resources.settings import Settings
 
-    session.quiet()
+    quiet()
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
     session.check_brands(brands)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from detection_assets.run_config import PRIORITY_TAG
+from detection_assets.side_by_side import Piece, Workers
+from touchline.ahead import cores
 from touchline.errors import BadInputError
 from touchline_cli import session
 
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from detection_assets.runner import Runner, RunOutcome
     from detection_assets.stage_run import Listener
     from touchline.schema import SourceAsset
+
+AT_ONCE: Final = 2
+"""Sources worked on at once where nothing else is asked: each takes some 800 MB, and the pool `ocr` has two places."""
+WORTH_S: Final = 60.0
+"""Less video than this [s] is sooner done by one process than processes are started."""
 
 
 def run(
@@ -31,9 +40,10 @@ def run(
     fresh: bool,
     priority: int,
     debug_pictures: Path | None,
+    at_once: int | None,
     as_json: bool,
 ) -> int:
-    """Checks everything, then runs source by source. 0 if all ended well, 1 if any failed, 130 after Ctrl-C."""
+    """Checks everything, then runs the sources. 0 if all ended well, 1 if any failed, 130 after Ctrl-C."""
     from touchline.video import probe
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
@@ -49,8 +59,7 @@ def run(
             raise BadInputError(
                 f"--debug-pictures {debug_pictures}: no folder can be made there: {error.strerror}"
             ) from error
-    for video in videos:
-        probe(video)
+    lengths = [probe(video).duration_s for video in videos]
     options: dict[str, Any] = {
         "profile": profile,
         "overrides": changes,
@@ -59,25 +68,63 @@ def run(
         "until": until,
         "tags": {PRIORITY_TAG: str(priority)},
     }
-    rows, failed = [], 0
+    rows: dict[int, dict[str, Any]] = {}
+    failed = 0
     try:
         with session.runner() as runner, progress_bar(as_json) as progress:
             total = progress.add_task("sources", total=len(videos), visible=len(videos) > 1)
-            for video in videos:
-                source = runner.register(video, profile)
-                outcome = one(runner, source, video.name, progress, options)
-                failed += not outcome.succeeded
-                row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)
-                if debug_pictures is not None and outcome.succeeded:
-                    row |= _draw(runner, outcome, debug_pictures / video.stem, progress, as_json)
-                rows.append(row)
-                progress.advance(total)
+            works = [partial(_register_and_run, video, profile, options) for video in videos]
+            with closing(_outcomes(runner, videos, works, processes(at_once, lengths), lengths, progress)) as outcomes:
+                for number, outcome in outcomes:
+                    video = videos[number]
+                    failed += not outcome.succeeded
+                    row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)
+                    if debug_pictures is not None and outcome.succeeded:
+                        row |= _draw(runner, outcome, debug_pictures / video.stem, progress, as_json)
+                    rows[number] = row
+                    progress.advance(total)
     except KeyboardInterrupt:
         session.errors.print("interrupted; run the same command again to continue")
         return 130
     if as_json:
-        session.print_json(rows)
+        session.print_json([row for _, row in sorted(rows.items())])
     return 1 if failed else 0
+
+
+def _register_and_run(
+    video: Path, profile: str, options: Mapping[str, Any], runner: Runner, listener: Listener
+) -> RunOutcome:
+    return runner.run(runner.register(video, profile), listener=listener, **options)
+
+
+def _outcomes(
+    runner: Runner,
+    videos: Sequence[Path],
+    works: Sequence[Callable[[Runner, Listener], RunOutcome]],
+    count: int,
+    lengths: Sequence[float],
+    progress: Progress,
+) -> Generator[tuple[int, RunOutcome]]:
+    """Number and outcome of each video as they end: in this process one after another, or in `count` others."""
+    if count == 1:
+        for number, work in enumerate(works):
+            yield number, with_bar(videos[number].name, progress, partial(work, runner))
+        return
+    # The longest first, so that no process is left alone with it at the end.
+    order = sorted(range(len(videos)), key=lambda number: -lengths[number])
+    pieces = [Piece(str(videos[number].resolve()), works[number]) for number in order]
+    bars = Bars([videos[number].name for number in order], progress)
+    with Workers(runner.settings, runner.endpoints, count) as workers:
+        for place, outcome in workers.do(pieces, bars.move):
+            bars.remove(place)
+            yield order[place], outcome
+
+
+def processes(at_once: int | None, lengths: Sequence[float]) -> int:
+    """How many sources of these lengths [s] are worked on at once; `at_once` is what was asked for, if anything."""
+    if at_once is None:
+        at_once = min(AT_ONCE, cores()) if sum(lengths) >= WORTH_S else 1
+    return min(at_once, len(lengths))
 
 
 def replay(
@@ -119,18 +166,40 @@ def one(runner: Runner, source: SourceAsset, name: str, progress: Progress, opti
 
 def with_bar(name: str, progress: Progress, work: Callable[[Listener], RunOutcome]) -> RunOutcome:
     """Does `work`, whose listener moves a bar from stage to stage."""
-    from touchline.nodes import NODE_INDEX, NODE_NAMES
-
-    stages = len(NODE_NAMES) + 1
-    task = progress.add_task(name, total=stages)
-
-    def listen(stage: str, share: float) -> None:
-        done = NODE_INDEX.get(stage, stages - 1) + share
-        progress.update(task, completed=done, description=f"{name}  [dim]{stage}[/dim]")
-
-    outcome = work(listen)
-    progress.remove_task(task)
+    bars = Bars([name], progress)
+    bars.show(0)
+    outcome = work(partial(bars.move, 0))
+    bars.remove(0)
     return outcome
+
+
+class Bars:
+    """One bar for each piece of work that has begun."""
+
+    def __init__(self, names: Sequence[str], progress: Progress) -> None:
+        self._names, self._progress = names, progress
+        self._tasks: dict[int, TaskID] = {}
+
+    def show(self, number: int) -> TaskID:
+        """A bar for what begins, if it has none yet."""
+        from touchline.nodes import NODE_NAMES
+
+        if number not in self._tasks:
+            self._tasks[number] = self._progress.add_task(self._names[number], total=len(NODE_NAMES) + 1)
+        return self._tasks[number]
+
+    def move(self, number: int, stage: str, share: float) -> None:
+        """Shows that `share` (0..1) of a stage is done."""
+        from touchline.nodes import NODE_INDEX, NODE_NAMES
+
+        done = NODE_INDEX.get(stage, len(NODE_NAMES)) + share
+        description = f"{self._names[number]}  [dim]{stage}[/dim]"
+        self._progress.update(self.show(number), completed=done, description=description)
+
+    def remove(self, number: int) -> None:
+        """Takes away the bar of what has ended."""
+        if number in self._tasks:
+            self._progress.remove_task(self._tasks.pop(number))
 
 
 def finish(

@@ -6,8 +6,6 @@ Belongs here: opening and closing what a command needs, and refusing bad input.
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from detection_assets.quiet import quiet
 from touchline.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -62,14 +61,6 @@ def runner() -> Iterator[Runner]:
             yield opened
         finally:
             opened.close()
-
-
-def quiet() -> None:
-    """Dagster tells a terminal of every event; here the progress bar does that, and errors are told once."""
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    for category in ("BetaWarning", "PreviewWarning"):
-        warnings.filterwarnings("ignore", message=f".*{category}.*")
-    warnings.filterwarnings("ignore", module="dagster.*")
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:

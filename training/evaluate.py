@@ -21,10 +21,10 @@ from benchmarks.__main__ import servers
 from benchmarks.clips import Clip, Material, footage
 from benchmarks.pipeline import Measured, run
 from benchmarks.scoring import score, total
+from detection_assets.quiet import quiet
 from detection_assets.runner import Runner
 from touchline.values import Image
 from touchline.vision.objects import YoloDetector
-from touchline_cli.session import quiet
 
 ZONES: Final = {"board": "board", "jersey": "jersey", "scorebug": "overlay", "other": "other"}
 """The zone that a truth's place is, if told right."""

@@ -1,0 +1,186 @@
+"""Pieces of work in processes of their own: real processes, each with a runner on the real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from detection_assets.runner import Runner
+from detection_assets.side_by_side import Piece, Workers
+from detection_assets.stage_run import Listener
+from resources.local_services import Endpoints
+from resources.settings import Settings
+from tests.test_cli import at_work, environment
+from touchline import repository
+from touchline.ahead import cores
+from touchline.errors import BadInputError, TouchlineError
+from touchline.schema import DetectJobStatus
+from touchline.synthetic import Truth
+from touchline_cli.run import processes
+
+pytestmark = pytest.mark.slow
+
+
+def linger(seconds: float, runner: Runner, listener: Listener) -> tuple[int, int, float, float]:
+    """Its process, the cores it may use, begin and end."""
+    began = time.monotonic()
+    listener("linger", 0.5)
+    time.sleep(seconds)
+    return os.getpid(), cores(), began, time.monotonic()
+
+
+def refuse(runner: Runner, listener: Listener) -> None:
+    raise BadInputError("not this one")
+
+
+def stumble(runner: Runner, listener: Listener) -> None:
+    raise ZeroDivisionError("a fault of ours")
+
+
+def die(runner: Runner, listener: Listener) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def touch(path: Path, runner: Runner, listener: Listener) -> None:
+    path.touch()
+
+
+def test_pieces_are_done_at_once_by_processes_that_share_the_cores(settings: Settings, services: Endpoints) -> None:
+    heard: list[tuple[int, str, float]] = []
+    pieces = [Piece(key, partial(linger, 0.5)) for key in ("a", "b", "c")]
+    with Workers(settings, services, 2) as workers:
+        done = dict(workers.do(pieces, lambda *said: heard.append(said)))
+        again = dict(workers.do([Piece("d", partial(linger, 0.0))]))
+    assert set(done) == {0, 1, 2}
+    processes = {pid for pid, *_ in done.values()}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    assert again[0][0] in processes
+    assert {share for _, share, *_ in done.values()} <= {max(1, cores() // 2), -(-cores() // 2)}
+    assert sorted(heard) == [(n, "linger", 0.5) for n in range(3)]
+    assert not at_work([psutil.Process(pid) for pid in processes if psutil.pid_exists(pid)])
+
+
+def test_pieces_of_one_key_are_done_one_after_another(settings: Settings, services: Endpoints) -> None:
+    pieces = [Piece("same", partial(linger, 0.3)) for _ in range(3)]
+    with Workers(settings, services, 2) as workers:
+        spans = sorted((begin, end) for _, (_, _, begin, end) in workers.do(pieces))
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("work", "kind", "says"),
+    [
+        (refuse, BadInputError, "not this one"),
+        (stumble, TouchlineError, "ZeroDivisionError: a fault of ours"),
+        (die, TouchlineError, r"broken: .* ended with code -9"),
+    ],
+)
+def test_what_is_at_work_is_done_before_a_failure_is_raised_and_nothing_new_is_begun(
+    settings: Settings,
+    services: Endpoints,
+    tmp_path: Path,
+    work: Callable[[Runner, Listener], None],
+    kind: type[TouchlineError],
+    says: str,
+) -> None:
+    done: list[int] = []
+    pieces: list[Piece[Any]] = [Piece("whole", partial(linger, 2.0)), Piece("broken", work)]
+    pieces.append(Piece("late", partial(touch, tmp_path / "late")))
+
+    def collect() -> None:
+        for number, _ in workers.do(pieces):
+            done.append(number)
+
+    with Workers(settings, services, 2) as workers, pytest.raises(kind, match=says):
+        collect()
+    assert done == [0]
+    assert not (tmp_path / "late").exists()
+
+
+def test_what_cannot_be_opened_is_told(settings: Settings, services: Endpoints) -> None:
+    nowhere = Endpoints("postgresql+psycopg2://u:p@127.0.0.1:9/x", "", "", "", "", "", False, False, patience_s=0.0)
+    with Workers(settings, nowhere, 1) as workers, pytest.raises(TouchlineError, match="127.0.0.1:9"):
+        list(workers.do([Piece("a", partial(linger, 0.0))]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "lengths", "count"),
+    [
+        (None, [5400.0], 1),
+        (None, [20.0, 20.0], 1),
+        (None, [40.0, 40.0, 0.0], min(2, cores())),
+        (1, [5400.0, 5400.0], 1),
+        (3, [1.0, 1.0], 2),
+        (3, [1.0] * 9, 3),
+    ],
+)
+def test_processes_are_started_for_much_to_do_or_when_asked_for(
+    asked: int | None, lengths: list[float], count: int
+) -> None:
+    assert processes(asked, lengths) == count
+
+
+@pytest.fixture
+def command(clip: tuple[Path, Truth], tmp_path: Path) -> list[str]:
+    """`touchline run` of two new videos at once."""
+    videos = [tmp_path / f"{uuid.uuid4().hex}.mp4" for _ in range(2)]
+    for video in videos:
+        shutil.copyfile(clip[0], video)
+    reports = ["--report", str(tmp_path / "reports")]
+    return [sys.executable, "-m", "touchline_cli.app", "run", *map(str, videos), "--at-once", "2", "--json", *reports]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_runs_at_once_end_with_the_command_and_go_on_with_the_next(
+    settings: Settings, runner: Runner, command: list[str], number: signal.Signals
+) -> None:
+    arguments: dict[str, Any] = {"env": environment(settings.home), "text": True, "start_new_session": True}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **arguments)
+    deadline = time.monotonic() + 240
+    while [job.status for job in jobs(runner, command)] != [DetectJobStatus.RUNNING] * 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    begun = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (130 if number is signal.SIGINT else -9), said
+    assert "Traceback" not in said
+    assert not at_work(begun)
+    interrupted = jobs(runner, command)
+    assert {job.status for job in interrupted} == {DetectJobStatus.FAILED}
+    assert all("interrupted" in (job.error_message or "") for job in interrupted)
+
+    again = subprocess.run(command, env=environment(settings.home), capture_output=True, text=True, check=True)
+    rows = json.loads(again.stdout)
+    assert [row["source"] for row in rows] == command[4:6]
+    assert {row["status"] for row in rows} == {"completed"}
+    assert all(Path(row["report"]).is_file() and Path(row["source"]).stem in row["report"] for row in rows)
+    assert {row["continued_job"] for row in rows} == {str(job.id) for job in interrupted}
+
+
+def jobs(runner: Runner, command: list[str]) -> list[Any]:
+    """The newest job of each of the two videos."""
+    found = []
+    for path in command[4:6]:
+        with runner.connection.database.session() as session:
+            try:
+                source = repository.get_source(session, path)
+            except BadInputError:
+                continue
+            found += repository.list_jobs(session, source.id, limit=1)
+    return found
