@@ -22,7 +22,7 @@ from touchline.errors import TouchlineError
 from touchline.synthetic import CLIP, render
 
 MINUTES: Final = (1, 10, 90)
-SETTINGS: Final = ("run_ocr.frame_interval=20", "run_ocr.strips=false")
+SETTINGS: Final = ("run_ocr.search_interval=20", "run_ocr.strips=false")
 """Reading is most of the work and holds no more than a frame; less of it makes 90 minutes affordable."""
 
 

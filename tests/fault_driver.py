@@ -66,13 +66,17 @@ class RememberingEngine:
     def identity(self) -> str:
         return str(self._remembered(b"identity", lambda: self._engine.identity))
 
-    def read_image(self, image: Any, ignore: Any = ()) -> Any:
+    def find(self, image: Any, ignore: Any = ()) -> Any:
         asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore)))
-        return self._remembered(asked, lambda: self._engine.read_image(image, ignore))
+        return self._remembered(asked, lambda: self._engine.find(image, ignore))
 
-    def read_ribbon(self, image: Any) -> Any:
+    def find_in_ribbon(self, image: Any) -> Any:
         asked = pickle.dumps(("ribbon", image.shape, image.tobytes()))
-        return self._remembered(asked, lambda: self._engine.read_ribbon(image))
+        return self._remembered(asked, lambda: self._engine.find_in_ribbon(image))
+
+    def read(self, image: Any, place: Any) -> Any:
+        asked = pickle.dumps(("read", image.shape, image.tobytes(), place))
+        return self._remembered(asked, lambda: self._engine.read(image, place))
 
     def read_strips(self, images: Any) -> Any:
         asked = pickle.dumps([(image.shape, image.tobytes()) for image in images])

@@ -19,7 +19,7 @@ import pytest
 
 from touchline.errors import ModelUnavailableError
 from touchline.geometry import bounds, centre, iou
-from touchline.ocr.engine import OcrEngine, StripText, TextLine, load_engine
+from touchline.ocr.engine import OcrEngine, StripText, TextPlace, load_engine
 from touchline.values import Box, Image, Quad
 from touchline.weights import reachable, sha256_of
 
@@ -78,16 +78,18 @@ def grown(box: Box) -> Box:
     return box[0] - by, box[1] - by, box[2] + by, box[3] + by
 
 
-def line(x: float, y: float, width: float, text: str, height: float = 20, confidence: float = 0.9) -> TextLine:
-    return TextLine(((x, y), (x + width, y), (x + width, y + height), (x, y + height)), text, confidence)
+def word(x: float, y: float, width: float, height: float = 20) -> Quad:
+    return ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
 
 
 def test_it_is_an_engine_of_the_protocol() -> None:
     engine: OcrEngine = load_engine("doctr", pretrained=False)
     assert "db_mobilenet_v3_large untrained" in engine.identity
     assert "crnn_mobilenet_v3_small untrained" in engine.identity
-    found = engine.read_image(picture(320, 200, (40, 60, 180, 100)))
-    assert all(isinstance(f, TextLine) and 0 <= f.confidence <= 1 for f in found)
+    image = picture(320, 200, (40, 60, 180, 100))
+    assert all(isinstance(place, TextPlace) for place in engine.find(image))
+    read = engine.read(image, TextPlace(word(40, 60, 140, 40), (word(40, 60, 140, 40),)))
+    assert 0 <= read.confidence <= 1
 
 
 def test_strips_are_read_one_result_each_in_order(engine: DoctrEngine) -> None:
@@ -153,17 +155,13 @@ def test_a_ribbon_is_searched_in_rows_and_each_word_is_found_once(seeing: DoctrE
         assert all(-1 <= y <= 81 for _, y in quad)
 
 
-def test_words_in_ignored_places_are_not_read(seeing: DoctrEngine) -> None:
+def test_words_in_ignored_places_are_left_out(seeing: DoctrEngine) -> None:
     boxes: list[Box] = [(50, 50, 200, 80), (300, 200, 450, 230)]
     image = picture(640, 360, *boxes)
     ignored: Quad = ((40, 40), (210, 40), (210, 90), (40, 90))
-    read: list[int] = []
-    hook = seeing._recogniser.model.register_forward_pre_hook(lambda _, inputs: read.append(len(inputs[0])))
-    seeing.read_image(image)
-    found = seeing.read_image(image, ignore=[ignored])
-    hook.remove()
-    assert read == [2, 1]
-    assert all(centre(li.quad)[1] > 150 for li in found)
+    assert len(seeing.find(image)) == 2
+    [place] = seeing.find(image, ignore=[ignored])
+    assert centre(place.quad)[1] > 150
 
 
 def test_rows_cover_the_ribbon_and_overlap() -> None:
@@ -183,18 +181,29 @@ def test_corners_run_clockwise_from_the_top_left() -> None:
 
 
 def test_a_word_that_an_edge_cut_gives_way_to_the_whole_one() -> None:
-    whole, cut, other = line(100, 0, 80, "").quad, line(100, 1, 40, "").quad, line(300, 0, 80, "").quad
+    whole, cut, other = word(100, 0, 80), word(100, 1, 40), word(300, 0, 80)
     assert set(without_repeats([cut, whole, other])) == {whole, other}
 
 
 def test_words_side_by_side_are_one_line() -> None:
-    words = [line(110, 2, 90, "AIRWAYS", confidence=0.8), line(0, 0, 100, "QATAR"), line(0, 60, 50, "vivo")]
-    joined = join_words(words)
-    assert [li.text for li in joined] == ["QATAR AIRWAYS", "vivo"]
-    assert joined[0].quad == ((0, 0), (200, 2), (200, 22), (0, 20))
-    assert joined[0].confidence == pytest.approx((0.9 * 5 + 0.8 * 7) / 12)
-    apart = [line(0, 0, 100, "QATAR"), line(130, 0, 90, "PEPSI"), line(222, 0, 90, "big", height=60)]
-    assert [li.text for li in join_words(apart)] == ["QATAR", "PEPSI", "big"]
+    qatar, airways, vivo = word(0, 0, 100), word(110, 2, 90), word(0, 60, 50)
+    first, second = join_words([airways, qatar, vivo])
+    assert first == TextPlace(((0, 0), (200, 2), (200, 22), (0, 20)), (qatar, airways))
+    assert second == TextPlace(vivo, (vivo,))
+    apart = [word(0, 0, 100), word(130, 0, 90), word(222, 0, 90, height=60)]
+    assert [place.words for place in join_words(apart)] == [(quad,) for quad in apart]
+
+
+def test_a_line_is_read_word_by_word(engine: DoctrEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {100: StripText("QATAR", 0.9), 90: StripText("AIRWAYS", 0.8), 50: StripText("l", 0.1)}
+    monkeypatch.setattr(
+        engine, "read_strips", lambda strips: [said[round(s.shape[1] * 20 / s.shape[0])] for s in strips]
+    )
+    monkeypatch.setattr(engine, "_min_text_score", 0.3)
+    words = (word(0, 0, 100), word(110, 2, 90), word(210, 2, 50))
+    read = engine.read(np.zeros((60, 300, 3), np.uint8), TextPlace(word(0, 0, 260), words))
+    assert read.text == "QATAR AIRWAYS"
+    assert read.confidence == pytest.approx((0.9 * 5 + 0.8 * 7) / 12)
 
 
 def test_weights_are_loaded_from_a_file_by_checksum_alone(engine: DoctrEngine, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from touchline.geometry import bounds, box_quad
-from touchline.ocr.persistence import Line, Persistence, RibbonsRead
+from touchline.ocr.engine import StripText, TextPlace
+from touchline.ocr.persistence import Line, RibbonsSearched, follow
 from touchline.values import Box
 
 BOARD: Box = (100, 100, 420, 150)
@@ -27,65 +30,107 @@ def frame(text: str = "HEINEKEN", pan: int = 0, seed: int = 1) -> NDArray[np.uin
     return picture.astype(np.uint8)
 
 
-def line(box: Box = BOARD, read_at: float = 0.0, text: str = "HEINEKEN") -> Line:
-    return Line(box_quad(box), text, 0.9, "strip", read_at)
+def line(box: Box = BOARD, text: str = "HEINEKEN") -> Line:
+    return Line.of(TextPlace(box_quad(box)), StripText(text, 0.92), "strip", 0.0)
+
+
+LINES = [line(), line((20, 20, 160, 50), "FAL 1-0")]
 
 
 @pytest.fixture
-def persistence() -> Persistence:
-    known = Persistence()
-    known.remember(frame(), [line(), line((20, 20, 160, 50), text="FAL 1-0")])
-    return known
-
-
-@pytest.fixture
-def ribbons_read() -> RibbonsRead:
-    read = RibbonsRead()
-    read.remember(frame())
-    return read
+def searched() -> RibbonsSearched:
+    searched = RibbonsSearched()
+    searched.remember(frame())
+    return searched
 
 
 def panned(pixels: int) -> tuple[float, float, float, float, float, float]:
     return (1.0, 0.0, float(pixels), 0.0, 1.0, 0.0)
 
 
-def test_a_line_is_found_where_the_camera_put_it_and_an_overlay_where_it_was(persistence: Persistence) -> None:
+def matrix(pixels: int) -> NDArray[np.float64]:
+    return np.array(panned(pixels)).reshape(2, 3)
+
+
+def new_share(searched: RibbonsSearched, gray: NDArray[np.uint8]) -> float:
+    [cells] = searched.new_cells(gray, [box_quad(RIBBON)])
+    return float(cells.mean())
+
+
+def test_a_line_is_found_where_the_camera_put_it_and_an_overlay_where_it_was() -> None:
     # The camera's motion is known to two pixels or so.
-    found = persistence.follow(frame(pan=37), panned(35), 0.5)
-    assert [(f.text, f.origin, f.confidence) for f in found] == [
-        ("HEINEKEN", "carried", 0.9),
-        ("FAL 1-0", "carried", 0.9),
-    ]
+    found = follow(LINES, frame(), frame(pan=37), matrix(35))
+    assert [f.text for f in found] == ["HEINEKEN", "FAL 1-0"]
     assert bounds(found[0].quad) == pytest.approx((137, 100, 457, 150), abs=1)
     assert bounds(found[1].quad) == pytest.approx((20, 20, 160, 50), abs=1)
+    assert [f.origin(0.5) for f in found] == ["carried", "carried"]
 
 
-def test_a_board_that_changed_is_not_carried_on(persistence: Persistence) -> None:
-    assert [f.text for f in persistence.follow(frame("QATAR"), panned(0), 0.5)] == ["FAL 1-0"]
+def test_a_line_is_found_back_where_it_was() -> None:
+    here = replace(line(), place=line().place.moved(37, 0))
+    [found] = follow([here], frame(pan=37), frame(), matrix(-37))
+    assert bounds(found.quad) == pytest.approx(BOARD, abs=1)
 
 
-def test_a_board_that_somebody_covers_is_not_carried_on(persistence: Persistence) -> None:
+@pytest.mark.parametrize("zoom", [0.94, 1.03, 1.08])
+def test_a_line_is_found_while_the_camera_zooms(zoom: float) -> None:
+    camera = np.array([[zoom, 0.0, 12.0], [0.0, zoom, -5.0]])
+    after = cv2.warpAffine(frame(), camera, (640, 360), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+    [found] = [f for f in follow(LINES, frame(), after, camera) if f.text == "HEINEKEN"]
+    expected = tuple(zoom * v + by for v, by in zip(BOARD, (12.0, -5.0) * 2, strict=True))
+    assert bounds(found.quad) == pytest.approx(expected, abs=2)
+
+
+def test_a_board_that_changed_is_not_followed() -> None:
+    assert [f.text for f in follow(LINES, frame(), frame("QATAR"), matrix(0))] == ["FAL 1-0"]
+
+
+def test_a_board_that_somebody_covers_is_not_followed() -> None:
     covered = frame()
     covered[60:300, 150:330] = 200
-    assert [f.text for f in persistence.follow(covered, panned(0), 0.5)] == ["FAL 1-0"]
+    assert [f.text for f in follow(LINES, frame(), covered, matrix(0))] == ["FAL 1-0"]
 
 
-def test_a_line_that_leaves_the_picture_is_not_carried_on(persistence: Persistence) -> None:
-    assert [f.text for f in persistence.follow(frame(pan=-150), panned(-150), 0.5)] == ["FAL 1-0"]
-
-
-def test_nothing_is_carried_on_for_ever() -> None:
-    for longest in (0.0, 3.0):
-        known = Persistence(longest)
-        known.remember(frame(), [line(read_at=10.0)])
-        assert known.follow(frame(), panned(0), 10.0 + longest)
-        assert not known.follow(frame(), panned(0), 10.0 + longest + 0.1)
+def test_of_a_line_that_the_pictures_edge_cuts_the_rest_is_to_be_read_again() -> None:
+    found = {f.text: f for f in follow(LINES, frame(), frame(pan=-200), matrix(-200))}
+    cut = found["HEINEKEN"]
+    assert cut.cut
+    assert not cut.settled
+    assert bounds(cut.quad) == pytest.approx((0, 100, 220, 150), abs=1)
+    assert [f.text for f in follow(LINES, frame(), frame(pan=-320), matrix(-320))] == ["FAL 1-0"]
 
 
 def test_a_plain_patch_is_no_text_that_could_be_recognised() -> None:
-    known = Persistence()
-    known.remember(np.full((360, 640), 90, np.uint8), [line()])
-    assert not known.follow(np.full((360, 640), 90, np.uint8), panned(0), 0.5)
+    plain = np.full((360, 640), 90, np.uint8)
+    assert not follow([line()], plain, plain, matrix(0))
+
+
+def test_where_the_camera_is_lost_standing_text_is_still_found() -> None:
+    assert [f.text for f in follow(LINES, frame(), frame(pan=200), None)] == ["FAL 1-0"]
+
+
+@pytest.mark.parametrize(
+    ("readings", "settled"),
+    [
+        ([("HEINEKEN", 0.98)], True),
+        ([("HEINEKEN", 0.92)], False),
+        ([("HEINEKEN", 0.92), ("HEINEKCN", 0.91)], True),
+        ([("HEINEKEN", 0.92), ("SANTANDER", 0.91)], False),
+        ([("HEINEKEN", 0.85), ("HEINEKEN", 0.85)], False),
+        ([("HEINEKEN", 0.92), ("", 0.0)], False),
+        ([("HEIMEKCN", 0.7)] * 5, True),
+        ([("IllI", 0.45)] * 2, True),
+    ],
+    ids=["certain", "sure once", "sure twice, alike", "unlike", "unsure", "unreadable", "often enough", "no text"],
+)
+def test_a_line_is_settled_once_another_reading_is_worth_nothing(
+    readings: list[tuple[str, float]], settled: bool
+) -> None:
+    (text, confidence), *others = readings
+    known = Line.of(TextPlace(box_quad(BOARD)), StripText(text, confidence), "frame", 0.0)
+    for number, (text, confidence) in enumerate(others, 1):
+        known = known.read_again(StripText(text, confidence), number / 2, 0.4)
+    assert known.settled is settled
 
 
 @pytest.mark.parametrize(
@@ -94,28 +139,31 @@ def test_a_plain_patch_is_no_text_that_could_be_recognised() -> None:
     ids=["the same", "a little new at the side", "a third new at the side", "another text"],
 )
 def test_the_share_of_new_board_is_measured(
-    ribbons_read: RibbonsRead, after: str, pan: int, least: float, most: float
+    searched: RibbonsSearched, after: str, pan: int, least: float, most: float
 ) -> None:
-    ribbons_read.move(panned(pan))
-    assert least <= ribbons_read.new_share(frame(after, pan), [box_quad(RIBBON)]) <= most
+    searched.move(panned(pan))
+    assert least <= new_share(searched, frame(after, pan)) <= most
 
 
-def test_small_motions_add_up_until_the_ribbons_are_read_again(ribbons_read: RibbonsRead) -> None:
+def test_what_the_camera_uncovers_is_new_and_the_rest_is_not(searched: RibbonsSearched) -> None:
+    searched.move(panned(200))
+    [cells] = searched.new_cells(frame(pan=200), [box_quad(RIBBON)])
+    assert cells[:3].all()
+    assert not cells[5:].any()
+
+
+def test_small_motions_add_up_until_the_ribbons_are_searched_again(searched: RibbonsSearched) -> None:
     shares = []
     for step in range(1, 6):
-        ribbons_read.move(panned(40))
-        shares.append(ribbons_read.new_share(frame(pan=40 * step), [box_quad(RIBBON)]))
+        searched.move(panned(40))
+        shares.append(new_share(searched, frame(pan=40 * step)))
     assert shares == sorted(shares)
     assert shares[-1] > 0.25
-    ribbons_read.remember(frame(pan=200))
-    ribbons_read.move(panned(0))
-    assert ribbons_read.new_share(frame(pan=200), [box_quad(RIBBON)]) < 0.05
+    searched.remember(frame(pan=200))
+    searched.move(panned(0))
+    assert new_share(searched, frame(pan=200)) < 0.05
 
 
-def test_where_the_camera_is_lost_everything_is_new_and_standing_text_still_found(
-    persistence: Persistence, ribbons_read: RibbonsRead
-) -> None:
-    now = frame(pan=200)
-    assert [f.text for f in persistence.follow(now, None, 0.5)] == ["FAL 1-0"]
-    ribbons_read.move(None)
-    assert ribbons_read.new_share(now, [box_quad(RIBBON)]) == 1.0
+def test_where_the_camera_is_lost_everything_is_new(searched: RibbonsSearched) -> None:
+    searched.move(None)
+    assert new_share(searched, frame(pan=200)) == 1.0

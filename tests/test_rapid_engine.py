@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
 from touchline.geometry import bounds, box_quad
-from touchline.ocr.rapid import LONGEST_RIBBON, WIDTH_RATIO, RapidOcrEngine, ribbon_scale, search_scale
+from touchline.ocr.engine import StripText, TextPlace
+from touchline.ocr.rapid import LONGEST_RIBBON, SHORT_SIDE, WIDTH_RATIO, RapidOcrEngine, ribbon_scale, search_scale
 from touchline.values import Image
 
 WORDS = ("HEINEKEN", "QATAR AIRWAYS", "SANTANDER", "UNICREDIT")
@@ -31,30 +33,38 @@ def frame(word: str) -> Image:
     return picture
 
 
+def read(engine: RapidOcrEngine, picture: Image) -> list[tuple[TextPlace, StripText]]:
+    """The lines of a picture, from left to right."""
+    places = sorted(engine.find(picture), key=lambda place: bounds(place.quad)[0])
+    return [(place, engine.read(picture, place)) for place in places]
+
+
 @pytest.fixture(scope="module")
 def engine() -> RapidOcrEngine:
     return RapidOcrEngine(threads=2)
 
 
 def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> None:
-    found = sorted(engine.read_ribbon(ribbon(*WORDS)), key=lambda line: bounds(line.quad)[0])
-    assert [line.text for line in found] == list(WORDS)
-    for number, line in enumerate(found):
-        x1, y1, x2, y2 = bounds(line.quad)
+    picture = ribbon(*WORDS)
+    found = sorted(engine.find_in_ribbon(picture), key=lambda place: bounds(place.quad)[0])
+    assert [engine.read(picture, place).text for place in found] == list(WORDS)
+    for number, place in enumerate(found):
+        x1, y1, x2, y2 = bounds(place.quad)
         assert 420 * number <= x1 < x2 <= 420 * (number + 1)
         assert 0 <= y1 < 30
         assert 40 < y2 <= 64
 
 
 def test_a_ribbon_too_long_for_the_network_is_searched_smaller(engine: RapidOcrEngine) -> None:
-    found = engine.read_ribbon(ribbon(*WORDS * 3))
-    assert {line.text for line in found} >= {"HEINEKEN", "SANTANDER"}
+    picture = ribbon(*WORDS * 3)
+    texts = {engine.read(picture, place).text for place in engine.find_in_ribbon(picture)}
+    assert texts >= {"HEINEKEN", "SANTANDER"}
 
 
 def test_small_text_is_read_at_its_place_in_a_frame(engine: RapidOcrEngine) -> None:
-    found = engine.read_image(frame("SANTANDER"))
-    assert [line.text for line in found] == ["SANTANDER"]
-    x1, y1, x2, y2 = bounds(found[0].quad)
+    [(place, text)] = read(engine, frame("SANTANDER"))
+    assert text.text == "SANTANDER"
+    x1, y1, x2, y2 = bounds(place.quad)
     assert 200 <= x1 < 240
     assert 300 <= y1 < y2 <= 364
 
@@ -62,15 +72,15 @@ def test_small_text_is_read_at_its_place_in_a_frame(engine: RapidOcrEngine) -> N
 def test_what_lies_in_a_ribbon_is_left_to_it(engine: RapidOcrEngine) -> None:
     picture = frame("SANTANDER")
     picture[600:664, 700:1120] = ribbon("UNICREDIT")
-    found = engine.read_image(picture, ignore=[box_quad((190, 290, 630, 374))])
-    assert [line.text for line in found] == ["UNICREDIT"]
+    found = engine.find(picture, ignore=[box_quad((190, 290, 630, 374))])
+    assert [engine.read(picture, place).text for place in found] == ["UNICREDIT"]
 
 
 def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngine) -> None:
     pictures = [frame(word) for word in WORDS] * 3
-    alone = [RapidOcrEngine(threads=1).read_image(picture) for picture in pictures[:4]] * 3
+    alone = [read(RapidOcrEngine(threads=1), picture) for picture in pictures[:4]] * 3
     with ThreadPoolExecutor(engine.parallel) as pool:
-        assert list(pool.map(engine.read_image, pictures)) == alone
+        assert list(pool.map(partial(read, engine), pictures)) == alone
 
 
 @pytest.mark.parametrize("width", [40, 300, 1111, 4085, 4096])
@@ -83,7 +93,7 @@ def test_few_widths_are_searched_and_none_is_much_stretched(width: int) -> None:
 
 
 def test_pictures_are_searched_at_the_size_of_the_detectors_letters() -> None:
-    assert search_scale(360, 640) == pytest.approx(736 / 360)
-    assert search_scale(720, 1280) == pytest.approx(736 / 720)
+    assert search_scale(360, 640) == pytest.approx(SHORT_SIDE / 360)
+    assert search_scale(720, 1280) == 1.0
     assert search_scale(1080, 1920) == 1.0
     assert search_scale(2160, 3840) == pytest.approx(2048 / 3840)

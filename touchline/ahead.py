@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Final, TypeVar
 
 AHEAD: Final = 4
@@ -19,18 +20,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def map_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
+def map_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None, pool: Executor | None = None
+) -> Iterator[R]:
     """`function` of each item, in the items' order, computed by `threads` (None: all cores) at once.
 
     Items are taken in the caller's thread, no more than AHEAD beyond one a thread before a result is given out, so that
-    a long video is never held whole. An exception of `function` is raised where its result would come.
+    a long video is never held whole. An exception of `function` is raised where its result would come. `pool`, of so
+    many threads, is used and left open where the caller has other work for the same threads.
     """
     threads = threads if threads is not None else cores()
-    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
+    with nullcontext(pool) if pool else ThreadPoolExecutor(threads, thread_name_prefix="ahead") as at_work:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
+                waiting.append(at_work.submit(function, item))
                 if len(waiting) > threads + AHEAD:
                     yield waiting.popleft().result()
             while waiting:

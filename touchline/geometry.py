@@ -55,6 +55,33 @@ def line_height(quad: Quad) -> float:
     return float(np.hypot(tl[0] - bl[0], tl[1] - bl[1]) + np.hypot(tr[0] - br[0], tr[1] - br[1])) / 2
 
 
+def line_length(quad: Quad) -> float:
+    """Mean length of the two long sides of a line of text (top and bottom), pixels."""
+    (tl, tr, br, bl) = quad
+    return float(np.hypot(tl[0] - tr[0], tl[1] - tr[1]) + np.hypot(bl[0] - br[0], bl[1] - br[1])) / 2
+
+
+def inside_picture(quad: Quad, width: int, height: int) -> bool:
+    """Whether all of a quad lies in a picture of that size."""
+    x1, y1, x2, y2 = bounds(quad)
+    return x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
+
+
+def clipped(quad: Quad, width: int, height: int) -> Quad:
+    """A line of text without what lies beyond the picture's left and right edges; above and below it is clamped."""
+    tl, tr, br, bl = quad
+    left, right = min(tl[0], bl[0]), max(tr[0], br[0])
+    length = max(1e-6, right - left)
+    a = min(1.0, max(0.0, -left / length))
+    b = min(1.0, max(0.0, (width - left) / length))
+
+    def at(start: tuple[float, float], end: tuple[float, float], share: float) -> tuple[float, float]:
+        x, y = (s + share * (e - s) for s, e in zip(start, end, strict=True))
+        return x, min(max(y, 0.0), float(height))
+
+    return (at(tl, tr, a), at(tl, tr, b), at(bl, br, b), at(bl, br, a))
+
+
 def box_area(box: Box) -> float:
     """Area of a box; 0 if it is empty."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
 from touchline.geometry import area, bounds, centre, inside, intersection, line_height, quad_from
-from touchline.ocr.engine import StripText, TextLine
+from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.rapid import cut_line
 from touchline.values import Image, Quad
 from touchline.weights import reachable, verify
@@ -44,7 +44,7 @@ class DoctrEngine:
     `det_arch` and `reco_arch` are docTR's names. Weights come from `det_weights` and `reco_weights`, PyTorch state
     dicts whose SHA-256 must be `det_sha256` and `reco_sha256`; without these, if `pretrained`, from docTR's cache or
     its hub; else they are random, which only tests want. `device` is torch's, "auto" takes a GPU if there is one.
-    `min_text_score` 0..1: readings less confident are not returned by `read_image`.
+    `min_text_score` 0..1: words read less confidently are left out of their line.
 
     Raises ModelUnavailableError if docTR is not installed, does not know an architecture, or weights cannot be had.
     """
@@ -87,20 +87,22 @@ class DoctrEngine:
         """Version of docTR, the architectures and where their weights are from."""
         return self._identity
 
-    def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
-        """Finds words, reads them, and joins those that stand side by side. Quads are in the picture's pixels."""
-        words = [q for q in self.find_words(image) if not any(inside(centre(q), other) for other in ignore)]
-        texts = self.read_strips([cut_line(image, np.array(quad, np.float32)) for quad in words])
-        read = [
-            TextLine(quad, text.text, text.confidence)
-            for quad, text in zip(words, texts, strict=True)
-            if text.text and text.confidence >= self._min_text_score
-        ]
-        return join_words(read)
+    def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
+        """Finds words and joins those that stand side by side. Quads are in the picture's pixels."""
+        words = self.find_words(image)
+        return join_words([q for q in words if not any(inside(centre(q), other) for other in ignore)])
 
-    def read_ribbon(self, image: Image) -> list[TextLine]:
-        """A ribbon is read as any other wide picture."""
-        return self.read_image(image)
+    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
+        """A ribbon is searched as any other wide picture."""
+        return self.find(image)
+
+    def read(self, image: Image, place: TextPlace) -> StripText:
+        """Reads the words of a line. Its confidence is the mean of theirs, weighted by their letters."""
+        words = self.read_strips([cut_line(image, np.array(quad, np.float32)) for quad in place.words])
+        read = [word for word in words if word.text and word.confidence >= self._min_text_score]
+        letters = sum(len(word.text) for word in read)
+        confidence = sum(word.confidence * len(word.text) for word in read) / max(1, letters)
+        return StripText(" ".join(word.text for word in read), confidence)
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:
         """The recogniser alone, one line a strip. Strips are BGR, uint8; docTR wants RGB."""
@@ -163,41 +165,27 @@ def without_repeats(quads: Sequence[Quad]) -> list[Quad]:
     return kept
 
 
-def join_words(words: Sequence[TextLine]) -> list[TextLine]:
-    """Words into lines: side by side, of like height, less than WORD_GAP apart. Lines from top to bottom.
-
-    A line's confidence is the mean of its words', weighted by their letters.
-    """
-    lines: list[list[TextLine]] = []
-    for word in sorted(words, key=lambda w: centre(w.quad)[0]):
+def join_words(words: Sequence[Quad]) -> list[TextPlace]:
+    """Words into lines: side by side, of like height, less than WORD_GAP apart. Lines from top to bottom."""
+    lines: list[list[Quad]] = []
+    for word in sorted(words, key=lambda quad: centre(quad)[0]):
         line = next((line for line in lines if _follows(line[-1], word)), None)
         if line is None:
             lines.append([word])
         else:
             line.append(word)
-    return sorted((_joined(line) for line in lines), key=lambda line: centre(line.quad)[::-1])
+    places = [TextPlace((w[0][0], w[-1][1], w[-1][2], w[0][3]), tuple(w)) for w in lines]
+    return sorted(places, key=lambda place: centre(place.quad)[::-1])
 
 
-def _follows(left: TextLine, right: TextLine) -> bool:
-    a, b = line_height(left.quad), line_height(right.quad)
+def _follows(left: Quad, right: Quad) -> bool:
+    a, b = line_height(left), line_height(right)
     if max(a, b) > 1.6 * min(a, b):
         return False
-    (_, top, bottom, _), (next_top, _, _, next_bottom) = left.quad, right.quad
+    (_, top, bottom, _), (next_top, _, _, next_bottom) = left, right
     gap = (next_top[0] + next_bottom[0] - top[0] - bottom[0]) / 2
     rise = abs(next_top[1] + next_bottom[1] - top[1] - bottom[1]) / 2
     return -0.5 * a <= gap <= WORD_GAP * max(a, b) and rise <= 0.35 * max(a, b)
-
-
-def _joined(words: list[TextLine]) -> TextLine:
-    if len(words) == 1:
-        return words[0]
-    first, last = words[0].quad, words[-1].quad
-    letters = sum(len(word.text) for word in words)
-    return TextLine(
-        (first[0], last[1], last[2], first[3]),
-        " ".join(word.text for word in words),
-        sum(word.confidence * len(word.text) for word in words) / letters,
-    )
 
 
 def _strip_text(text: str, confidence: float) -> StripText:

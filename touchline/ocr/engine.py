@@ -1,4 +1,4 @@
-"""What an OCR engine is to Touchline: a reader of whole pictures and of single lines.
+"""What an OCR engine is to Touchline: it finds lines of text in pictures, and reads single ones.
 
 Belongs here: the protocol, its two value types and the door to the engines by name. An engine's own code is in a file
 of its own (`rapid.py`, `doctr_engine.py`) and is imported only when that engine is asked for.
@@ -10,19 +10,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from touchline.errors import ModelUnavailableError
+from touchline.geometry import clipped, inside_picture, line_length, transform_quad
 from touchline.values import Image, Quad
 
 ENGINES = ("rapidocr", "doctr")
 
 
 @dataclass(frozen=True, slots=True)
-class TextLine:
-    """A line of text found in a picture. `quad` in that picture's pixels, `confidence` 0..1 of the recogniser."""
+class TextPlace:
+    """Where a line of text is, in pixels of the picture. `words` are its pieces for engines that read word by word."""
 
     quad: Quad
-    text: str
-    confidence: float
+    words: tuple[Quad, ...] = ()
+
+    def moved(self, dx: float, dy: float) -> TextPlace:
+        """The place `dx`, `dy` pixels further."""
+        return self.mapped(np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]]))
+
+    def within(self, width: int, height: int) -> TextPlace:
+        """What of the place lies in a picture of that size; itself if all does."""
+        if inside_picture(self.quad, width, height):
+            return self
+        words = (clipped(word, width, height) for word in self.words)
+        return TextPlace(clipped(self.quad, width, height), tuple(word for word in words if line_length(word) >= 1))
+
+    def mapped(self, matrix: NDArray[np.float64]) -> TextPlace:
+        """The place under a 3 x 3 homography or a 2 x 3 affine matrix."""
+        return TextPlace(transform_quad(self.quad, matrix), tuple(transform_quad(word, matrix) for word in self.words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +52,7 @@ class StripText:
 
 
 class OcrEngine(Protocol):
-    """Reads text. Pictures are BGR, uint8, of any size; nothing is resized by the caller on the engine's behalf."""
+    """Finds and reads text. Pictures are BGR, uint8, of any size; nothing is resized on the engine's behalf."""
 
     parallel: int
     """How many threads may call it at once."""
@@ -44,12 +62,16 @@ class OcrEngine(Protocol):
         """Engine, models and versions in one line; part of the fingerprint of what it read."""
         ...
 
-    def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
-        """Finds and reads the lines of a picture; lines whose centre lies in a quad of `ignore` are left out."""
+    def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
+        """Where the lines of a picture are; those whose centre lies in a quad of `ignore` are left out."""
         ...
 
-    def read_ribbon(self, image: Image) -> list[TextLine]:
-        """Finds and reads the lines of a straightened board ribbon, whose letters are 30 to 48 pixels high."""
+    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
+        """Where the lines of a straightened board ribbon are, whose letters are 30 to 48 pixels high."""
+        ...
+
+    def read(self, image: Image, place: TextPlace) -> StripText:
+        """What stands at one place of a picture, found in it or followed into it."""
         ...
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:

@@ -1,7 +1,7 @@
 """Text that is still there need not be read again: it is recognised by its pixels, at a hundredth of the cost.
 
-Belongs here: following lines from one frame to the next, and telling how much of the board ribbons is new since they
-were last read. Reading itself, and when, is decided in `touchline/stages/run_ocr.py`.
+Belongs here: what is known of a line, following it from one frame to another, and telling which cells of the board
+ribbons are new since they were last searched. When lines are read is decided in `lines.py`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,35 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz import fuzz
 
-from touchline.geometry import bounds, transform_quad
+from touchline.geometry import bounds, line_length
+from touchline.ocr.engine import StripText, TextPlace
 from touchline.values import Origin, Quad
 from touchline.vision.motion import Affine
 
 Gray = NDArray[np.uint8]
 
+SURE: Final = 0.9
+"""Confidence (0..1) from which readings that agree settle what a line says..."""
+AGREEING: Final = 2
+"""...once there are so many in a row."""
+CERTAIN: Final = 0.97
+"""A reading this sure settles it alone."""
+ALIKE: Final = 85.0
+"""rapidfuzz ratio (0-100) from which two readings agree: of a long line some letter is always read otherwise."""
+ENOUGH: Final = 5
+"""So many readings of one line say all that can be said."""
+POOR: Final = 0.5
+"""A line read twice and less surely than this is no text, mostly."""
 SAME_PIXELS: Final = 0.8
 """Normalised cross-correlation (-1..1) from which a line's pixels are those of the frame before."""
 SEARCH: Final = 8
 """Pixels around its expected place in which a line is looked for: camera motion is known to about two."""
-MIN_IN_VIEW: Final = 0.9
-"""A line of which less than this share is still in the picture is not followed: it reads otherwise now."""
+WHOLE: Final = 0.9
+"""A line of which less than this share is still in the picture reads otherwise now..."""
+MIN_IN_VIEW: Final = 0.35
+"""...and one of which less is is not followed."""
 LARGE: Final = 12_000
 """Patches of more pixels are compared at half size."""
 CELL: Final = 24
@@ -38,59 +54,92 @@ FLAT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text in one frame. `read_at` is when its pixels went through an OCR engine last [seconds]."""
+    """A line of text in one frame. `found` is the search that found it first, `read_at` when its pixels went through an
+    OCR engine last [seconds].
 
-    quad: Quad
-    text: str
-    confidence: float
-    origin: Origin
-    read_at: float
-
-
-class Persistence:
-    """What was read in the frame before, and that frame to compare with. Of one shot; holds one grey picture.
-
-    A line is not followed for longer than `longest_s` without being read again.
+    `readings` counts how often they did, `agreeing` what the last ones that said the same count together. `cut` means
+    that the picture's edge cut it since.
     """
 
-    def __init__(self, longest_s: float = 3.0) -> None:
-        self._longest_s = longest_s
-        self._before: Gray | None = None
-        self._lines: tuple[Line, ...] = ()
+    place: TextPlace
+    text: str
+    confidence: float
+    found: Origin
+    read_at: float
+    readings: int
+    agreeing: int
+    cut: bool = False
 
-    def follow(self, gray: Gray, camera: Affine | None, timestamp: float) -> list[Line]:
-        """The lines of the frame before that are still there, at their new places.
+    @staticmethod
+    def of(place: TextPlace, text: StripText, found: Origin, timestamp: float) -> Line:
+        """A line that was just found and read."""
+        return Line(place, text.text, text.confidence, found, timestamp, 1, _weight(text.confidence))
 
-        `gray` is the frame, H x W uint8; `camera` carries the frame before onto it. A line is where its pixels fit
-        best: as the camera moved, or standing still (overlays).
-        """
-        if self._before is None:
-            return []
-        found = []
-        for line in self._lines:
-            if timestamp - line.read_at > self._longest_s:
-                continue
-            places = [(0.0, 0.0)]
-            if camera is not None:
-                moved = transform_quad(line.quad, np.array(camera, np.float64).reshape(2, 3))
-                (x0, y0, _, _), (x1, y1, _, _) = bounds(line.quad), bounds(moved)
-                places.append((x1 - x0, y1 - y0))
-            score, dx, dy = max(_fit(self._before, gray, line.quad, place) for place in places)
-            if score >= SAME_PIXELS:
-                a, b, c, d = ((x + dx, y + dy) for x, y in line.quad)
-                found.append(replace(line, quad=(a, b, c, d), origin="carried"))
-        return found
+    @property
+    def quad(self) -> Quad:
+        """Its four corners."""
+        return self.place.quad
 
-    def remember(self, gray: Gray, lines: Sequence[Line]) -> None:
-        """Keeps a frame and its lines for the next one."""
-        self._before, self._lines = gray, tuple(lines)
+    @property
+    def settled(self) -> bool:
+        """Whether another reading is worth nothing: it was read alike and surely, often enough, or never well."""
+        return self.agreeing >= AGREEING or self.readings >= ENOUGH or (self.readings >= 2 and self.confidence < POOR)
+
+    def origin(self, timestamp: float) -> Origin:
+        """Where its text in the frame of that time is from."""
+        return self.found if self.read_at == timestamp else "carried"
+
+    def read_again(self, text: StripText, timestamp: float, min_confidence: float) -> Line:
+        """The line after one more reading of its pixels; one less sure than `min_confidence` changes nothing."""
+        if not text.text or text.confidence < min_confidence:
+            return replace(self, readings=self.readings + 1)
+        alike = fuzz.ratio(text.text.casefold(), self.text.casefold()) >= ALIKE
+        return replace(
+            self,
+            text=text.text,
+            confidence=text.confidence,
+            read_at=timestamp,
+            readings=self.readings + 1,
+            agreeing=_weight(text.confidence) + (self.agreeing if alike else 0),
+            cut=False,
+        )
 
 
-class RibbonsRead:
-    """The frame whose ribbons were read last, and where it went since. Of one shot; holds one grey picture."""
+def _weight(confidence: float) -> int:
+    """What one reading counts towards agreement."""
+    return AGREEING if confidence >= CERTAIN else int(confidence >= SURE)
+
+
+def follow(lines: Sequence[Line], before: Gray, after: Gray, camera: NDArray[np.float64] | None) -> list[Line]:
+    """Those lines of one frame that another of the same shot shows too, at their places there.
+
+    Frames are H x W uint8; `camera` (2 x 3) carries `before` onto `after`, None where that is not known. A line is
+    where its pixels fit best: as the camera moved, or standing still (overlays). Of a line that the picture's edge cuts
+    now what is left is its place, and it counts as not read.
+    """
+    height, width = after.shape
+    still = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    motions = [still] if camera is None else [still, camera]
+    found = []
+    for line in lines:
+        fits = [_fit(before, after, line.quad, motion) for motion in motions]
+        best = max(range(len(fits)), key=lambda n: fits[n][0])
+        score, dx, dy = fits[best]
+        if score >= SAME_PIXELS:
+            place = line.place.mapped(motions[best]).moved(dx, dy)
+            cut = place.within(width, height)
+            if line_length(cut.quad) < WHOLE * line_length(place.quad):
+                found.append(replace(line, place=cut, readings=0, agreeing=0, cut=True))
+            else:
+                found.append(replace(line, place=place))
+    return found
+
+
+class RibbonsSearched:
+    """The frame whose ribbons were searched last, and where it went since. Of one shot; holds one grey picture."""
 
     def __init__(self) -> None:
-        self._read: Gray | None = None
+        self._searched: Gray | None = None
         self._since: NDArray[np.float64] | None = None
 
     def move(self, camera: Affine | None) -> None:
@@ -98,48 +147,55 @@ class RibbonsRead:
         step = None if camera is None else np.vstack([np.array(camera, np.float64).reshape(2, 3), [0.0, 0.0, 1.0]])
         self._since = None if step is None or self._since is None else step @ self._since
 
-    def new_share(self, gray: Gray, ribbons: Sequence[Quad]) -> float:
-        """The share of the ribbons that was not in view when they were last read, or looks otherwise now, 0..1."""
-        if self._read is None or self._since is None or self._read.shape != gray.shape:
-            return 1.0
-        new = total = 0
-        for quad in ribbons:
-            differs = _differing_cells(self._read, gray, quad, self._since)
-            new, total = new + int(differs.sum()), total + differs.size
-        return new / max(1, total)
+    def new_cells(self, gray: Gray, ribbons: Sequence[Quad]) -> list[NDArray[np.bool_]]:
+        """For each ribbon which of its square cells, left to right, were not in view or looked otherwise."""
+        if self._searched is None or self._since is None or self._searched.shape != gray.shape:
+            return [np.ones(1, np.bool_) for _ in ribbons]
+        return [_differing_cells(self._searched, gray, quad, self._since) for quad in ribbons]
 
     def remember(self, gray: Gray) -> None:
-        """The ribbons of this frame are read now."""
-        self._read, self._since = gray, np.eye(3)
+        """The ribbons of this frame are searched now."""
+        self._searched, self._since = gray, np.eye(3)
 
 
-def _fit(before: Gray, after: Gray, quad: Quad, shift: tuple[float, float]) -> tuple[float, float, float]:
-    """How well a line's pixels are found again near `shift`: correlation, and the exact shift (x, y)."""
+def _fit(before: Gray, after: Gray, quad: Quad, motion: NDArray[np.float64]) -> tuple[float, float, float]:
+    """How well a line's pixels are found again where `motion` (2 x 3) carries them, or near: the correlation there, and
+    how much further they are (x, y).
+    """
     height, width = before.shape
-    left, top, right, bottom = bounds(quad)
-    x1, y1 = max(0, round(left)), max(0, round(top))
-    x2, y2 = min(width, round(right)), min(height, round(bottom))
-    dx, dy = round(shift[0]), round(shift[1])
-    # What leaves the picture is cut off here as it is there.
-    x1, x2, y1, y2 = max(x1, -dx), min(x2, width - dx), max(y1, -dy), min(y2, height - dy)
-    if x2 - x1 < 6 or y2 - y1 < 4 or (x2 - x1) < MIN_IN_VIEW * (right - left):
+    zoom = float(np.hypot(motion[0, 0], motion[1, 0]))
+    x1, y1, x2, y2 = bounds(quad)
+    (left, top), (right, bottom) = np.array([[x1, y1], [x2, y2]]) @ motion[:, :2].T + motion[:, 2]
+    # What leaves the picture, there or here, is not compared.
+    cut = [max(0.0, -x1, -left / zoom), max(0.0, -y1, -top / zoom)]
+    cut += [max(0.0, x2 - width, (right - width) / zoom), max(0.0, y2 - height, (bottom - height) / zoom)]
+    length = x2 - x1
+    x1, y1, x2, y2 = (round(v) for v in (x1 + cut[0], y1 + cut[1], x2 - cut[2], y2 - cut[3]))
+    if x2 - x1 < 6 or y2 - y1 < 4 or x2 - x1 < MIN_IN_VIEW * length:
         return -1.0, 0.0, 0.0
     patch = before[y1:y2, x1:x2]
-    wx1, wy1 = max(0, x1 + dx - SEARCH), max(0, y1 + dy - SEARCH)
-    window = after[wy1 : min(height, y2 + dy + SEARCH), wx1 : min(width, x2 + dx + SEARCH)]
+    if patch.std() < 4:
+        return -1.0, 0.0, 0.0
+    (left, top), (right, bottom) = np.array([[x1, y1], [x2, y2]]) @ motion[:, :2].T + motion[:, 2]
+    size = (max(4, round((x2 - x1) * zoom)), max(4, round((y2 - y1) * zoom)))
+    wx1, wy1 = max(0, round(left) - SEARCH), max(0, round(top) - SEARCH)
+    window = after[wy1 : min(height, round(top) + size[1] + SEARCH), wx1 : min(width, round(left) + size[0] + SEARCH)]
     step = 2 if patch.size > LARGE else 1
     if step == 2:
-        patch = cv2.resize(patch, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        size = (size[0] // 2, size[1] // 2)
         window = cv2.resize(window, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    if patch.std() < 4:
+    if size != (patch.shape[1], patch.shape[0]):
+        how = cv2.INTER_AREA if step == 2 else cv2.INTER_LINEAR
+        patch = cv2.resize(patch, size, interpolation=how).astype(np.uint8)
+    if window.shape[0] < patch.shape[0] or window.shape[1] < patch.shape[1]:
         return -1.0, 0.0, 0.0
     scores = cv2.matchTemplate(window, patch, cv2.TM_CCOEFF_NORMED)
     _, best, _, (bx, by) = cv2.minMaxLoc(scores)
-    return float(best), float(wx1 + step * bx - x1), float(wy1 + step * by - y1)
+    return float(best), float(wx1 + step * bx - left), float(wy1 + step * by - top)
 
 
 def _differing_cells(read: Gray, now: Gray, quad: Quad, since: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """For each cell of the ribbon under `quad` whether it shows something else than when it was read."""
+    """For each cell of the ribbon under `quad` whether it shows something else than when it was searched."""
     corners = np.array(quad, np.float32)
     length = float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[3] - corners[2])))
     lines = max(1.0, *(float(np.linalg.norm(corners[a] - corners[b])) for a, b in ((0, 3), (1, 2))))

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from touchline.ahead import cores
 from touchline.geometry import centre, inside, quad_from
-from touchline.ocr.engine import StripText, TextLine
+from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.pp_ocr import LINE_HEIGHT, TextDetector, TextRecogniser
 from touchline.values import Image, Quad
 
-SHORT_SIDE: Final = 736
-"""PP-OCR's detector was trained on letters of the size they have when a picture's short side is about so long."""
+SHORT_SIDE: Final = 608
+"""Pictures are searched at this short side at least. PP-OCR's own is 736; but small text is on boards, which are
+searched by themselves, and what else there is was found as well at two thirds of the cost."""
 LONG_SIDE: Final = 2048
 """No picture is searched at a longer side; beyond it the cost grows and nothing more is found."""
 RIBBON_SEARCH: Final = 0.65
@@ -44,15 +45,14 @@ class RapidOcrEngine:
     """PP-OCR on OpenVINO: three to ten times as fast on CPUs as ONNX Runtime, most where they have AVX-512 or AMX.
 
     Holds two models (about 150 MB). Serves `parallel` calls at once, each on a core: `threads`, or the cores that the
-    process may use, up to 16. `min_text_score` 0..1: readings less confident are not returned.
+    process may use, up to 16.
     """
 
-    def __init__(self, *, threads: int | None = None, min_text_score: float = 0.3) -> None:
+    def __init__(self, *, threads: int | None = None) -> None:
         import rapidocr
 
         models = Path(rapidocr.__file__).parent / "models"
         self.parallel = threads if threads is not None else cores()
-        self._min_text_score = min_text_score
         self._detector = TextDetector(
             models / "PP-OCRv6_det_small.onnx", threads=self.parallel, min_score=MIN_BOX_SCORE
         )
@@ -63,30 +63,23 @@ class RapidOcrEngine:
         """Names the wheel, which pins the models it carries, and what computes them."""
         return f"rapidocr {version('rapidocr')} PP-OCRv6 small, openvino {version('openvino')}"
 
-    def read_image(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextLine]:
-        """Finds lines at the detector's size, reads them at the picture's own. Quads are in the picture's pixels.
-
-        Lines whose centre lies in a quad of `ignore` are found but not read, which saves most of their cost.
-        """
+    def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
+        """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
         scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)
-        quads = self._detector(image, (scale, scale), size_recurs=True)
-        return self._read(image, [q for q in quads if not any(inside(centre(quad_from(q)), o) for o in ignore)])
+        found = map(quad_from, self._detector(image, (scale, scale), size_recurs=True))
+        return [TextPlace(quad) for quad in found if not any(inside(centre(quad), other) for other in ignore)]
 
-    def read_ribbon(self, image: Image) -> list[TextLine]:
-        """The lines of a straightened ribbon, whose letters are as large as the recogniser wants them."""
-        return self._read(image, list(self._detector(image, ribbon_scale(image.shape[1]))))
+    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
+        """Where the lines of a straightened ribbon are, whose letters are as large as the recogniser wants them."""
+        return [TextPlace(quad_from(quad)) for quad in self._detector(image, ribbon_scale(image.shape[1]))]
+
+    def read(self, image: Image, place: TextPlace) -> StripText:
+        """What stands at one place of a picture, read at the picture's own size."""
+        return self.read_strips([cut_line(image, np.array(place.quad, np.float32))])[0]
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:
         """The recogniser alone, one line a strip; about a tenth of the cost of searching a full frame."""
         return [StripText(text.strip(), confidence) for text, confidence in map(self._recogniser, images)]
-
-    def _read(self, image: Image, quads: Sequence[NDArray[np.float32]]) -> list[TextLine]:
-        texts = self.read_strips([cut_line(image, quad) for quad in quads])
-        return [
-            TextLine(quad_from(quad), text.text, text.confidence)
-            for quad, text in zip(quads, texts, strict=True)
-            if text.text and text.confidence >= self._min_text_score
-        ]
 
 
 def search_scale(height: int, width: int) -> float:

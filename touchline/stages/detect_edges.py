@@ -68,12 +68,13 @@ class DetectEdges:
         found: list[tuple[SceneFrame, float, tuple[Board, ...], Affine | None]] = []
         size = (0, 0)
         before: tuple[int, NDArray[np.uint8]] | None = None
+        camera: Affine | None = None
         self._standing.restart()
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
         looked = map_ahead(lambda scene: self._look(chunk.load(scene.sequence), settings), kept)
         for scene, (size, share, boards, gray) in zip(kept, looked, strict=True):
             same_shot = before is not None and before[0] == scene.shot
-            camera = camera_motion(before[1], gray, size[1]) if before is not None and same_shot else None
+            camera = camera_motion(before[1], gray, size[1], camera) if before is not None and same_shot else None
             if self._config.overlays:
                 moving = not same_shot or (camera is not None and shift(camera) >= self._config.overlay_motion)
                 self._standing.add(gray, moving)

@@ -1,19 +1,21 @@
 """Node 4, `run_ocr`: the text in the picture, line by line, each with its place, its zone and its track.
 
-Two passes, each only when it is due. The frame pass searches the whole picture: overlays, jerseys, banners. The strip
-pass searches the board ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the frame pass
-does not see. Between passes, text whose pixels are still there is carried on. Lines of successive frames that are the
-same thing share a track.
+Two searches, each only where it is due. One goes over the whole picture: overlays, jerseys, banners. The other over
+the board ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the first does not see. What
+they find is read, and followed by its pixels into the frames that were not searched, after and before. Lines of
+successive frames that are the same thing share a track.
 
-Belongs here: settings, documents and the order of work of this node. The engines and the tracking are in
-`touchline/ocr/`.
+Belongs here: settings, documents and the order of work of this node: which frames are searched, and where. The engines,
+the following and the tracking are in `touchline/ocr/`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -25,15 +27,18 @@ from pydantic import Field
 from touchline.ahead import map_ahead
 from touchline.config import StageConfig
 from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
-from touchline.ocr.engine import OcrEngine
-from touchline.ocr.persistence import Line, Persistence, RibbonsRead
-from touchline.ocr.tracks import Tracker, same_place
-from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Quad, Reading, SceneFrame, Zone
-from touchline.vision.strips import board_height, enlargement, rectify, ribbons
+from touchline.ocr.engine import OcrEngine, TextPlace
+from touchline.ocr.lines import LineReader, Searched
+from touchline.ocr.persistence import Line, RibbonsSearched
+from touchline.ocr.tracks import Tracker
+from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
+from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
+CUT: Final = 0.5
+"""Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
 somebody whom it cuts off."""
@@ -46,31 +51,30 @@ class RunOcrConfig(StageConfig):
     min_confidence: float = Field(0.4, ge=0, le=1, description="Readings less sure are dropped [0-1, recogniser's own]")
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
     strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
-    frame_interval: float = Field(
-        1.0,
+    search_interval: float = Field(
+        2.0,
         ge=0,
-        description="Within a shot, search the whole frame no more often than this [seconds]; 0 is every frame",
+        description="Of every such stretch of a shot the sharpest frame is searched for text [seconds]; "
+        "0 is every frame",
     )
-    reread_share: float = Field(
-        0.12,
+    frame_interval: float = Field(
+        4.0,
+        ge=0,
+        description="Where there are board ribbons, the rest of the frame is searched no more often than this "
+        "[seconds]",
+    )
+    new_share: float = Field(
+        0.4,
         ge=0,
         le=1,
-        description="Ribbons are read again when this share of them is new or changed [0-1]; 0 is every frame",
-    )
-    reread_interval: float = Field(
-        1.0, ge=0, description="Ribbons that do not change are read again after this time [seconds]"
-    )
-    reread_below: float = Field(
-        16.0,
-        ge=0,
-        description="Ribbons of lower boards are read in every frame, for one reading of small text is often wrong "
-        "[pixels of the stored frame]",
+        description="In the frames between, what is new or changed of the board ribbons is searched once it is this "
+        "share of them [0-1]; 1 is only when all is",
     )
     carry: float = Field(
         3.0,
         ge=0,
-        description="Text whose pixels are still there is carried on without being read again for so long [seconds]; "
-        "0 is never",
+        description="Text whose pixels are still there, or were there before, is carried on and back for so long "
+        "without being read again [seconds]; 0 is never",
     )
     board_margin: float = Field(
         1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
@@ -84,7 +88,9 @@ class RunOcrConfig(StageConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A kept frame, and what is to be read in it. `gray` is its picture in grey; `shot_starts` in this chunk."""
+    """A kept frame, and where text is to be searched in it: everywhere but in `ribbons`, and in `strips`, the parts of
+    ribbons that are due. `gray` is its picture in grey; `shot_starts` in this chunk.
+    """
 
     scene: SceneFrame
     edge: FrameEdges | None
@@ -92,16 +98,16 @@ class _Due:
     gray: NDArray[np.uint8]
     ribbons: Sequence[Quad]
     frame: bool
-    strips: bool
+    strips: Sequence[RibbonPart]
     shot_starts: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """What was read in a frame, and the seconds that each pass took."""
+class _Found:
+    """Where text was found in a frame, and the seconds that each search took."""
 
     due: _Due
-    lines: Sequence[Line]
+    places: Sequence[tuple[TextPlace, Origin]]
     frame_s: float
     strip_s: float
 
@@ -109,8 +115,8 @@ class _Read:
 class RunOcr:
     """Runs the node. State between chunks: open tracks and counters.
 
-    What is due in a frame depends on the pictures alone, not on what was read before: so frames are read side by side,
-    on all cores, and followed from one to the next afterwards.
+    Where text is searched depends on the pictures alone, not on what was read before: so frames are searched side by
+    side, on all cores, and read and followed from one to the next afterwards.
     """
 
     def __init__(self, config: RunOcrConfig, engine: OcrEngine, state: dict[str, Any] | None = None) -> None:
@@ -125,23 +131,19 @@ class RunOcr:
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
         travel: dict[int, _Travel] = defaultdict(_Travel)
-        persistence = Persistence(self._config.carry)
-        for read in map_ahead(self._read, self._due(chunk), threads=self._engine.parallel):
-            scene, edge = read.due.scene, read.due.edge
+        for due, lines in self._lines(chunk):
+            scene, edge = due.scene, due.edge
             people = (
                 [o.box for o in objects[scene.sequence].objects if o.label in PEOPLE]
                 if scene.sequence in objects
                 else []
             )
-            if read.due.shot_starts:
-                persistence = Persistence(self._config.carry)
-            lines = self._lines(read, persistence)
             camera = edge.camera if edge else None
             found = [(line.quad, line.text, line.confidence) for line in lines]
             tracks = self._tracker.step(scene.shot, scene.timestamp, camera, found)
             for track, line in zip(tracks, lines, strict=True):
                 quad = line.quad
-                zone = self._zone(quad, edge, people, read.due.image.shape[0])
+                zone = self._zone(quad, edge, people, due.image.shape[0])
                 covered = covered_share(quad, people) if zone == "board" else 0.0
                 readings.append(
                     Reading(
@@ -153,92 +155,102 @@ class RunOcr:
                         confidence=line.confidence,
                         quad=quad,
                         zone=zone,
-                        origin=line.origin,
+                        origin=line.origin(scene.timestamp),
                         unoccluded=1.0 - covered,
                         height_px=line_height(quad),
                     )
                 )
                 travel[track].add(scene.sequence, quad, camera)
-            self._count(read)
         still = {track for track, t in travel.items() if t.stands_still(self._config.overlay_travel)}
         self._counts["readings"] += len(readings)
         return [replace(r, zone="overlay") if r.track in still else r for r in readings]
 
+    def _lines(self, chunk: Chunk) -> list[tuple[_Due, list[Line]]]:
+        """Each kept frame with its lines."""
+        config, threads = self._config, self._engine.parallel
+        frames = []
+        with ThreadPoolExecutor(threads, thread_name_prefix="ocr") as pool:
+            reader = LineReader(
+                self._engine,
+                pool,
+                carry_s=config.carry,
+                min_confidence=config.min_confidence,
+                min_height=config.min_height,
+            )
+            for found in map_ahead(self._find, self._due(chunk), threads=threads, pool=pool):
+                due = found.due
+                camera = due.edge.camera if due.edge else None
+                began = time.perf_counter()
+                lines = reader.read(
+                    Searched(due.scene.timestamp, due.image, due.gray, camera, due.shot_starts, found.places)
+                )
+                self._count(found, time.perf_counter() - began)
+                # Pictures are not kept for the length of a chunk.
+                frames.append((replace(due, image=due.image[:, :0], gray=due.gray[:, :0]), lines))
+        self._counts["lines_read"] += reader.readings
+        return frames
+
     def _due(self, chunk: Chunk) -> Iterator[_Due]:
-        """The kept frames and what is to be read in each: the whole frame, the ribbons, both or nothing."""
+        """The kept frames and where each is to be searched: the whole frame, ribbons, both or nowhere."""
         config = self._config
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
-        shot = -1
-        frame_at = strips_at = -1e9
-        ribbons_read = RibbonsRead()
-        for scene in chunk.of("filter_scenes", SceneFrame):
-            if not scene.kept:
-                continue
+        kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
+        chosen = sharpest(kept, config.search_interval)
+        shot, frame_at = -1, -math.inf
+        searched = RibbonsSearched()
+        for scene in kept:
             edge = edges.get(scene.sequence)
             image = chunk.load(scene.sequence)
             gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8)
-            now, starts = scene.timestamp, scene.shot != shot
+            starts = scene.shot != shot
             if starts:
-                shot, frame_at, strips_at, ribbons_read = scene.shot, -1e9, -1e9, RibbonsRead()
-            ribbons_read.move(edge.camera if edge else None)
+                shot, frame_at, searched = scene.shot, -math.inf, RibbonsSearched()
+            searched.move(edge.camera if edge else None)
             standing = ribbons(edge.boards) if edge and config.strips else []
-            frame = now - frame_at >= config.frame_interval - 1e-6
-            strips = bool(standing) and (
-                now - strips_at >= config.reread_interval - 1e-6
-                or board_height(edge.boards if edge else ()) < config.reread_below
-                or ribbons_read.new_share(gray, standing) >= config.reread_share
-            )
+            search = scene.sequence in chosen
+            # Frames chosen lie up to two stretches apart: a little less than the interval counts as it.
+            frame = search and (not standing or scene.timestamp - frame_at >= config.frame_interval - 0.5)
+            strips = [RibbonPart(quad) for quad in standing] if search else self._new(searched, gray, standing)
             if frame:
-                frame_at = now
+                frame_at = scene.timestamp
             if strips:
-                strips_at = now
-                ribbons_read.remember(gray)
+                searched.remember(gray)
             yield _Due(scene, edge, image, gray, standing, frame, strips, starts)
 
-    def _read(self, due: _Due) -> _Read:
-        """Reads what is due. Called from several threads at once."""
+    def _new(self, searched: RibbonsSearched, gray: NDArray[np.uint8], standing: Sequence[Quad]) -> list[RibbonPart]:
+        """The parts of the ribbons that are new since they were searched, if they are much of them."""
+        cells = searched.new_cells(gray, standing)
+        new, number = sum(int(c.sum()) for c in cells), sum(c.size for c in cells)
+        if new == 0 or new < self._config.new_share * number:
+            return []
+        return [part for quad, here in zip(standing, cells, strict=True) for part in parts(quad, here)]
+
+    def _find(self, due: _Due) -> _Found:
+        """Searches where it is due. Called from several threads at once."""
         began = time.perf_counter()
-        lines = self._frame_pass(due) if due.frame else []
+        places: list[tuple[TextPlace, Origin]] = []
+        if due.frame:
+            places += [(place, "frame") for place in self._engine.find(due.image, ignore=due.ribbons)]
         between = time.perf_counter()
-        lines += self._strip_pass(due) if due.strips else []
-        return _Read(due, lines, between - began, time.perf_counter() - between)
-
-    def _frame_pass(self, due: _Due) -> list[Line]:
-        """Everything but the ribbons, which the strip pass reads."""
-        found = self._engine.read_image(due.image, ignore=due.ribbons)
-        return [Line(line.quad, line.text, line.confidence, "frame", due.scene.timestamp) for line in found]
-
-    def _strip_pass(self, due: _Due) -> list[Line]:
-        """The ribbons, straightened and enlarged."""
         scale = enlargement(due.edge.boards if due.edge else ())
-        found = []
-        for quad in due.ribbons:
-            strip = rectify(due.image, quad, scale)
-            for line in self._engine.read_ribbon(strip.image):
-                placed = strip.quad_in_frame(line.quad)
-                found.append(Line(placed, line.text, line.confidence, "strip", due.scene.timestamp))
-        return found
+        for part in due.strips:
+            strip = rectify(due.image, part.quad, scale)
+            for place in self._engine.find_in_ribbon(strip.image):
+                left, _, right, _ = bounds(place.quad)
+                margin = CUT * line_height(place.quad)
+                if (part.left_open and left < margin) or (part.right_open and right > strip.image.shape[1] - margin):
+                    continue
+                places.append((place.mapped(strip.to_frame), "strip"))
+        return _Found(due, places, between - began, time.perf_counter() - between)
 
-    def _lines(self, read: _Read, persistence: Persistence) -> list[Line]:
-        """Lines of one frame: what was read in it, and those of the frame before that are still there."""
-        due, config = read.due, self._config
-        followed = persistence.follow(due.gray, due.edge.camera if due.edge else None, due.scene.timestamp)
-        new = [
-            line
-            for line in read.lines
-            if line.confidence >= config.min_confidence and line_height(line.quad) >= config.min_height
-        ]
-        lines = new + [old for old in followed if not any(same_place(old.quad, line.quad) for line in new)]
-        persistence.remember(due.gray, lines)
-        return lines
-
-    def _count(self, read: _Read) -> None:
-        due = read.due
+    def _count(self, found: _Found, read_s: float) -> None:
+        due = found.due
         self._counts["frames"] += 1
-        self._counts["frame_passes"] += due.frame
-        self._counts["frame_pass_s"] += read.frame_s
-        self._counts["strips"] += len(due.ribbons) if due.strips else 0
-        self._counts["strip_pass_s"] += read.strip_s
+        self._counts["frames_searched"] += due.frame
+        self._counts["frame_search_s"] += found.frame_s
+        self._counts["strips_searched"] += len(due.strips)
+        self._counts["strip_search_s"] += found.strip_s
+        self._counts["read_s"] += read_s
 
     def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box], height: int) -> Zone:
         point = centre(quad)
@@ -265,9 +277,21 @@ class RunOcr:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, passes, strips and readings; seconds that each pass took, of all threads; the engine's identity."""
+        """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine."""
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {"engine": self._engine.identity, **counts}
+
+
+def sharpest(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
+    """The sequences of the sharpest frame of each stretch of `interval_s` in each shot."""
+    best: dict[tuple[int, int], SceneFrame] = {}
+    starts: dict[int, float] = {}
+    for scene in scenes:
+        since = scene.timestamp - starts.setdefault(scene.shot, scene.timestamp)
+        stretch = (scene.shot, int(since / interval_s + 1e-6) if interval_s > 0 else scene.sequence)
+        if stretch not in best or scene.sharpness > best[stretch].sharpness:
+            best[stretch] = scene
+    return {scene.sequence for scene in best.values()}
 
 
 class _Travel:

@@ -16,39 +16,72 @@ MIN_INLIERS: Final = 14
 MIN_INLIER_SHARE: Final = 0.35
 """Players move on their own and overlays not at all: the camera's motion is what the largest group agrees on."""
 
+STOOD: Final = 0.5
+"""A corner that moved less (pixels of the grey picture) stood still."""
+
+MIN_STANDING: Final = 0.3
+"""The camera stands still if so many of the corners picked did: fewer are what is laid over the picture."""
+
 Affine = tuple[float, float, float, float, float, float]
 """2 x 3 matrix, row by row."""
 
 
-def camera_motion(before: NDArray[np.uint8], after: NDArray[np.uint8], frame_height: int) -> Affine | None:
+def camera_motion(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], frame_height: int, expected: Affine | None = None
+) -> Affine | None:
     """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
 
     Both are grey pictures (`Pitch.gray`), uint8 and of one size, of frames `frame_height` lines high. Corners are
     followed by pyramidal Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by
-    RANSAC. None where too few agree: after a cut, in a blur, on an empty picture.
+    RANSAC. Where that fails they are looked for where the `expected` motion (that of the frame before: pans are steady)
+    would have put them. None where too few agree: after a cut, in a blur, on an empty picture.
     """
     picked = cv2.goodFeaturesToTrack(before, MAX_CORNERS, 0.01, 7)
     if picked is None or len(picked) < MIN_INLIERS:
         return None
-    corners: NDArray[np.float32] = np.asarray(picked, np.float32)
-    moved, found = _follow(before, after, corners)
-    home, back = _follow(after, before, moved)
-    good = found & back & (np.abs(home - corners).max(axis=(1, 2)) < 1.0)
-    if good.sum() < MIN_INLIERS:
-        return None
-    matrix, inliers = cv2.estimateAffinePartial2D(corners[good], moved[good], ransacReprojThreshold=2.0)
-    if matrix is None or inliers.sum() < max(MIN_INLIERS, MIN_INLIER_SHARE * good.sum()):
-        return None
     scale = frame_height / before.shape[0]
+    corners: NDArray[np.float32] = np.asarray(picked, np.float32)
+    matrix = _motion(before, after, corners, np.zeros(2, np.float32))
+    if matrix is None and expected is not None:
+        matrix = _motion(before, after, corners, np.array([expected[2], expected[5]], np.float32) / scale)
+    if matrix is None:
+        return None
     a, b, tx, c, d, ty = (float(v) for v in matrix.ravel())
     return (a, b, tx * scale, c, d, ty * scale)
 
 
+def _motion(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32], guess: NDArray[np.float32]
+) -> NDArray[np.float64] | None:
+    """As `camera_motion`, in pixels of the grey pictures; corners are looked for `guess` (x, y) further."""
+    moved, found = _follow(before, after, corners, guess)
+    home, back = _follow(after, before, moved, -guess)
+    good = found & back & (np.abs(home - corners).max(axis=(1, 2)) < 1.0)
+    corners, moved, picked = corners[good], moved[good], len(corners)
+    stood = np.abs(moved - corners).max(axis=(1, 2)) < STOOD
+    # What stands still while much else moves together is laid over the picture. And the camera stands only if most of
+    # the corners say so: few do where the pan was too fast to be followed and nothing else came home.
+    matrix = _agreed(corners[~stood], moved[~stood], MIN_INLIER_SHARE * (~stood).sum())
+    if matrix is None and stood.sum() >= MIN_STANDING * picked:
+        matrix = _agreed(corners, moved, MIN_INLIER_SHARE * len(corners))
+    return matrix
+
+
+def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: float) -> NDArray[np.float64] | None:
+    """The similarity (2 x 3) that at least so many of the corners agree on."""
+    if len(before) < MIN_INLIERS:
+        return None
+    matrix, inliers = cv2.estimateAffinePartial2D(before, after, ransacReprojThreshold=2.0)
+    if matrix is None or inliers.sum() < max(MIN_INLIERS, least):
+        return None
+    return np.asarray(matrix, np.float64)
+
+
 def _follow(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32]
+    before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32], guess: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        before, after, corners, np.empty_like(corners), winSize=(21, 21), maxLevel=4
+        before, after, corners, corners + guess, winSize=(21, 21), maxLevel=4, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
     )
     return np.asarray(moved, np.float32), np.asarray(found).ravel() == 1
 

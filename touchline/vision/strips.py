@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.geometry import area, transform_quad
+from touchline.geometry import area, quad_from, transform_quad
 from touchline.values import Board, Image, Quad
 
 BOARD_LINES: Final = 64.0
@@ -23,6 +23,8 @@ MAX_ENLARGEMENT: Final = 3.5
 MAX_PIXELS: Final = 0.9e6
 """Strips of one frame together; what they cost grows with their pixels."""
 MAX_LENGTH: Final = 4096
+MARGIN: Final = 2
+"""Cells (as wide as the ribbon is high) that a part takes in beside what is new: words begin before it."""
 HEADROOM: Final = 0.35
 """Share of the lowest board's height that a ribbon reaches above its topmost edge: banners hang there."""
 
@@ -38,6 +40,31 @@ class Strip:
     def quad_in_frame(self, quad: Quad) -> Quad:
         """A quad of the strip in the frame's pixels."""
         return transform_quad(quad, self.to_frame)
+
+
+@dataclass(frozen=True, slots=True)
+class RibbonPart:
+    """A stretch of a ribbon. Where it is `open` the ribbon goes on, and a word may be cut through."""
+
+    quad: Quad
+    left_open: bool = False
+    right_open: bool = False
+
+
+def parts(ribbon: Quad, new: NDArray[np.bool_]) -> list[RibbonPart]:
+    """The stretches of a ribbon under its new cells (left to right, of equal width), with MARGIN cells beside them.
+
+    Stretches that touch are one.
+    """
+    cells = np.convolve(new, np.ones(2 * MARGIN + 1), "full")[MARGIN:-MARGIN] > 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], cells.astype(np.int8), [0]])))
+    found = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        tl, tr, br, bl = (np.array(corner) for corner in ribbon)
+        a, b = start / new.size, end / new.size
+        corners = (tl + a * (tr - tl), tl + b * (tr - tl), bl + b * (br - bl), bl + a * (br - bl))
+        found.append(RibbonPart(quad_from(corners), bool(start > 0), bool(end < new.size)))
+    return found
 
 
 def ribbons(boards: Sequence[Board]) -> list[Quad]:

@@ -1,0 +1,134 @@
+"""Lines of text in successive frames: searched for seldom, read until they are sure, and carried both ways in between.
+
+Searching a picture for text costs ten times as much as reading a line of it, and recognising a line by its pixels a
+hundredth. So a line that a search found is followed by its pixels into the frames after it and before it; where it
+stands in a later frame it is read once more, until what it says is settled.
+
+Belongs here: that order of work. Which frames are searched, and where, is decided in `touchline/stages/run_ocr.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from touchline.geometry import bounds, iou, line_height
+from touchline.ocr.engine import OcrEngine, StripText, TextPlace
+from touchline.ocr.persistence import Gray, Line, follow
+from touchline.ocr.tracks import same_place
+from touchline.values import Image, Origin
+from touchline.vision.motion import Affine
+
+SAME_LINE: Final = 0.5
+"""Intersection over union from which a place that was found is a line that was followed there; below it the line has
+grown or shrunk, and reads otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A frame and the places where a search found text in it, none if it was not searched.
+
+    `image` is BGR, `gray` the same in grey; `camera` carries the frame before onto this one.
+    """
+
+    timestamp: float
+    image: Image
+    gray: Gray
+    camera: Affine | None
+    shot_starts: bool
+    places: Sequence[tuple[TextPlace, Origin]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A frame of this shot that was read. `back` (2 x 3) carries it onto the one before it, None if not known."""
+
+    timestamp: float
+    gray: Gray
+    back: NDArray[np.float64] | None
+    lines: list[Line]
+
+
+class LineReader:
+    """Reads the lines of frames as they come, those of one frame side by side in `pool`.
+
+    Lines are carried on for `carry_s`, and back, without being read again. Readings less sure than `min_confidence`
+    (0..1) and lines lower than `min_height` pixels do not count. Holds the grey pictures of `carry_s` of one shot.
+    """
+
+    def __init__(
+        self, engine: OcrEngine, pool: Executor, *, carry_s: float, min_confidence: float, min_height: float
+    ) -> None:
+        self._engine, self._pool = engine, pool
+        self._carry_s, self._min_confidence, self._min_height = carry_s, min_confidence, min_height
+        self._past: deque[_Past] = deque()
+        self.readings = 0
+
+    def read(self, frame: Searched) -> list[Line]:
+        """The frame's lines. The list grows while later frames are read: what they find is followed back into it."""
+        if frame.shot_starts:
+            self._past.clear()
+        camera = None if frame.camera is None else np.array(frame.camera, np.float64).reshape(2, 3)
+        back = None if camera is None else np.asarray(cv2.invertAffineTransform(camera), np.float64)
+        followed = self._followed(frame, camera)
+        fresh: list[tuple[TextPlace, Origin]] = []
+        for place, origin in frame.places:
+            if line_height(place.quad) < self._min_height:
+                continue
+            known = next((n for n, line in enumerate(followed) if _same_line(line, place)), None)
+            if known is None:
+                fresh.append((place, origin))
+            else:
+                # The search knows better than the line's pixels where it ends.
+                followed[known] = replace(followed[known], place=place)
+        again = [n for n, line in enumerate(followed) if not line.settled]
+        texts = self._texts(frame.image, [followed[n].place for n in again] + [place for place, _ in fresh])
+        for n, text in zip(again, texts, strict=False):
+            followed[n] = followed[n].read_again(text, frame.timestamp, self._min_confidence)
+        new = [
+            Line.of(place, text, origin, frame.timestamp)
+            for (place, origin), text in zip(fresh, texts[len(again) :], strict=True)
+            if text.text and text.confidence >= self._min_confidence
+        ]
+        # Of what the picture's edge cuts, the part that is left may say nothing.
+        followed = [line for line in followed if line.read_at == frame.timestamp or not line.cut]
+        lines = new + [old for old in followed if not any(same_place(old.quad, line.quad) for line in new)]
+        self._carry_back(frame, back, new)
+        self._past.append(_Past(frame.timestamp, frame.gray, back, lines))
+        while frame.timestamp - self._past[0].timestamp > self._carry_s:
+            self._past.popleft()
+        return lines
+
+    def _followed(self, frame: Searched, camera: NDArray[np.float64] | None) -> list[Line]:
+        """The lines of the frame before that this one still shows."""
+        if not self._past:
+            return []
+        last = self._past[-1]
+        lines = [line for line in last.lines if frame.timestamp - line.read_at <= self._carry_s]
+        return follow(lines, last.gray, frame.gray, camera)
+
+    def _texts(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
+        self.readings += len(places)
+        return list(self._pool.map(lambda place: self._engine.read(image, place), places))
+
+    def _carry_back(self, frame: Searched, back: NDArray[np.float64] | None, lines: Sequence[Line]) -> None:
+        """Puts lines that are new in this frame into the earlier frames of the shot that show them already."""
+        gray = frame.gray
+        for past in reversed(self._past):
+            if not lines or frame.timestamp - past.timestamp > self._carry_s:
+                return
+            shown = [line for line in follow(lines, gray, past.gray, back) if not line.cut]
+            lines = [line for line in shown if not any(same_place(line.quad, other.quad) for other in past.lines)]
+            past.lines.extend(lines)
+            gray, back = past.gray, past.back
+
+
+def _same_line(line: Line, place: TextPlace) -> bool:
+    return iou(bounds(line.quad), bounds(place.quad)) >= SAME_LINE
