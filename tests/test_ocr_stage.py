@@ -54,7 +54,7 @@ def chunk_of(frames: dict[int, Image], **documents: list[object]) -> Chunk:
         SampledFrame(i, 0, t, round(t * 1000), (1, 1000), 1280, 720, "", "", 0) for i, t in enumerate(TIMES)
     )
     scenes = [SceneFrame(i, t, 0 if t < 10 else 1, True, None, "", 100.0, 100.0) for i, t in enumerate(TIMES)]
-    return Chunk(0, sampled, frames.__getitem__, {"filter_scenes": scenes, **documents})
+    return Chunk(0, sampled, lambda sequence, lines=None: frames[sequence], {"filter_scenes": scenes, **documents})
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from touchline.geometry import area, bounds, box_quad, covered_share, inside, iou, quad_from, transform_quad
-from touchline.values import Board, Image, Quad
+from touchline.values import Board, Image, Quad, SampledFrame
+from touchline.video import decode_frame
 from touchline.vision.bands import BandSettings, find_boards, straight_pieces
 from touchline.vision.motion import camera_motion
 from touchline.vision.overlays import StandingEdges
@@ -64,6 +65,31 @@ def test_players_before_the_board_do_not_break_it() -> None:
         cv2.rectangle(image, (x, 270), (x + 30, 380), (200, 30, 30), -1)
     boards = find_boards(find_pitch(image), BandSettings())
     assert any(np.abs(np.array(b.quad) - np.array(truth)).max() <= 16 for b in boards)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1921, 1081), (2880, 1620)])
+def test_a_frame_decoded_small_shows_the_same_in_pixels_of_the_stored_frame(width: int, height: int) -> None:
+    image, truth = stadium(tilt=0.03)
+    image = cv2.resize(image, (width, height)).astype(np.uint8)
+    frame = SampledFrame(0, 0, 0.0, 0, (1, 2), width, height, "", "", 0)
+    jpeg = bytes(cv2.imencode(".jpg", image)[1])
+    full, small = decode_frame(jpeg, frame), decode_frame(jpeg, frame, 360)
+    assert full is not None and small is not None
+    assert full.shape == (height, width, 3)
+    assert 360 <= small.shape[0] < 720
+    pitch = find_pitch(small, height)
+    assert pitch.share == pytest.approx(find_pitch(full).share, abs=0.01)
+    expected = np.array(truth) * (width / 1280, height / 720)
+    found = [np.abs(np.array(board.quad) - expected).max() for board in find_boards(pitch, BandSettings())]
+    assert min(found) <= 7 * height / 360
+
+
+def test_a_frame_is_decoded_whole_where_half_its_lines_are_too_few() -> None:
+    frame = SampledFrame(0, 0, 0.0, 0, (1, 2), 848, 478, "", "", 0)
+    jpeg = bytes(cv2.imencode(".jpg", np.zeros((478, 848, 3), np.uint8))[1])
+    image = decode_frame(jpeg, frame, 360)
+    assert image is not None and image.shape == (478, 848, 3)
+    assert decode_frame(b"no picture", frame, 360) is None
 
 
 def test_what_is_far_from_the_grass_changes_no_board() -> None:
