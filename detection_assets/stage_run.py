@@ -15,9 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import cv2
 import dagster as dg
-import numpy as np
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
 from detection_assets.pictures import findings
@@ -39,7 +37,8 @@ from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
-from touchline.values import Chunk, Image, SampledFrame, SceneFrame, UnresolvedCandidate
+from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
+from touchline.video import decode_frame
 
 Listener = Callable[[str, float], None]
 listeners: list[Listener] = []
@@ -168,28 +167,29 @@ def frames_of(connection: Connection, row: StageCheckpoint) -> Iterator[SampledF
     return map(STAGES["extract_frames"].module.deserialize, connection.checkpoints.read(row))
 
 
-def frame_loader(connection: Connection, frames: Callable[[], Iterable[SampledFrame]]) -> Callable[[int], Image]:
+def frame_loader(connection: Connection, frames: Callable[[], Iterable[SampledFrame]]) -> FrameLoader:
     """Decodes a stored frame (BGR, uint8) by its sequence. `frames` are asked for when the first one is wanted.
 
     The loader raises CheckpointError for a frame that is missing or damaged.
     """
 
     @cache
-    def stored() -> dict[int, tuple[str, str]]:
-        return {frame.sequence: (frame.key, frame.sha256) for frame in frames()}
+    def stored() -> dict[int, SampledFrame]:
+        return {frame.sequence: frame for frame in frames()}
 
-    def load(sequence: int) -> Image:
-        key, expected = stored()[sequence]
+    def load(sequence: int, lines: int | None = None, /) -> Image:
+        frame = stored()[sequence]
+        key, expected = frame.key, frame.sha256
         data = connection.checkpoints.get_frame(key)
         if (digest := hashlib.sha256(data).hexdigest()) != expected:
             raise CheckpointError(
                 f"{key}: expected SHA-256 {expected}, got {digest}: the frame is damaged. "
                 "Replay extract_frames, or restore the object."
             )
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = decode_frame(data, frame, lines)
         if image is None:
             raise CheckpointError(f"{key}: not a picture; replay from extract_frames")
-        return image.astype(np.uint8, copy=False)
+        return image
 
     return load
 

@@ -80,7 +80,7 @@ def chunk_of(frames: list[Rendered], chunk_id: int = 0, shots: list[int] | None 
         for i, f in enumerate(frames)
     ]
     dropped = SceneFrame(9999, 99.0, 0, False, None, "blur", 100.0, 1.0)
-    return Chunk(chunk_id, (), images.__getitem__, {"filter_scenes": [*scenes, dropped]})
+    return Chunk(chunk_id, (), lambda sequence, lines=None: images[sequence], {"filter_scenes": [*scenes, dropped]})
 
 
 class Counting:

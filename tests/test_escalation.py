@@ -67,7 +67,7 @@ def chunk(*documents: MatchDocument, stage: str = "match_brands", frames: int = 
     return Chunk(
         chunk_id=number,
         frames=tuple(SampledFrame(i, 0, i / 2, i, (1, 2), 320, 180, "", "", 0) for i in range(frames)),
-        load=lambda sequence: np.full((180, 320, 3), sequence, np.uint8),
+        load=lambda sequence, lines=None: np.full((180, 320, 3), sequence, np.uint8),
         documents={stage: documents},
     )
 

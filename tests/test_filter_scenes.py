@@ -18,6 +18,7 @@ from touchline.stages.extract_frames import ExtractFrames, ExtractFramesConfig
 from touchline.stages.filter_scenes import FilterScenes, FilterScenesConfig, deserialize, serialize
 from touchline.synthetic import CLIP, DEMO, Broadcast, BroadcastSpec
 from touchline.values import Chunk, Image, SampledFrame, SceneFrame
+from touchline.video import decode_frame
 
 FOOTAGE = Path(__file__).resolve().parents[2] / "shared" / "footage"
 
@@ -27,7 +28,7 @@ def chunk_of(images: Sequence[Image], first: int = 0, chunk_id: int = 0) -> Chun
         SampledFrame(first + i, chunk_id, (first + i) / 2, first + i, (1, 2), image.shape[1], image.shape[0], "", "", 0)
         for i, image in enumerate(images)
     )
-    return Chunk(chunk_id, frames, lambda sequence: images[sequence - first])
+    return Chunk(chunk_id, frames, lambda sequence, lines=None: images[sequence - first])
 
 
 def judge(images: Sequence[Image], **settings: Any) -> list[SceneFrame]:
@@ -156,11 +157,16 @@ def test_cuts_of_real_footage(name: str, starts: list[float]) -> None:
         pictures[sequence] = jpeg
         return str(sequence)
 
-    def load(sequence: int) -> Image:
-        return np.asarray(cv2.imdecode(np.frombuffer(pictures[sequence], np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    known: dict[int, SampledFrame] = {}
+
+    def load(sequence: int, lines: int | None = None, /) -> Image:
+        image = decode_frame(pictures[sequence], known[sequence], lines)
+        assert image is not None
+        return image
 
     worker = FilterScenes(FilterScenesConfig())
     for chunk_id, frames in ExtractFrames(FOOTAGE / name, ExtractFramesConfig(), save=save).chunks():
+        known |= {frame.sequence: frame for frame in frames}
         worker.run_chunk(Chunk(chunk_id, tuple(frames), load))
     assert worker.stats()["shot_starts_s"] == pytest.approx(starts, abs=0.06)
     assert worker.stats()["blur"] == 0 and json.dumps(worker.stats())

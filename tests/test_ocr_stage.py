@@ -15,7 +15,7 @@ from touchline.stages.detect_edges import DetectEdges, DetectEdgesConfig
 from touchline.stages.match_brands import MatchBrands, MatchBrandsConfig
 from touchline.stages.match_brands import deserialize as match_back
 from touchline.stages.match_brands import serialize as match_out
-from touchline.stages.run_ocr import RunOcr, RunOcrConfig
+from touchline.stages.run_ocr import RunOcr, RunOcrConfig, chosen_frames
 from touchline.synthetic import DEMO, Broadcast
 from touchline.values import (
     BrandDetection,
@@ -54,7 +54,7 @@ def chunk_of(frames: dict[int, Image], **documents: list[object]) -> Chunk:
         SampledFrame(i, 0, t, round(t * 1000), (1, 1000), 1280, 720, "", "", 0) for i, t in enumerate(TIMES)
     )
     scenes = [SceneFrame(i, t, 0 if t < 10 else 1, True, None, "", 100.0, 100.0) for i, t in enumerate(TIMES)]
-    return Chunk(0, sampled, frames.__getitem__, {"filter_scenes": scenes, **documents})
+    return Chunk(0, sampled, lambda sequence, lines=None: frames[sequence], {"filter_scenes": scenes, **documents})
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,19 @@ def test_readings_of_one_frame_lie_on_the_letters(readings: list[Reading], broad
     box, exact = bounds(reading.quad), truth["turkish airlines"]
     assert intersection(box, exact) > 0.8 * (exact[2] - exact[0]) * (exact[3] - exact[1])
     assert reading.height_px == pytest.approx(exact[3] - exact[1], rel=0.8)
+
+
+def scene(sequence: int, timestamp: float, shot: int, sharpness: float) -> SceneFrame:
+    return SceneFrame(sequence, timestamp, shot, True, None, "", 100.0, sharpness)
+
+
+def test_the_sharpest_frame_of_each_stretch_of_a_shot_is_searched_and_its_last() -> None:
+    values = [(0.0, 0, 5), (0.5, 0, 9), (1.5, 0, 7), (2.0, 0, 1), (3.5, 0, 1), (4.0, 0, 2), (4.5, 1, 8), (5.0, 1, 3)]
+    scenes = [scene(n, *value) for n, value in enumerate(values)]
+    assert chosen_frames(scenes, 2.0) == {1, 3, 5, 6}
+    assert chosen_frames(scenes[:5], 2.0) == {1, 3, 4}
+    assert chosen_frames(scenes, 0.0) == set(range(8))
+    assert chosen_frames([], 2.0) == set()
 
 
 def reading(sequence: int, text: str, confidence: float, track: int = 1) -> Reading:

@@ -10,7 +10,7 @@ video (`timestamp`), computed from the exact presentation time (`pts` x `time_ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -188,17 +188,30 @@ D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 
 
+class FrameLoader(Protocol):
+    """Decodes a stored frame (H x W x 3, BGR, uint8) by its sequence.
+
+    `lines` is how many the picture's shorter side must at least have: a frame of twice as many or more may come at a
+    half, a quarter or an eighth of its size (rounded up), which a JPEG gives for a fraction of the time. None: full
+    size. A picture asked for with `lines` is hence not measured in pixels of the stored frame.
+    """
+
+    def __call__(self, sequence: int, lines: int | None = None, /) -> Image:
+        """The frame, or a smaller picture of it with at least so many lines."""
+        ...
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A stretch of sampled frames (60 s by default) with what the upstream stages said of them.
 
     `documents` holds all upstream documents whose frame belongs to this chunk, rising by sequence within each type.
-    `load(sequence)` decodes a stored frame.
+    `load(sequence)` decodes a stored frame, `load(sequence, lines)` for less where fewer lines suffice.
     """
 
     chunk_id: int
     frames: tuple[SampledFrame, ...]
-    load: Callable[[int], Image]
+    load: FrameLoader
     documents: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def of(self, stage: str, kind: type[D]) -> list[D]:

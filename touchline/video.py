@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from touchline.errors import BadInputError
-from touchline.values import Image
+from touchline.values import Image, SampledFrame
 
 _CONTAINERS: Final = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,gxf,dv,ivf,nut,rm,gif,apng,wtv,obu,"
@@ -33,6 +33,11 @@ _CONTAINERS: Final = (
 """Demuxers that may be used: files of pictures. Playlists (which open other files) and text (which FFmpeg draws as a
 terminal) are left out."""
 _IMAGE_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_REDUCED: Final = (
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+)
 _MOTION_JPEG: Final = {".mjpg", ".mjpeg"}
 
 
@@ -170,6 +175,19 @@ def _decoded(data: bytes, path: PurePath) -> Image:
     if image is None:
         raise BadInputError(f"{path}: expected an image, but it does not decode. Save it again as PNG or JPEG.")
     return cast(Image, image)
+
+
+def decode_frame(data: bytes, frame: SampledFrame, lines: int | None = None) -> Image | None:
+    """The stored JPEG of a frame, BGR; none if it does not decode. `lines` as `FrameLoader` has it."""
+    shorter = min(frame.width, frame.height)
+    # Reduced, the decoder leaves the high frequencies of each 8 x 8 block out of its inverse DCT: no pixel is made that
+    # would only be averaged away.
+    flag = cv2.IMREAD_COLOR
+    for divisor, reduced in _REDUCED:
+        if lines is not None and shorter >= divisor * lines:
+            flag = reduced
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    return None if image is None else image.astype(np.uint8, copy=False)
 
 
 def open_video(path: Path) -> InputContainer:

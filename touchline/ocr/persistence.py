@@ -30,7 +30,7 @@ CERTAIN: Final = 0.97
 """A reading this sure settles it alone."""
 ALIKE: Final = 85.0
 """rapidfuzz ratio (0-100) from which two readings agree: of a long line some letter is always read otherwise."""
-ENOUGH: Final = 5
+ENOUGH: Final = 8
 """So many readings of one line say all that can be said."""
 POOR: Final = 0.5
 """A line read twice and less surely than this is no text, mostly."""

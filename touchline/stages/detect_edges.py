@@ -23,9 +23,9 @@ from touchline.values import Board, Chunk, FrameEdges, Image, Overlay, SceneFram
 from touchline.vision.bands import BandSettings, find_boards
 from touchline.vision.motion import Affine, camera_motion, shift
 from touchline.vision.overlays import StandingEdges
-from touchline.vision.pitch import find_pitch
+from touchline.vision.pitch import WORKING_HEIGHT, find_pitch
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 
 class DetectEdgesConfig(StageConfig):
@@ -70,8 +70,11 @@ class DetectEdges:
         before: tuple[int, NDArray[np.uint8]] | None = None
         camera: Affine | None = None
         self._standing.restart()
+        sizes = {frame.sequence: (frame.width, frame.height) for frame in chunk.frames}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
-        looked = map_ahead(lambda scene: self._look(chunk.load(scene.sequence), settings), kept)
+        looked = map_ahead(
+            lambda scene: self._look(chunk.load(scene.sequence, WORKING_HEIGHT), sizes[scene.sequence], settings), kept
+        )
         for scene, (size, share, boards, gray) in zip(kept, looked, strict=True):
             same_shot = before is not None and before[0] == scene.shot
             camera = camera_motion(before[1], gray, size[1], camera) if before is not None and same_shot else None
@@ -92,12 +95,12 @@ class DetectEdges:
         ]
 
     def _look(
-        self, image: Image, settings: BandSettings
+        self, image: Image, size: tuple[int, int], settings: BandSettings
     ) -> tuple[tuple[int, int], float, tuple[Board, ...], NDArray[np.uint8]]:
         """What one frame shows by itself: its size (width, height), the grass's share, the boards, and it in grey."""
-        pitch = find_pitch(image)
+        pitch = find_pitch(image, size[1])
         boards = find_boards(pitch, settings) if pitch.share >= self._config.min_pitch else []
-        return (image.shape[1], image.shape[0]), pitch.share, tuple(boards), pitch.gray
+        return size, pitch.share, tuple(boards), pitch.gray
 
     def state(self) -> dict[str, Any]:
         """Counters and the evidence of overlays."""

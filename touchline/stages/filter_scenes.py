@@ -30,7 +30,7 @@ from touchline.values import Chunk, DropReason, Image, SceneFrame
 if TYPE_CHECKING:
     from scenedetect.detectors import ContentDetector, ThresholdDetector
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 _LINES: Final = 360
 """Height (shorter side) at which sharpness, black and duplicates are judged, so that settings fit any resolution."""
@@ -120,7 +120,7 @@ class FilterScenes:
         """One document per sampled frame of the chunk, rising by sequence."""
         begun = perf_counter()
         # Judging blur needs the median of the whole shot, so measuring goes before judging. Pictures are kept small.
-        pictures = map_ahead(lambda frame: _at_lines(chunk.load(frame.sequence), _LINES), chunk.frames)
+        pictures = map_ahead(lambda frame: _at_lines(chunk.load(frame.sequence, _LINES), _LINES), chunk.frames)
         measured = [
             self._measure(frame.sequence, frame.timestamp, small)
             for frame, small in zip(chunk.frames, pictures, strict=True)
@@ -174,7 +174,7 @@ class FilterScenes:
             shot=shot,
             black=brightness <= self._config.black_mean and float(luma.max()) <= self._config.black_max,
             brightness=brightness,
-            sharpness=float(cv2.Laplacian(luma, cv2.CV_64F).var()),
+            sharpness=float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0]) ** 2,
             small=small,
         )
 
@@ -277,9 +277,14 @@ def difference(a: Image, b: Image) -> float:
     """
     if a.shape != b.shape:
         return 255.0
-    worst = cv2.absdiff(a, b).max(axis=2).astype(np.float32)
+    blue, green, red = cv2.split(cv2.absdiff(a, b))
+    worst = cv2.max(cv2.max(blue, green), red).astype(np.float32)
     height, width = worst.shape
-    cells = cv2.resize(worst, (max(1, width // _CELL), max(1, height // _CELL)), interpolation=cv2.INTER_AREA)
+    # Whole cells: INTER_AREA is many times faster for them. A cell at the side is filled up from what it has.
+    right, below = -width % _CELL, -height % _CELL
+    filled = cv2.copyMakeBorder(worst, 0, below, 0, right, cv2.BORDER_REFLECT)
+    size = ((width + right) // _CELL, (height + below) // _CELL)
+    cells = cv2.resize(filled, size, interpolation=cv2.INTER_AREA)
     return float(cells.max())
 
 
@@ -302,8 +307,11 @@ def _histogram(image: Image) -> NDArray[np.float32]:
 def _at_lines(image: Image, lines: int) -> Image:
     height, width = image.shape[:2]
     scale = lines / min(height, width)
+    if scale == 1.0:
+        return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+    # Bilinear samples skip no pixel down to one half, and take a fraction of the time.
+    return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR))
 
 
 def _png(image: Image) -> bytes:

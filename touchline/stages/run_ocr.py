@@ -32,13 +32,15 @@ from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
-from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
+from touchline.vision.strips import RibbonPart, board_height, enlargement, parts, rectify, ribbons
 
 VERSION: Final = "4"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
+FAR_BOARDS: Final = 0.06
+"""Share of the picture's height up to which boards are far away: shirts are too small to be read then."""
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
 somebody whom it cuts off."""
@@ -54,14 +56,14 @@ class RunOcrConfig(StageConfig):
     search_interval: float = Field(
         2.0,
         ge=0,
-        description="Of every such stretch of a shot the sharpest frame is searched for text [seconds]; "
-        "0 is every frame",
+        description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
+        "[seconds]; 0 is every frame",
     )
     frame_interval: float = Field(
         4.0,
         ge=0,
-        description="Where there are board ribbons, the rest of the frame is searched no more often than this "
-        "[seconds]",
+        description="In wide shots, whose boards are searched by themselves, the rest of the frame is searched no "
+        "more often than this [seconds]",
     )
     new_share: float = Field(
         0.4,
@@ -195,7 +197,7 @@ class RunOcr:
         config = self._config
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
-        chosen = sharpest(kept, config.search_interval)
+        chosen = chosen_frames(kept, config.search_interval)
         shot, frame_at = -1, -math.inf
         searched = RibbonsSearched()
         for scene in kept:
@@ -208,8 +210,9 @@ class RunOcr:
             searched.move(edge.camera if edge else None)
             standing = ribbons(edge.boards) if edge and config.strips else []
             search = scene.sequence in chosen
+            wide = bool(standing) and board_height(edge.boards if edge else ()) <= FAR_BOARDS * image.shape[0]
             # Frames chosen lie up to two stretches apart: a little less than the interval counts as it.
-            frame = search and (not standing or scene.timestamp - frame_at >= config.frame_interval - 0.5)
+            frame = search and (not wide or scene.timestamp - frame_at >= config.frame_interval - 0.5)
             strips = [RibbonPart(quad) for quad in standing] if search else self._new(searched, gray, standing)
             if frame:
                 frame_at = scene.timestamp
@@ -282,16 +285,26 @@ class RunOcr:
         return {"engine": self._engine.identity, **counts}
 
 
-def sharpest(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
-    """The sequences of the sharpest frame of each stretch of `interval_s` in each shot."""
+def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
+    """The sequences of the sharpest frame of each stretch of `interval_s` in each shot, and of a shot's last frame.
+
+    What comes into view later is carried back from the next search; after the last one nothing would be.
+    """
     best: dict[tuple[int, int], SceneFrame] = {}
     starts: dict[int, float] = {}
+    last: dict[int, SceneFrame] = {}
     for scene in scenes:
         since = scene.timestamp - starts.setdefault(scene.shot, scene.timestamp)
         stretch = (scene.shot, int(since / interval_s + 1e-6) if interval_s > 0 else scene.sequence)
         if stretch not in best or scene.sharpness > best[stretch].sharpness:
             best[stretch] = scene
-    return {scene.sequence for scene in best.values()}
+        last[scene.shot] = scene
+    chosen = {scene.sequence for scene in best.values()}
+    for (shot, _), scene in best.items():
+        # The later ones of a shot overwrite what the earlier ones said.
+        starts[shot] = scene.timestamp
+    ends = (scene for shot, scene in last.items() if scene.timestamp - starts[shot] >= interval_s / 2)
+    return chosen | {scene.sequence for scene in ends}
 
 
 class _Travel:

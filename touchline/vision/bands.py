@@ -26,6 +26,13 @@ MIN_EXPLAINED: Final = 0.7
 """Two pieces are one when a line lies on this share of both together."""
 FITTED_POINTS: Final = 100
 """Of a long edge about so many points are fitted: more change nothing and cost time."""
+HOUGH_ANGLE: Final = np.pi / 180
+"""Angles that Hough's transform tries lie this far apart: the shortest line (32 px) strays half a pixel at most."""
+FIT_ROUNDS: Final = 12
+SETTLED: Final = 2e-4
+"""A line is fitted in at most so many rounds, fewer once its slope changes by less than SETTLED (0.1 px over 640)."""
+STEEPEST: Final = 1.7
+"""A steeper line (y over x) is no foot of a board."""
 MAX_ANGLE: Final = 7.0
 """Degrees by which a board's upper edge may differ from its foot: perspective, and boards set at a slant."""
 MIN_BAND: Final = 0.014
@@ -101,16 +108,23 @@ def _lines_beside(
     for piece, upwards in pieces:
         reach = (1 if upwards else -1) * MAX_REACH * height
         cv2.fillPoly(beside, [np.round(_quad(piece, 0.0, -reach, upwards)).astype(np.int32)], 255)
+    _, top, _, rows = cv2.boundingRect(beside)
+    if not rows:
+        return np.empty((0, 4), np.float32)
+    beside, gray = beside[top : top + rows], gray[top : top + rows]
     edges = cv2.bitwise_and(cv2.Canny(gray, settings.canny_low, settings.canny_high), beside)
     found = cv2.HoughLinesP(
         edges,
         1,
-        np.pi / 360,
+        HOUGH_ANGLE,
         settings.hough_threshold,
         minLineLength=settings.min_line * width,
         maxLineGap=0.01 * width,
     )
-    return np.empty((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
+    if found is None:
+        return np.empty((0, 4), np.float32)
+    lines: NDArray[np.float32] = found.reshape(-1, 4).astype(np.float32) + np.array([0, top, 0, top], np.float32)
+    return lines
 
 
 def _reaches_side(piece: Piece, width: int) -> bool:
@@ -124,7 +138,7 @@ def straight_pieces(edge: NDArray[np.float32], shortest: float) -> list[Piece]:
 
     Players and goalposts dent the edge: a running median takes the narrow dents away and Douglas-Peucker splits what is
     left. Neighbours that one line explains are joined again over the dent between them; each line is fitted by least
-    absolute deviations (DIST_L1), which dents move little.
+    absolute deviations, which dents move little.
     """
     columns = np.flatnonzero(~np.isnan(edge))
     if len(columns) < shortest:
@@ -154,11 +168,19 @@ def _line(points: NDArray[np.float32], left: float, right: float) -> tuple[float
     if len(inside) < 8:
         return None
     inside = inside[:: max(1, len(inside) // FITTED_POINTS)]
-    vx, vy, x0, y0 = cv2.fitLine(inside, cv2.DIST_L1, 0, 0.01, 0.01).ravel()
-    if abs(vx) < 0.5:
-        return None
-    slope = float(vy / vx)
-    return slope, float(y0 - slope * x0)
+    x, y = inside[:, 0].astype(np.float64), inside[:, 1].astype(np.float64)
+    # Least absolute deviations by reweighted least squares. The problem is convex: no restarts as in cv2.fitLine.
+    weights, slope = np.ones_like(x), np.inf
+    for _ in range(FIT_ROUNDS):
+        before = slope
+        total = weights.sum()
+        x0, y0 = weights @ x / total, weights @ y / total
+        run = weights * (x - x0)
+        slope = run @ (y - y0) / (run @ (x - x0))
+        if abs(slope - before) < SETTLED:
+            break
+        weights = 1.0 / np.maximum(np.abs(y - y0 - slope * (x - x0)), 0.01)
+    return (float(slope), float(y0 - slope * x0)) if abs(slope) < STEEPEST else None
 
 
 def _explained(points: NDArray[np.float32], left: float, right: float) -> float:

@@ -31,7 +31,7 @@ MIN_COMPONENT: Final = 0.03
 class Pitch:
     """The playing field in one picture.
 
-    `mask` is H' x W' uint8 (255 = grass) at `scale` times the picture's size; `share` is the grass's share, 0..1.
+    `mask` is H' x W' uint8 (255 = grass) at `scale` times the frame's size; `share` is the grass's share, 0..1.
     `gray` is the picture itself at that size, uint8: what boards and the camera's motion are found in.
     """
 
@@ -51,28 +51,39 @@ class Pitch:
         return lowest
 
 
-def find_pitch(image: Image) -> Pitch:
+def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
     """The playing field of a picture (BGR); a mask of zeros where there is none.
 
+    `frame_height`: lines of the stored frame, where the picture is smaller than that (see `FrameLoader`).
     Pixels of the commonest green hue, cleaned by opening and closing, in components large enough to be a field.
     """
-    scale = WORKING_HEIGHT / image.shape[0]
-    small = cv2.resize(image, (max(1, round(image.shape[1] * scale)), WORKING_HEIGHT), interpolation=cv2.INTER_AREA)
-    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
-    hue, saturation, value = cv2.split(cv2.cvtColor(small, cv2.COLOR_BGR2HSV))
-    green = (hue >= GREEN_HUES[0]) & (hue <= GREEN_HUES[1]) & (saturation >= MIN_SATURATION) & (value >= MIN_VALUE)
-    if green.mean() < MIN_COMPONENT:
-        return Pitch(np.zeros(hue.shape, np.uint8), scale, 0.0, gray)
-    counts = np.convolve(np.bincount(hue[green], minlength=180).astype(np.float32), np.ones(5, np.float32), "same")
-    near = np.abs(hue.astype(np.int16) - int(counts.argmax())) <= HUE_SPREAD
-    mask = np.where(green & near, 255, 0).astype(np.uint8)
+    scale = WORKING_HEIGHT / (frame_height or image.shape[0])
+    width = max(1, round(image.shape[1] * WORKING_HEIGHT / image.shape[0]))
+    size = (width, WORKING_HEIGHT)
+    # Lines and corners are found in the grey picture, so that is averaged. The mask is cleaned of noise anyway: for it
+    # bilinear samples do, wherever they skip no pixel.
+    gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
+    few = image.shape[0] <= 2 * WORKING_HEIGHT
+    small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if few else cv2.INTER_AREA)
+    hsv = cv2.cvtColor(small, cv2.COLOR_BGR2HSV).astype(np.uint8, copy=False)
+    green = _of_hues(hsv, *GREEN_HUES)
+    if cv2.countNonZero(green) < MIN_COMPONENT * green.size:
+        return Pitch(np.zeros(gray.shape, np.uint8), scale, 0.0, gray.astype(np.uint8, copy=False))
+    hues = cv2.calcHist([hsv], [0], green, [180], [0, 180]).ravel()
+    common = int(np.convolve(hues, np.ones(5, np.float32), "same").argmax())
+    mask = _of_hues(hsv, max(GREEN_HUES[0], common - HUE_SPREAD), min(GREEN_HUES[1], common + HUE_SPREAD))
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)).astype(np.uint8)
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask)
-    large = statistics[:, cv2.CC_STAT_AREA] >= MIN_COMPONENT * mask.size
-    large[0] = False
-    mask = np.where(large[labels], 255, 0).astype(np.uint8)
-    return Pitch(mask, scale, float((mask > 0).mean()), gray)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    # Holes count to a component's area: players stand in them.
+    small_ones = [outline for outline in outlines if cv2.contourArea(outline) < MIN_COMPONENT * mask.size]
+    cv2.drawContours(mask, small_ones, -1, 0, cv2.FILLED)
+    return Pitch(mask, scale, cv2.countNonZero(mask) / mask.size, gray.astype(np.uint8, copy=False))
+
+
+def _of_hues(hsv: Image, least: int, most: int) -> NDArray[np.uint8]:
+    """Where (255, else 0) a picture in HSV (H x W x 3, uint8) has such a hue and is neither pale nor dark."""
+    return cv2.inRange(hsv, (least, MIN_SATURATION, MIN_VALUE), (most, 255, 255)).astype(np.uint8, copy=False)
 
 
 def _first_row(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
