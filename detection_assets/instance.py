@@ -4,11 +4,13 @@ Belongs here: how this process talks to Dagster's tables. What Dagster is config
 
 A run asks Dagster's tables some thousand times. By default each question opens a connection to Postgres (about 7 ms,
 most of it the exchange of the password), which was half of the time that a run spends beside its stages. A tenth of the
-questions is whether Dagster's own tables exist.
+questions is whether Dagster's own tables exist and have their columns.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -20,6 +22,9 @@ OVERFLOW: Final = 8
 """Connections beyond the first that each storage may open at once."""
 RECYCLE_S: Final = 600
 """Age at which a connection is replaced: firewalls forget those that live for hours [s]."""
+
+FRESH_S: Final = 0.1
+"""No server is restarted in less [s]: a connection that answered so lately is asked no more whether it lives."""
 
 _kept: Final[WeakKeyDictionary[DagsterInstance, list[sa.Engine]]] = WeakKeyDictionary()
 
@@ -35,6 +40,7 @@ def keep_connections(instance: DagsterInstance) -> None:
     for engine in engines:
         sa.event.listen(engine, "checkout", _ask)
     _remember_tables(events)
+    _remember_columns(runs, events)
     _kept[instance] = engines
 
 
@@ -56,10 +62,35 @@ def _remember_tables(events: PostgresEventLogStorage) -> None:
     events.has_table = has_table  # type: ignore[method-assign]
 
 
-def _ask(connection: Any, _record: object, _proxy: object) -> None:
-    """A server that was restarted must not fail the next question: dead connections are replaced at this exception."""
+def _remember_columns(runs: PostgresRunStorage, events: PostgresEventLogStorage) -> None:
+    """Asks for the columns that migrations once added until they are there: none is taken away again."""
+    runs.has_run_stats_index_cols = _once_true(runs.has_run_stats_index_cols)  # type: ignore[method-assign]
+    runs.has_backfill_id_column = _once_true(runs.has_backfill_id_column)  # type: ignore[method-assign]
+    events.has_asset_key_index_cols = _once_true(events.has_asset_key_index_cols)  # type: ignore[method-assign]
+
+
+def _once_true(ask: Callable[[], bool]) -> Callable[[], bool]:
+    there = False
+
+    def answer() -> bool:
+        nonlocal there
+        there = there or ask()
+        return there
+
+    return answer
+
+
+def _ask(connection: Any, record: Any, _proxy: object) -> None:
+    """A server that was restarted must not fail the next question: dead connections are replaced at this exception.
+
+    One that answered within FRESH_S is believed.
+    """
+    now = time.monotonic()
+    if now - record.info.get("answered", -FRESH_S) < FRESH_S:
+        return
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        record.info["answered"] = now
     except connection.Error as error:
         raise sa.exc.InvalidatePoolError(str(error)) from error
