@@ -9,7 +9,6 @@ questions is whether Dagster's own tables exist and have their columns.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -22,9 +21,6 @@ OVERFLOW: Final = 8
 """Connections beyond the first that each storage may open at once."""
 RECYCLE_S: Final = 600
 """Age at which a connection is replaced: firewalls forget those that live for hours [s]."""
-
-FRESH_S: Final = 0.1
-"""No server is restarted in less [s]: a connection that answered so lately is asked no more whether it lives."""
 
 _kept: Final[WeakKeyDictionary[DagsterInstance, list[sa.Engine]]] = WeakKeyDictionary()
 
@@ -80,17 +76,10 @@ def _once_true(ask: Callable[[], bool]) -> Callable[[], bool]:
     return answer
 
 
-def _ask(connection: Any, record: Any, _proxy: object) -> None:
-    """A server that was restarted must not fail the next question: dead connections are replaced at this exception.
-
-    One that answered within FRESH_S is believed.
-    """
-    now = time.monotonic()
-    if now - record.info.get("answered", -FRESH_S) < FRESH_S:
-        return
+def _ask(connection: Any, _record: object, _proxy: object) -> None:
+    """A server that was restarted must not fail the next question: dead connections are replaced at this exception."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        record.info["answered"] = now
     except connection.Error as error:
         raise sa.exc.InvalidatePoolError(str(error)) from error

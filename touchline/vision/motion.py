@@ -11,12 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CORNERS: Final = 160
-WINDOW: Final = (24, 18)
-"""Width and height [px] of what is followed around a corner. OpenCV takes eight pixels of a row at a time: 21 x 21 hold
-about as many and take half as long again."""
-STEPS: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
-"""At each level a corner is followed until it moves less than 0.02 px, or 20 times: by then it is lost anyway."""
+MAX_CORNERS: Final = 200
 MIN_INLIERS: Final = 14
 MIN_INLIER_SHARE: Final = 0.35
 """Players move on their own and overlays not at all: the camera's motion is what the largest group agrees on."""
@@ -94,9 +89,8 @@ def _follow(
         after,
         corners,
         corners + guess,
-        winSize=WINDOW,
+        winSize=(21, 21),
         maxLevel=4,
-        criteria=STEPS,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return np.asarray(moved, np.float32), np.asarray(found).ravel() == 1

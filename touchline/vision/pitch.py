@@ -60,15 +60,12 @@ def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
     scale = WORKING_HEIGHT / (frame_height or image.shape[0])
     width = max(1, round(image.shape[1] * WORKING_HEIGHT / image.shape[0]))
     size = (width, WORKING_HEIGHT)
-    # Lines and corners are found in the grey picture, so that is averaged. The mask is cleaned of noise anyway: for it
-    # bilinear samples do, wherever they skip no pixel.
-    gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
-    few = image.shape[0] <= 2 * WORKING_HEIGHT
-    small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR if few else cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
     hsv = cv2.cvtColor(small, cv2.COLOR_BGR2HSV).astype(np.uint8, copy=False)
     green = _of_hues(hsv, *GREEN_HUES)
     if cv2.countNonZero(green) < MIN_COMPONENT * green.size:
-        return Pitch(np.zeros(gray.shape, np.uint8), scale, 0.0, gray.astype(np.uint8, copy=False))
+        return Pitch(np.zeros(gray.shape, np.uint8), scale, 0.0, gray)
     hues = cv2.calcHist([hsv], [0], green, [180], [0, 180]).ravel()
     common = int(np.convolve(hues, np.ones(5, np.float32), "same").argmax())
     mask = _of_hues(hsv, max(GREEN_HUES[0], common - HUE_SPREAD), min(GREEN_HUES[1], common + HUE_SPREAD))
@@ -78,7 +75,7 @@ def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
     # Holes count to a component's area: players stand in them.
     small_ones = [outline for outline in outlines if cv2.contourArea(outline) < MIN_COMPONENT * mask.size]
     cv2.drawContours(mask, small_ones, -1, 0, cv2.FILLED)
-    return Pitch(mask, scale, cv2.countNonZero(mask) / mask.size, gray.astype(np.uint8, copy=False))
+    return Pitch(mask, scale, cv2.countNonZero(mask) / mask.size, gray)
 
 
 def _of_hues(hsv: Image, least: int, most: int) -> NDArray[np.uint8]:
