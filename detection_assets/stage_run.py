@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from itertools import groupby
@@ -149,17 +149,28 @@ def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:
 
 def ancestor(connection: Connection, row: StageCheckpoint, stage: str) -> StageCheckpoint:
     """The checkpoint of an earlier stage that `row` was computed from, however many stages back."""
+    return ancestors(connection, row, [stage])[stage]
+
+
+def ancestors(connection: Connection, row: StageCheckpoint, stages: Collection[str]) -> dict[str, StageCheckpoint]:
+    """As `ancestor`, of several stages in one walk; in the order of `stages`."""
     rows, seen = [row], set()
+    found: dict[str, StageCheckpoint] = {}
     with connection.database.session() as session:
         while rows:
             current = rows.pop()
-            if current.stage == stage:
-                return current
+            found.setdefault(current.stage, current)
+            if found.keys() >= set(stages):
+                break
             for identity in current.input_checkpoint_ids:
                 if identity not in seen:
                     seen.add(identity)
                     rows.append(repository.get_checkpoint(session, identity))
-    raise CheckpointError(f"{row.stage_output_key}: no {stage} among the checkpoints it was computed from")
+    if missing := [stage for stage in stages if stage not in found]:
+        raise CheckpointError(
+            f"{row.stage_output_key}: no {', '.join(missing)} among the checkpoints it was computed from"
+        )
+    return {stage: found[stage] for stage in stages}
 
 
 def frames_of(connection: Connection, row: StageCheckpoint) -> Iterator[SampledFrame]:

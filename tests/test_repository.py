@@ -251,6 +251,18 @@ def test_only_nodes_have_checkpoints(session: Session, source: SourceAsset) -> N
 # Brands
 
 
+def test_the_book_is_the_same_object_until_a_brand_changes(empty_database: Database) -> None:
+    empty_database.migrate()
+    with empty_database.session() as session:
+        repository.upsert_brands(session, [BrandEntry.of("Umbrella")])
+        before = repository.brand_book(session)
+        assert repository.brand_book(session) is before
+        repository.upsert_brands(session, [BrandEntry.of("Umbrella", ["UMBRELLA CORP"])])
+        after = repository.brand_book(session)
+    assert (before.entries[0].aliases, after.entries[0].aliases) == ((), ("UMBRELLA CORP",))
+    assert before.version != after.version
+
+
 def test_the_shipped_brands_are_loaded_once(empty_database: Database) -> None:
     empty_database.migrate()
     with empty_database.session() as session:

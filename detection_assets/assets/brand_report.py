@@ -9,7 +9,7 @@ from detection_assets.bookkeeping import open_job, truthful
 from detection_assets.partitions import sources
 from detection_assets.pictures import picture
 from detection_assets.provenance import input_tags, read_from
-from detection_assets.stage_run import ancestor, announce, frame_loader, frames_of, job_overrides
+from detection_assets.stage_run import ancestors, announce, frame_loader, frames_of, job_overrides
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
 from resources.run_settings import RunSettings
@@ -50,7 +50,7 @@ def brand_report(
     with truthful(connection, job):
         profile = apply_overrides(base, changed)
         tags = input_tags(context, inputs)
-        rows = {name: ancestor(connection, escalate_cloud.row, name) for name in NODE_NAMES}
+        rows = ancestors(connection, escalate_cloud.row, NODE_NAMES)
         extracted = rows["extract_frames"]
         report = stage.build_report(
             source=SourceFacts(

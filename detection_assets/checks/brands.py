@@ -45,7 +45,7 @@ def match_brands_checks(
 
 def _known(connection: Connection, settings: RunSettings) -> set[str]:
     with connection.database.session() as session:
-        known = {str(brand.id) for brand in repository.list_brands(session)}
+        known = {entry.id for entry in repository.brand_book(session)}
     if settings.brands_csv:
         known |= {entry.id for entry in BrandBook.from_entries(read_csv(Path(settings.brands_csv)))}
     return known

@@ -42,7 +42,7 @@ def intact_spec(stage: str) -> dg.AssetCheckSpec:
 def row_of(context: dg.AssetCheckExecutionContext, connection: Connection, stage: str) -> StageCheckpoint:
     """This run's checkpoint; for a check that is run by itself, the newest. Raises CheckpointError if there is none."""
     with connection.database.session() as session:
-        source = source_of(context, connection)
+        source = repository.get_source(session, context.partition_key)
         job = repository.job_of_run(session, context.run.run_id, source.id)
         return repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None)
 

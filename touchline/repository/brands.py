@@ -43,12 +43,18 @@ def load_shipped_brands(session: Session) -> int:
 
     Brands that are there stay as they are, with whatever people changed about them.
     """
-    rows = {
-        uuid.UUID(entry.id): {"canonical_name": entry.name, "aliases": list(entry.aliases)} for entry in _shipped_book()
-    }
-    # Every run asks; nearly always all are there.
-    there = set(session.scalars(sa.select(KnownBrand.id).where(KnownBrand.id.in_(rows))))
-    missing = [{"id": i, **row, "first_source": BrandSource.MANUAL} for i, row in rows.items() if i not in there]
+    # Every run asks; nearly always all are there. Ids as text: making them UUIDs takes longer than the question.
+    there = set(session.scalars(sa.select(sa.cast(KnownBrand.id, sa.Text))))
+    missing = [
+        {
+            "id": uuid.UUID(entry.id),
+            "canonical_name": entry.name,
+            "aliases": list(entry.aliases),
+            "first_source": BrandSource.MANUAL,
+        }
+        for entry in _shipped_book()
+        if entry.id not in there
+    ]
     if not missing:
         return 0
     statement = insert(KnownBrand).values(missing).on_conflict_do_nothing().returning(KnownBrand.id)
@@ -102,9 +108,17 @@ def list_brands(session: Session, *, confirmed: bool | None = None) -> list[Know
 
 
 def brand_book(session: Session) -> BrandBook:
-    """All known brands as the matcher takes them."""
-    rows = session.execute(sa.select(KnownBrand.id, KnownBrand.canonical_name, KnownBrand.aliases)).all()
-    entries = [BrandEntry(str(identity), name, tuple(aliases)) for identity, name, aliases in rows]
+    """All known brands as the matcher takes them; the same object as before where none was changed."""
+    rows = session.execute(
+        sa.select(sa.cast(KnownBrand.id, sa.Text), KnownBrand.canonical_name, KnownBrand.aliases)
+    ).all()
+    return _book(tuple(sorted((identity, name, tuple(aliases)) for identity, name, aliases in rows)))
+
+
+@lru_cache(maxsize=2)
+def _book(rows: tuple[tuple[str, str, tuple[str, ...]], ...]) -> BrandBook:
+    """The book of these rows (id, name, aliases): three stages of a run ask for it, and for its version."""
+    entries = [BrandEntry(*row) for row in rows]
     return BrandBook.from_entries(sorted(entries, key=lambda entry: (entry.name.casefold(), entry.id)))
 
 
