@@ -46,17 +46,11 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
     "no board strips": Ablation({"run_ocr.strips": False}),
     "no tracking: text is not carried on or back": Ablation({"run_ocr.carry": 0.0}),
     "no vote: each reading decides": Ablation({"match_brands.min_vote": 0.0, "match_brands.like_voted": 1.0}),
-    "no reuse: every frame is searched and read": Ablation(
-        {"run_ocr.search_interval": 0.0, "run_ocr.frame_interval": 0.0, "run_ocr.carry": 0.0}
-    ),
-    "half as much reuse: a frame a second is searched": Ablation(
-        {"run_ocr.search_interval": 1.0, "run_ocr.frame_interval": 1.0}
-    ),
+    "no reuse: every frame is searched and read": Ablation({"run_ocr.search_interval": 0.0, "run_ocr.carry": 0.0}),
+    "half as much reuse: a frame a second is searched": Ablation({"run_ocr.search_interval": 1.0}),
     "new board is not searched between": Ablation({"run_ocr.new_share": 1.0}),
     "overlays not told apart": Ablation({"detect_edges.overlays": False, "run_ocr.overlay_travel": 0.0}),
     "matcher less strict (0.7 for 0.85)": Ablation({"match_brands.min_score": 0.7}),
     "no matcher rules: partial likeness, as the baseline": Ablation(without=_plain_matching),
     "for how much is chance: Canny's lower threshold 46 for 50": Ablation({"detect_edges.canny_low": 46}),
-    "for how much is chance: Canny's upper threshold 160 for 150": Ablation({"detect_edges.canny_high": 160}),
-    "for how much is chance: shortest line 0.055 for 0.05": Ablation({"detect_edges.min_line": 0.055}),
 }

@@ -103,6 +103,12 @@ def inside(point: tuple[float, float], quad: Quad) -> bool:
     return cv2.pointPolygonTest(np.array(quad, np.float32), point, False) >= 0
 
 
+def ends_inside(line: Quad, quad: Quad) -> bool:
+    """Whether both ends of a line of text (the middles of its left and right sides) lie in a quad."""
+    (x1, y1), (x2, y2), (x3, y3), (x4, y4) = line
+    return inside(((x1 + x4) / 2, (y1 + y4) / 2), quad) and inside(((x2 + x3) / 2, (y2 + y3) / 2), quad)
+
+
 def transform_quad(quad: Quad, matrix: NDArray[np.float64]) -> Quad:
     """A quad under a 3 x 3 homography or a 2 x 3 affine matrix."""
     points = np.array(quad, np.float64).reshape(-1, 1, 2)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
-from touchline.geometry import area, bounds, centre, inside, intersection, line_height, quad_from
+from touchline.geometry import area, bounds, centre, ends_inside, intersection, line_height, quad_from
 from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.rapid import cut_line
 from touchline.values import Image, Quad
@@ -89,8 +89,8 @@ class DoctrEngine:
 
     def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
         """Finds words and joins those that stand side by side. Quads are in the picture's pixels."""
-        words = self.find_words(image)
-        return join_words([q for q in words if not any(inside(centre(q), other) for other in ignore)])
+        lines = join_words(self.find_words(image))
+        return [line for line in lines if not any(ends_inside(line.quad, other) for other in ignore)]
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:
         """A ribbon is searched as any other wide picture."""

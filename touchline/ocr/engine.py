@@ -63,7 +63,7 @@ class OcrEngine(Protocol):
         ...
 
     def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
-        """Where the lines of a picture are; those whose centre lies in a quad of `ignore` are left out."""
+        """Where the lines of a picture are; those whose both ends lie in one quad of `ignore` are left out."""
         ...
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:

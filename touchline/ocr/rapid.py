@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.ahead import cores
-from touchline.geometry import centre, inside, quad_from
+from touchline.geometry import ends_inside, quad_from
 from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.pp_ocr import LINE_HEIGHT, TextDetector, TextRecogniser
 from touchline.values import Image, Quad
@@ -67,7 +67,7 @@ class RapidOcrEngine:
         """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
         scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)
         found = map(quad_from, self._detector(image, (scale, scale), size_recurs=True))
-        return [TextPlace(quad) for quad in found if not any(inside(centre(quad), other) for other in ignore)]
+        return [TextPlace(quad) for quad in found if not any(ends_inside(quad, other) for other in ignore)]
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:
         """Where the lines of a straightened ribbon are, whose letters are as large as the recogniser wants them."""

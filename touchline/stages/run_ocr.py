@@ -11,7 +11,6 @@ the following and the tracking are in `touchline/ocr/`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,15 +31,13 @@ from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
-from touchline.vision.strips import RibbonPart, board_height, enlargement, parts, rectify, ribbons
+from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
 VERSION: Final = "4"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
-FAR_BOARDS: Final = 0.06
-"""Share of the picture's height up to which boards are far away: shirts are too small to be read then."""
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
 somebody whom it cuts off."""
@@ -58,12 +55,6 @@ class RunOcrConfig(StageConfig):
         ge=0,
         description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
         "[seconds]; 0 is every frame",
-    )
-    frame_interval: float = Field(
-        4.0,
-        ge=0,
-        description="In wide shots, whose boards are searched by themselves, the rest of the frame is searched no "
-        "more often than this [seconds]",
     )
     new_share: float = Field(
         0.4,
@@ -198,7 +189,7 @@ class RunOcr:
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
         chosen = chosen_frames(kept, config.search_interval)
-        shot, frame_at = -1, -math.inf
+        shot = -1
         searched = RibbonsSearched()
         for scene in kept:
             edge = edges.get(scene.sequence)
@@ -206,19 +197,14 @@ class RunOcr:
             gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8)
             starts = scene.shot != shot
             if starts:
-                shot, frame_at, searched = scene.shot, -math.inf, RibbonsSearched()
+                shot, searched = scene.shot, RibbonsSearched()
             searched.move(edge.camera if edge else None)
             standing = ribbons(edge.boards) if edge and config.strips else []
             search = scene.sequence in chosen
-            wide = bool(standing) and board_height(edge.boards if edge else ()) <= FAR_BOARDS * image.shape[0]
-            # Frames chosen lie up to two stretches apart: a little less than the interval counts as it.
-            frame = search and (not wide or scene.timestamp - frame_at >= config.frame_interval - 0.5)
             strips = [RibbonPart(quad) for quad in standing] if search else self._new(searched, gray, standing)
-            if frame:
-                frame_at = scene.timestamp
             if strips:
                 searched.remember(gray)
-            yield _Due(scene, edge, image, gray, standing, frame, strips, starts)
+            yield _Due(scene, edge, image, gray, standing, search, strips, starts)
 
     def _new(self, searched: RibbonsSearched, gray: NDArray[np.uint8], standing: Sequence[Quad]) -> list[RibbonPart]:
         """The parts of the ribbons that are new since they were searched, if they are much of them."""
