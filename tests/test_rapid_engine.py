@@ -74,6 +74,9 @@ def test_what_lies_in_a_ribbon_is_left_to_it(engine: RapidOcrEngine) -> None:
     picture[600:664, 700:1120] = ribbon("UNICREDIT")
     found = engine.find(picture, ignore=[box_quad((190, 290, 630, 374))])
     assert [engine.read(picture, place).text for place in found] == ["UNICREDIT"]
+    # A ribbon that ends in the middle of a word has not all of it.
+    found = engine.find(picture, ignore=[box_quad((300, 290, 630, 374))])
+    assert {engine.read(picture, place).text for place in found} == {"SANTANDER", "UNICREDIT"}
 
 
 def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngine) -> None:

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from touchline.geometry import area, bounds, box_quad, covered_share, inside, iou, quad_from, transform_quad
+from touchline.geometry import (
+    area,
+    bounds,
+    box_quad,
+    clipped,
+    covered_share,
+    ends_inside,
+    inside,
+    iou,
+    line_length,
+    quad_from,
+    transform_quad,
+)
 from touchline.values import Board, Image, Quad, SampledFrame
 from touchline.video import decode_frame
 from touchline.vision.bands import BandSettings, find_boards, straight_pieces
@@ -229,6 +241,10 @@ def test_arithmetic_of_quads() -> None:
     assert inside((5, 2), quad) and not inside((11, 2), quad)
     assert covered_share(quad, [(0, 0, 5, 5)]) == pytest.approx(0.5)
     assert covered_share(quad, []) == 0.0
+    assert ends_inside(box_quad((1, 1, 9, 4)), quad)
+    assert not ends_inside(box_quad((1, 1, 12, 4)), quad)
+    assert line_length(quad) == 10
+    assert clipped(box_quad((-5, 1, 12, 4)), 8, 20) == box_quad((0, 1, 8, 4))
 
 
 def test_a_player_before_the_camera_is_no_board_in_front_of_the_pitch() -> None:

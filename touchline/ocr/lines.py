@@ -1,7 +1,7 @@
 """Lines of text in successive frames: searched for seldom, read until they are sure, and carried both ways in between.
 
-Searching a picture for text costs ten times as much as reading a line of it, and recognising a line by its pixels a
-hundredth. So a line that a search found is followed by its pixels into the frames after it and before it; where it
+Searching a picture for text costs ten times as much as reading a line of it, and finding a line again by its pixels a
+fiftieth. So a line that a search found is followed by its pixels into the frames after it and before it; where it
 stands in a later frame it is read once more, until what it says is settled.
 
 Belongs here: that order of work. Which frames are searched, and where, is decided in `touchline/stages/run_ocr.py`.

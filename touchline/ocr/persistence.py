@@ -1,4 +1,4 @@
-"""Text that is still there need not be read again: it is recognised by its pixels, at a hundredth of the cost.
+"""Text that is still there need not be read again: it is recognised by its pixels, at a fiftieth of the cost.
 
 Belongs here: what is known of a line, following it from one frame to another, and telling which cells of the board
 ribbons are new since they were last searched. When lines are read is decided in `lines.py`.
