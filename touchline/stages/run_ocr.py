@@ -124,8 +124,7 @@ class RunOcr:
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
         travel: dict[int, _Travel] = defaultdict(_Travel)
-        for due, lines in self._lines(chunk):
-            scene, edge = due.scene, due.edge
+        for scene, edge, height, lines in self._lines(chunk):
             people = (
                 [o.box for o in objects[scene.sequence].objects if o.label in PEOPLE]
                 if scene.sequence in objects
@@ -136,7 +135,7 @@ class RunOcr:
             tracks = self._tracker.step(scene.shot, scene.timestamp, camera, found)
             for track, line in zip(tracks, lines, strict=True):
                 quad = line.quad
-                zone = self._zone(quad, edge, people, due.image.shape[0])
+                zone = self._zone(quad, edge, people, height)
                 covered = covered_share(quad, people) if zone == "board" else 0.0
                 readings.append(
                     Reading(
@@ -158,8 +157,8 @@ class RunOcr:
         self._counts["readings"] += len(readings)
         return [replace(r, zone="overlay") if r.track in still else r for r in readings]
 
-    def _lines(self, chunk: Chunk) -> list[tuple[_Due, list[Line]]]:
-        """Each kept frame with its lines."""
+    def _lines(self, chunk: Chunk) -> list[tuple[SceneFrame, FrameEdges | None, int, list[Line]]]:
+        """Each kept frame with its height [pixels] and its lines. Pictures are let go of as reading goes on."""
         config, threads = self._config, self._engine.parallel
         frames = []
         with ThreadPoolExecutor(threads, thread_name_prefix="ocr") as pool:
@@ -178,8 +177,7 @@ class RunOcr:
                     Searched(due.scene.timestamp, due.image, due.gray, camera, due.shot_starts, found.places)
                 )
                 self._count(found, time.perf_counter() - began)
-                # Pictures are not kept for the length of a chunk.
-                frames.append((replace(due, image=due.image[:, :0], gray=due.gray[:, :0]), lines))
+                frames.append((due.scene, due.edge, due.image.shape[0], lines))
         self._counts["lines_read"] += reader.readings
         return frames
 
