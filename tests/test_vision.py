@@ -197,13 +197,12 @@ def test_a_camera_that_stands_still_is_not_moved_by_what_moves_before_it() -> No
 
 
 def test_a_pan_too_fast_to_be_seen_goes_on_as_before_or_is_unknown_but_never_still() -> None:
-    first, second, third = pan(0, 150, 310)
-    found = camera_motion(second, third, 360)
+    before, after = pan(150, 310)
+    found = camera_motion(before, after, 360)
     assert found is None or found[2] == pytest.approx(-160, abs=2)
-    motion = camera_motion(second, third, 360, (1.0, 0.0, -150.0, 0.0, 1.0, 0.0))
+    motion = camera_motion(before, after, 360, (1.0, 0.0, -150.0, 0.0, 1.0, 0.0))
     assert motion is not None
     assert motion[2] == pytest.approx(-160, abs=2)
-    assert first.shape == second.shape
 
 
 def test_no_motion_is_claimed_across_a_cut() -> None:
