@@ -12,6 +12,7 @@ import dagster as dg
 
 from detection_assets.assets import ASSETS, JOB
 from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
+from detection_assets.pools import sleep_while_waiting
 from detection_assets.sensors import SENSORS
 from detection_assets.stages import STAGES
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
@@ -27,6 +28,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
 
     Nothing is connected and no model is loaded here: definitions load with no server up.
     """
+    sleep_while_waiting()
     deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
     storage, run_settings = Storage(), RunSettings.configure_at_launch()
     resources: dict[str, Any] = {

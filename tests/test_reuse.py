@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import cv2
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.loader import LoadingContextForTest
 
 from detection_assets.definitions import build_defs
-from detection_assets.pools import POOLS, free_ended, set_limits
+from detection_assets.pools import LONGEST_SLEEP_S, POOLS, free_ended, set_limits
 from detection_assets.runner import Runner, RunOutcome
 from io_managers.choice import FROM_JOB_TAG, choose
 from resources import models
@@ -219,6 +221,24 @@ def test_a_killed_run_does_not_keep_its_place_in_a_pool_once_it_is_ended(runner:
     storage.free_concurrency_slots_for_run("another run")
     runner.instance.report_run_failed(killed)
     assert runner.run(source).succeeded
+
+
+def test_a_run_that_waits_for_a_place_sleeps(runner: Runner) -> None:
+    run = runner.instance.create_run_for_job(runner._job, status=dg.DagsterRunStatus.STARTED)
+    storage = runner.instance.event_log_storage
+    for number in range(POOLS["gpu"]):
+        assert storage.claim_concurrency_slot("gpu", "another run", f"step {number}").is_claimed
+    try:
+        with InstanceConcurrencyContext(runner.instance, run) as places:
+            assert not places.claim("gpu", "detect_objects")
+            assert 0 < places.interval_to_next_pending_claim_check() <= LONGEST_SLEEP_S
+            places._pending_timeouts["detect_objects"] = time.time() - 1
+            assert places.interval_to_next_pending_claim_check() == 0
+            storage.free_concurrency_slots_for_run("another run")
+            assert places.claim("gpu", "detect_objects")
+    finally:
+        storage.free_concurrency_slots_for_run("another run")
+        runner.instance.report_run_failed(run)
 
 
 def test_a_limit_that_was_set_by_hand_is_kept(runner: Runner) -> None:
