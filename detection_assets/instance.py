@@ -2,25 +2,33 @@
 
 Belongs here: how this process talks to Dagster's tables. What Dagster is configured to be is in `dagster.yaml`.
 
-A run asks Dagster's tables some thousand times. By default each question opens a connection to Postgres (about 7 ms,
-most of it the exchange of the password), which was half of the time that a run spends beside its stages. A tenth of the
-questions is whether Dagster's own tables exist and have their columns.
+A run asks Dagster's tables some hundred times. By default each question opens a connection to Postgres (about 7 ms,
+most of it the exchange of the password), which was half of the time that a run spends beside its stages. A fifth of the
+questions would be whether Dagster's own tables and columns, and the run's partition, exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from dagster import DagsterInstance
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
+from resources.database import only_living
+
+P = ParamSpec("P")
+
 OVERFLOW: Final = 8
 """Connections beyond the first that each storage may open at once."""
 RECYCLE_S: Final = 600
 """Age at which a connection is replaced: firewalls forget those that live for hours [s]."""
+_OF_RUNS: Final = ("has_run_stats_index_cols", "has_backfill_id_column")
+"""Questions to which a yes stays true: what migrations once added is never taken away again..."""
+_OF_EVENTS: Final = ("has_table", "has_asset_key_index_cols", "has_asset_key_col", "has_dynamic_partition")
+"""...and the partition that is worked on stands: sources that are at work are not forgotten."""
 
 _kept: Final[WeakKeyDictionary[DagsterInstance, list[sa.Engine]]] = WeakKeyDictionary()
 
@@ -34,9 +42,13 @@ def keep_connections(instance: DagsterInstance) -> None:
     with runs.connect() as runs_connection, events.index_connection() as events_connection:
         engines = [runs_connection.engine, events_connection.engine]
     for engine in engines:
-        sa.event.listen(engine, "checkout", _ask)
-    _remember_tables(events)
-    _remember_columns(runs, events)
+        only_living(engine)
+        sa.event.listen(engine, "connect", _lazily)
+        # What is open already was not told.
+        engine.dispose()
+    for storage, questions in ((runs, _OF_RUNS), (events, _OF_EVENTS)):
+        for question in questions:
+            setattr(storage, question, _once_true(getattr(storage, question)))
     _kept[instance] = engines
 
 
@@ -46,40 +58,24 @@ def close_connections(instance: DagsterInstance) -> None:
         engine.dispose()
 
 
-def _remember_tables(events: PostgresEventLogStorage) -> None:
-    """Asks for each table once: a table that is there stays there as long as anybody runs on it."""
-    ask, there = events.has_table, set[str]()
+def _lazily(connection: Any, _record: object) -> None:
+    """Commits are not waited for, three in four of a run's: of a machine that loses power the run is lost as well.
 
-    def has_table(table_name: str) -> bool:
-        if table_name not in there and ask(table_name):
-            there.add(table_name)
-        return table_name in there
-
-    events.has_table = has_table  # type: ignore[method-assign]
+    Touchline's own rows, and Postgres against its own end, are as safe as before.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO off")
+    connection.commit()
 
 
-def _remember_columns(runs: PostgresRunStorage, events: PostgresEventLogStorage) -> None:
-    """Asks for the columns that migrations once added until they are there: none is taken away again."""
-    runs.has_run_stats_index_cols = _once_true(runs.has_run_stats_index_cols)  # type: ignore[method-assign]
-    runs.has_backfill_id_column = _once_true(runs.has_backfill_id_column)  # type: ignore[method-assign]
-    events.has_asset_key_index_cols = _once_true(events.has_asset_key_index_cols)  # type: ignore[method-assign]
+def _once_true(ask: Callable[P, bool]) -> Callable[P, bool]:
+    """Asks the same again only until the answer is yes."""
+    yes: set[object] = set()
 
-
-def _once_true(ask: Callable[[], bool]) -> Callable[[], bool]:
-    there = False
-
-    def answer() -> bool:
-        nonlocal there
-        there = there or ask()
-        return there
+    def answer(*args: P.args, **kwargs: P.kwargs) -> bool:
+        about = (args, tuple(sorted(kwargs.items())))
+        if about not in yes and ask(*args, **kwargs):
+            yes.add(about)
+        return about in yes
 
     return answer
-
-
-def _ask(connection: Any, _record: object, _proxy: object) -> None:
-    """A server that was restarted must not fail the next question: dead connections are replaced at this exception."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except connection.Error as error:
-        raise sa.exc.InvalidatePoolError(str(error)) from error
