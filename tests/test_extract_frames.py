@@ -104,7 +104,9 @@ def test_samples_are_the_first_frames_at_or_after_each_half_second(tmp_path: Pat
     assert [frame.timestamp for frame in frames[:4]] == [0.0, 0.52, 1.0, 1.52]
     shown = [float(kept.image(frame.sequence).mean()) for frame in frames]
     assert shown == pytest.approx([level_of(round(frame.timestamp * 25)) for frame in frames], abs=5)
-    assert stats["decoded"] == 250 and stats["sampled"] == 20 and stats["warnings"] == []
+    assert stats["sampled"] == 20 and stats["warnings"] == []
+    # B-frames that nobody asks for are not decoded.
+    assert stats["decoded"] < 200 and stats["duration_s"] == 10.0
     assert stats["duration_s"] == pytest.approx(10.0) and stats["fps"] == pytest.approx(25.0)
     assert all(f.pts * f.time_base[0] / f.time_base[1] == pytest.approx(f.timestamp) for f in frames)
     assert deserialize(serialize(frames[3])) == frames[3]

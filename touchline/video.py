@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
@@ -246,14 +246,26 @@ def seek(container: InputContainer, stream: VideoStream, time: Fraction) -> bool
     return True
 
 
-def decoded_frames(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[TimedFrame]:
-    """Every frame that decodes, in presentation order. Damaged places are noted in `damage` and passed over."""
+def decoded_frames(
+    container: InputContainer,
+    stream: VideoStream,
+    damage: list[str],
+    needed: Callable[[Fraction], bool] = lambda _: True,
+) -> Iterator[TimedFrame]:
+    """Every frame that decodes, in presentation order. Damaged places are noted in `damage` and passed over.
+
+    Frames for whose time [s] `needed` says no are left out where no other is predicted from them (B-frames, mostly):
+    they need not be decoded. It is asked in the order of decoding.
+    """
     aspect = stream.sample_aspect_ratio
     # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
     aspect = Fraction(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else Fraction(1)
     step = 1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 25)
     follows = Fraction(0)
     for packet in _packets(container, stream, damage):
+        shown_at = _shown_at(packet)
+        leave_out = shown_at is not None and not needed(shown_at)
+        stream.codec_context.skip_frame = "NONREF" if leave_out else "DEFAULT"
         try:
             frames = stream.codec_context.decode(packet)
         except av.EOFError:
@@ -270,6 +282,13 @@ def decoded_frames(container: InputContainer, stream: VideoStream, damage: list[
             length = frame.duration * frame.time_base if frame.duration and frame.time_base else step
             follows = time + length
             yield TimedFrame(time, length, frame, aspect)
+
+
+def _shown_at(packet: Packet[VideoStream] | None) -> Fraction | None:
+    """When the frame of a packet is shown, by the packet [s]; none where it does not say, or its frame is not shown."""
+    if packet is None or packet.pts is None or packet.time_base is None or packet.is_discard:
+        return None
+    return packet.pts * packet.time_base
 
 
 def _packets(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[Packet[VideoStream] | None]:

@@ -48,6 +48,10 @@ Save = Callable[[int, bytes], str]
 
 _PENDING: Final = 8
 """Frames that may wait to be encoded and saved: bounds memory whatever the length of the video."""
+_REORDERED: Final = 32
+"""Frames of which the one shown before another is sought: coded pictures are reordered over 16 at most (H.264)."""
+_WHOLE_S: Final = 1
+"""Of so much of a video's end [s] every frame is decoded: the last one tells how long the video is."""
 _SEEK_BACK_S: Final = (0, 2, 10, 30)
 """How much before a chunk to seek [s], in turn: containers without an index land only roughly, and what lands too late
 would lose samples. Where none lands in time, decoding starts anew."""
@@ -89,7 +93,7 @@ class ExtractFrames:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Counts of this attempt (`decoded`, `sampled`), and of the whole video once the last chunk came:
+        """Counts of this attempt (`decoded`, `sampled`; frames that nothing needs are not decoded), and of the whole video once the last chunk came:
 
         `duration_s` (until which the last sample stands), `fps`, stored `width` and `height` [px], `codec`, `rotation`
         [degrees], `is_image`, `resumed_after` (chunk id or none), and `warnings`, sentences for the report.
@@ -149,7 +153,18 @@ class ExtractFrames:
         start = (after + 1) * self._chunk if after is not None else Fraction(0)
         last, end = -1, Fraction(0)
         damage: list[str] = []
-        for time, timed in self._from(start, damage):
+
+        shown = deque([Fraction(-1)], _REORDERED)
+
+        def due(time: Fraction) -> bool:
+            """Whether a frame is the first after a moment at which one is taken, or among the last of all."""
+            before = max((earlier for earlier in shown if earlier < time), default=Fraction(-1))
+            shown.append(time)
+            return (
+                math.floor(time * self._rate) > math.floor(before * self._rate) or time >= self._announced_s - _WHOLE_S
+            )
+
+        for time, timed in self._from(start, damage, due):
             self._stats["decoded"] += 1
             end = max(end, time + timed.length)
             sequence = math.floor(time * self._rate)
@@ -170,27 +185,38 @@ class ExtractFrames:
                 "what decoded is kept. Copy the file again if it should be complete."
             )
 
-    def _from(self, start: Fraction, damage: list[str]) -> Iterator[tuple[Fraction, TimedFrame]]:
-        """(time since the video's first frame, frame), from the last sample due before `start` or earlier."""
-        due = math.floor(start * self._rate) / self._rate
+    def _from(
+        self, start: Fraction, damage: list[str], needed: Callable[[Fraction], bool]
+    ) -> Iterator[tuple[Fraction, TimedFrame]]:
+        """(time since the video's first frame, frame), from the last sample due before `start` or earlier.
+
+        `needed` says of times since the first frame what `decoded_frames` asks.
+        """
         origin: Fraction | None = None
+
+        def asked(time: Fraction) -> bool:
+            return origin is None or needed(time - origin)
+
+        due = math.floor(start * self._rate) / self._rate
         if due > 0:
             with open_video(self._path) as container:
                 stream = picture_stream(container, self._path)
                 first = next(decoded_frames(container, stream, damage), None)
+                origin = first.time if first else None
                 for back in _SEEK_BACK_S:
-                    if first is None or not seek(container, stream, first.time + due - back):
+                    if origin is None or not seek(container, stream, origin + due - back):
                         break
-                    frames = decoded_frames(container, stream, damage)
+                    frames = decoded_frames(container, stream, damage, asked)
                     landed = next(frames, None)
-                    if landed is not None and landed.time - first.time <= due:
-                        yield landed.time - first.time, landed
+                    if landed is not None and landed.time - origin <= due:
+                        yield landed.time - origin, landed
                         for timed in frames:
-                            yield timed.time - first.time, timed
+                            yield timed.time - origin, timed
                         return
         damage.clear()
+        origin = None
         with open_video(self._path) as container:
-            for timed in decoded_frames(container, picture_stream(container, self._path), damage):
+            for timed in decoded_frames(container, picture_stream(container, self._path), damage, asked):
                 origin = timed.time if origin is None else origin
                 yield timed.time - origin, timed
 
