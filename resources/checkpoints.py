@@ -31,7 +31,7 @@ from touchline.values import SampledFrame
 __all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_key"]
 
 FRAME_CACHE: Final = 32 * 1024 * 1024
-"""Bytes of JPEGs kept in memory: a stage asks for the same frames more than once."""
+"""Bytes of JPEGs kept in memory: one stage after another asks for the same frames."""
 PUT_THREADS: Final = 8
 OWN: Final = frozenset(
     {"id", "job_id", "created_at", "input_checkpoint_ids", "reused_from", "wall_s", "is_scenario", "scenario_label"}
@@ -71,6 +71,7 @@ class CheckpointStore:
         """Stores one frame and returns its key. Raises ServiceError."""
         key = frame_key(job_id, sequence)
         self._objects.put(key, jpeg)
+        self._frames.put(key, jpeg)
         return key
 
     def put_frames(self, job_id: UUID, frames: Sequence[tuple[int, bytes]]) -> list[str]:
@@ -80,7 +81,7 @@ class CheckpointStore:
         return list(self._pool.map(lambda item: self.put_frame(job_id, *item), frames))
 
     def get_frame(self, key: str) -> bytes:
-        """The JPEG under a key, from memory if it was asked for a short while ago. Raises CheckpointError."""
+        """The JPEG under a key, from memory if it was stored or asked for a short while ago. Raises CheckpointError."""
         held = self._frames.get(key)
         if held is None:
             held = self._objects.get(key)

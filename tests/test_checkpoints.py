@@ -81,13 +81,15 @@ def test_a_stage_without_any_document_has_a_checkpoint_too(checkpoints: Checkpoi
 
 
 def test_frames_are_named_on_the_row_that_stored_them(
-    checkpoints: CheckpointStore, database: Database, job: DetectJob
+    checkpoints: CheckpointStore, objects: ObjectStore, database: Database, job: DetectJob
 ) -> None:
     jpegs = [(n, b"jpeg %d" % n) for n in range(20)]
     keys = checkpoints.put_frames(job.id, jpegs)
     assert keys == [f"checkpoints/{job.id}/frames/{n:06d}.jpg" for n in range(20)]
     assert checkpoints.put_frame(job.id, 3, b"jpeg 3") == keys[3]
-    assert [checkpoints.get_frame(key) for key in keys] == [jpeg for _, jpeg in jpegs]
+    # From memory, where they were stored, as in another process.
+    for store in (checkpoints, CheckpointStore(objects, database)):
+        assert [store.get_frame(key) for key in keys] == [jpeg for _, jpeg in jpegs]
     frames = [
         SampledFrame(n, 0, n / 2, n, (1, 2), 8, 8, keys[n], hashlib.sha256(jpegs[n][1]).hexdigest(), 6)
         for n in range(20)
