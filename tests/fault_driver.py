@@ -66,9 +66,9 @@ class RememberingEngine:
     def identity(self) -> str:
         return str(self._remembered(b"identity", lambda: self._engine.identity))
 
-    def find(self, image: Any, ignore: Any = ()) -> Any:
-        asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore)))
-        return self._remembered(asked, lambda: self._engine.find(image, ignore))
+    def find(self, image: Any, ignore: Any = (), rows: Any = None) -> Any:
+        asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore), rows))
+        return self._remembered(asked, lambda: self._engine.find(image, ignore, rows))
 
     def find_in_ribbon(self, image: Any) -> Any:
         asked = pickle.dumps(("ribbon", image.shape, image.tobytes()))

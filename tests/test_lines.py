@@ -28,7 +28,7 @@ class Engine:
     def __init__(self, *texts: tuple[str, float]) -> None:
         self.texts, self.asked = list(texts), list[Box]()
 
-    def find(self, image: Image, ignore: object = ()) -> list[TextPlace]:
+    def find(self, image: Image, ignore: object = (), rows: object = None) -> list[TextPlace]:
         return []
 
     find_in_ribbon = find

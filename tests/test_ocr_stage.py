@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from rapidfuzz import fuzz
@@ -15,7 +16,7 @@ from touchline.stages.detect_edges import DetectEdges, DetectEdgesConfig
 from touchline.stages.match_brands import MatchBrands, MatchBrandsConfig
 from touchline.stages.match_brands import deserialize as match_back
 from touchline.stages.match_brands import serialize as match_out
-from touchline.stages.run_ocr import RunOcr, RunOcrConfig, chosen_frames
+from touchline.stages.run_ocr import RunOcr, RunOcrConfig, chosen_frames, rows_with_text
 from touchline.synthetic import DEMO, Broadcast
 from touchline.values import (
     BrandDetection,
@@ -119,6 +120,17 @@ def test_readings_of_one_frame_lie_on_the_letters(readings: list[Reading], broad
 
 def scene(sequence: int, timestamp: float, shot: int, sharpness: float) -> SceneFrame:
     return SceneFrame(sequence, timestamp, shot, True, None, "", 100.0, sharpness)
+
+
+def test_nothing_is_searched_for_on_the_grass(engine: OcrEngine) -> None:
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    picture[:] = (60, 140, 60)
+    worker = RunOcr(RunOcrConfig(), engine)
+    assert list(worker.run_chunk(chunk_of(dict.fromkeys(range(len(TIMES)), picture)))) == []
+    assert rows_with_text(picture) is None
+    cv2.putText(picture, "SANTANDER", (500, 660), cv2.FONT_HERSHEY_SIMPLEX, 2, (240, 240, 240), 8)
+    found = worker.run_chunk(chunk_of(dict.fromkeys(range(len(TIMES)), picture)))
+    assert {reading.text for reading in found} == {"SANTANDER"}
 
 
 def test_the_sharpest_frame_of_each_stretch_of_a_shot_is_searched_and_its_last() -> None:

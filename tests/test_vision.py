@@ -61,6 +61,23 @@ def test_a_picture_without_grass_has_no_pitch_and_no_boards() -> None:
     assert pitch.share == 0.0
     assert np.isnan(pitch.upper_edge()).all()
     assert find_boards(pitch, BandSettings()) == []
+    assert pitch.rows_beside() == (0.0, 1.0)
+
+
+def test_the_rows_beside_the_pitch_leave_out_grass_and_players_but_no_graphic() -> None:
+    image, _ = stadium()
+    for x in (200, 560, 620, 1000):
+        cv2.rectangle(image, (x, 450), (x + 30, 520), (40, 40, 200), -1)
+    cv2.line(image, (0, 600), (1280, 560), (240, 240, 240), 4)
+    top, bottom = find_pitch(image).rows_beside()
+    assert top == 0
+    # The board's foot is at 300 of 720; a board as green as the grass might stand below.
+    assert bottom == pytest.approx(300 / 720 + 0.08, abs=0.01)
+    cv2.rectangle(image, (500, 640), (780, 680), (160, 30, 30), -1)
+    top, bottom = find_pitch(image).rows_beside()
+    assert (top, bottom) == (0, 1.0)
+    image[:] = GRASS
+    assert find_pitch(image).rows_beside() == (0, 0)
 
 
 @pytest.mark.parametrize("tilt", [0.0, 0.06, -0.08])

@@ -87,9 +87,10 @@ class DoctrEngine:
         """Version of docTR, the architectures and where their weights are from."""
         return self._identity
 
-    def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
+    def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
         """Finds words and joins those that stand side by side. Quads are in the picture's pixels."""
-        lines = join_words(self.find_words(image))
+        top, bottom = rows or (0, image.shape[0])
+        lines = [line.moved(0, top) for line in join_words(self.find_words(image[top:bottom]))]
         return [line for line in lines if not any(ends_inside(line.quad, other) for other in ignore)]
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:

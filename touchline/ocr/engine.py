@@ -62,8 +62,11 @@ class OcrEngine(Protocol):
         """Engine, models and versions in one line; part of the fingerprint of what it read."""
         ...
 
-    def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
-        """Where the lines of a picture are; those whose both ends lie in one quad of `ignore` are left out."""
+    def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
+        """Where the lines of a picture are; those whose both ends lie in one quad of `ignore` are left out.
+
+        `rows` (from, to, in pixels) are all that is searched, if given.
+        """
         ...
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:

@@ -22,11 +22,11 @@ from touchline.vision.motion import Affine
 
 Gray = NDArray[np.uint8]
 
-SURE: Final = 0.9
+SURE: Final = 0.85
 """Confidence (0..1) from which readings that agree settle what a line says..."""
 AGREEING: Final = 2
 """...once there are so many in a row."""
-CERTAIN: Final = 0.97
+CERTAIN: Final = 0.95
 """A reading this sure settles it alone."""
 ALIKE: Final = 85.0
 """rapidfuzz ratio (0-100) from which two readings agree: of a long line some letter is always read otherwise."""

@@ -10,7 +10,7 @@ for batches of unknown size (a new picture size costs half as much again) and an
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,9 @@ STRIDE: Final = 32
 """The detector's coarsest map is 32 times smaller than its picture, whose sides are multiples of that."""
 SIZES_KEPT: Final = 2
 """Networks compiled for one size of picture that are kept, those used last."""
+RECURS: Final = 16
+"""A size of picture that was searched so often is one to compile the network for: that costs as much as one search, and
+saves a tenth to a quarter of each that follows."""
 LINE_HEIGHT: Final = 48
 """The recogniser's input height [pixels]."""
 WIDTH_STEP: Final = 32
@@ -48,6 +51,7 @@ class TextDetector:
         self._model = _with_bytes_in(self._core.read_model(path), [1, -1, -1, 3])
         self._any_size = _Requests(self._compiled(self._model))
         self._by_size: OrderedDict[tuple[int, int], _Requests] = OrderedDict()
+        self._searched: Counter[tuple[int, int]] = Counter()
         self._lock = threading.Lock()
         # RapidOCR's own settings but for the score.
         self._boxes: Any = DBPostProcess(
@@ -60,7 +64,7 @@ class TextDetector:
         """Quads (N x 4 x 2, clockwise from top left, in the picture's pixels) of the lines in a BGR picture.
 
         The picture is searched at `scale` (x, y) times its size, rounded to what the network takes. If `size_recurs`,
-        the network is compiled for this size alone: 0.2 s the first time, then a quarter faster.
+        the network is compiled for this size alone once it has been searched often enough.
         """
         height, width = image.shape[:2]
         columns, rows = (
@@ -68,22 +72,26 @@ class TextDetector:
         )
         shrinks = columns * rows < width * height
         searched = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        request = (self._of_size(rows, columns) if size_recurs else self._any_size).mine()
+        request = (self._for_size(rows, columns) if size_recurs else self._any_size).mine()
         request.infer([searched[None]])
         boxes, _ = self._boxes(request.get_output_tensor().data, (rows, columns))
         back = np.array([width / columns, height / rows], np.float32)
         quads: NDArray[np.float32] = np.asarray(boxes, np.float32).reshape(-1, 4, 2) * back
         return quads
 
-    def _of_size(self, rows: int, columns: int) -> _Requests:
+    def _for_size(self, rows: int, columns: int) -> _Requests:
         size = (rows, columns)
         with self._lock:
+            self._searched[size] += 1
+            if self._searched[size] < RECURS:
+                return self._any_size
             if size not in self._by_size:
                 fixed = self._model.clone()
                 fixed.reshape([1, rows, columns, 3])
                 self._by_size[size] = _Requests(self._compiled(fixed))
                 if len(self._by_size) > SIZES_KEPT:
-                    self._by_size.popitem(last=False)
+                    unused, _ = self._by_size.popitem(last=False)
+                    del self._searched[unused]
             self._by_size.move_to_end(size)
             return self._by_size[size]
 

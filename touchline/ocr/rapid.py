@@ -63,11 +63,13 @@ class RapidOcrEngine:
         """Names the wheel, which pins the models it carries, and what computes them."""
         return f"rapidocr {version('rapidocr')} PP-OCRv6 small, openvino {version('openvino')}"
 
-    def find(self, image: Image, ignore: Sequence[Quad] = ()) -> list[TextPlace]:
+    def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
         """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
         scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)
-        found = map(quad_from, self._detector(image, (scale, scale), size_recurs=True))
-        return [TextPlace(quad) for quad in found if not any(ends_inside(quad, other) for other in ignore)]
+        top, bottom = rows or (0, image.shape[0])
+        found = self._detector(image[top:bottom], (scale, scale), size_recurs=True)
+        places = [TextPlace(quad_from(quad)).moved(0, top) for quad in found]
+        return [place for place in places if not any(ends_inside(place.quad, other) for other in ignore)]
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:
         """Where the lines of a straightened ribbon are, whose letters are as large as the recogniser wants them."""
@@ -83,7 +85,7 @@ class RapidOcrEngine:
 
 
 def search_scale(height: int, width: int) -> float:
-    """How a picture is resized before it is searched for text: short side to 736, long side no more than 2048."""
+    """How a picture is resized before it is searched for text: from SHORT_SIDE up, and to LONG_SIDE at most."""
     return min(max(1.0, SHORT_SIDE / min(height, width)), LONG_SIDE / max(height, width))
 
 

@@ -31,13 +31,16 @@ from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
+from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
-VERSION: Final = "4"
+VERSION: Final = "5"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
+MIN_ROWS: Final = 8
+"""Fewer rows of a picture hold no text."""
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
 somebody whom it cuts off."""
@@ -51,13 +54,13 @@ class RunOcrConfig(StageConfig):
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
     strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
     search_interval: float = Field(
-        2.0,
+        3.0,
         ge=0,
         description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
         "[seconds]; 0 is every frame",
     )
     new_share: float = Field(
-        0.4,
+        0.6,
         ge=0,
         le=1,
         description="In the frames between, what is new or changed of the board ribbons is searched once it is this "
@@ -216,8 +219,8 @@ class RunOcr:
         """Searches where it is due. Called from several threads at once."""
         began = time.perf_counter()
         places: list[tuple[TextPlace, Origin]] = []
-        if due.frame:
-            places += [(place, "frame") for place in self._engine.find(due.image, ignore=due.ribbons)]
+        if due.frame and (rows := rows_with_text(due.image)) is not None:
+            places += [(place, "frame") for place in self._engine.find(due.image, due.ribbons, rows)]
         between = time.perf_counter()
         scale = enlargement(due.edge.boards if due.edge else ())
         for part in due.strips:
@@ -289,6 +292,12 @@ def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
         starts[shot] = scene.timestamp
     ends = (scene for shot, scene in last.items() if scene.timestamp - starts[shot] >= interval_s / 2)
     return chosen | {scene.sequence for scene in ends}
+
+
+def rows_with_text(image: Image) -> tuple[int, int] | None:
+    """From and to which row of a picture (BGR) there may be text: nothing is written on the grass. None: nowhere."""
+    top, bottom = (round(share * image.shape[0]) for share in find_pitch(image).rows_beside())
+    return (top, bottom) if bottom - top >= MIN_ROWS else None
 
 
 class _Travel:

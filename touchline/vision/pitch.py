@@ -26,6 +26,14 @@ MIN_VALUE: Final = 35
 MIN_COMPONENT: Final = 0.03
 """A patch of green smaller than this share of the picture is a shirt, a banner or a board."""
 
+GROUP_WIDTH: Final = 0.06
+"""On grass, what is narrower (share of the picture's width) are players: one is about 0.02 wide where boards are in
+view, a graphic 0.1 and more."""
+LINE_ROWS: Final = 3
+"""What is lower (rows of the mask) is no text."""
+GREEN_BOARD: Final = 0.08
+"""Height of a board in a wide picture, share of the picture's; it may pass for grass."""
+
 
 @dataclass(frozen=True)
 class Pitch:
@@ -49,6 +57,19 @@ class Pitch:
         flipped = _first_row(self.mask[::-1])
         lowest: NDArray[np.float32] = self.mask.shape[0] - flipped
         return lowest
+
+    def rows_beside(self) -> tuple[float, float]:
+        """From and to which row, as shares of the picture's height, there is anything but grass and players on it.
+
+        Some rows more are given on either side, for boards as green as grass. (0, 0) where there is nothing else.
+        """
+        height, width = self.mask.shape
+        other = np.where(self.mask > 0, 0, 255).astype(np.uint8)
+        kernel = np.ones((LINE_ROWS, max(1, round(GROUP_WIDTH * width))), np.uint8)
+        rows = np.flatnonzero(cv2.morphologyEx(other, cv2.MORPH_OPEN, kernel).any(axis=1))
+        if not rows.size:
+            return 0.0, 0.0
+        return max(0.0, rows[0] / height - GREEN_BOARD), min(1.0, (rows[-1] + 1) / height + GREEN_BOARD)
 
 
 def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
