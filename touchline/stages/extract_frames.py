@@ -93,7 +93,7 @@ class ExtractFrames:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Counts of this attempt (`decoded`, `sampled`; frames that nothing needs are not decoded), and of the whole video once the last chunk came:
+        """Counts of this attempt (`decoded`: not all that there are; `sampled`), and of the whole video once it ended:
 
         `duration_s` (until which the last sample stands), `fps`, stored `width` and `height` [px], `codec`, `rotation`
         [degrees], `is_image`, `resumed_after` (chunk id or none), and `warnings`, sentences for the report.
