@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from benchmarks.baseline import SHORTEST, names
 from touchline.brands import BrandMatcher, Match
+from touchline.stages import run_ocr
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,20 @@ def _plain_matching() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _grass_searched() -> Iterator[None]:
+    with patch.object(run_ocr, "rows_with_text", lambda image: (0, image.shape[0])):
+        yield
+
+
 ABLATIONS: Final[Mapping[str, Ablation]] = {
     "as shipped": Ablation(),
     "no board strips": Ablation({"run_ocr.strips": False}),
     "no tracking: text is not carried on or back": Ablation({"run_ocr.carry": 0.0}),
     "no vote: each reading decides": Ablation({"match_brands.min_vote": 0.0, "match_brands.like_voted": 1.0}),
     "no reuse: every frame is searched and read": Ablation({"run_ocr.search_interval": 0.0, "run_ocr.carry": 0.0}),
-    "half as much reuse: a frame a second is searched": Ablation({"run_ocr.search_interval": 1.0}),
+    "searched every 2 s, not 3": Ablation({"run_ocr.search_interval": 2.0}),
+    "the grass is searched as well": Ablation(without=_grass_searched),
     "new board is not searched between": Ablation({"run_ocr.new_share": 1.0}),
     "overlays not told apart": Ablation({"detect_edges.overlays": False, "run_ocr.overlay_travel": 0.0}),
     "matcher less strict (0.7 for 0.85)": Ablation({"match_brands.min_score": 0.7}),
