@@ -31,8 +31,8 @@ from touchline.values import (
     UnresolvedCandidate,
 )
 
-TIMES = (1.0, 1.5, 2.0, 2.5, 14.0, 15.0)
-"""Four frames of the wide shot, two of the close-up: a second apart, as often as the whole frame is searched."""
+TIMES = (1.0, 1.5, 2.0, 2.5, 14.0, 14.5)
+"""Four frames of the wide shot, two of the close-up, as they are sampled; one of each is searched."""
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,9 @@ def test_nothing_is_searched_for_on_the_grass(engine: OcrEngine) -> None:
     worker = RunOcr(RunOcrConfig(), engine)
     assert list(worker.run_chunk(chunk_of(dict.fromkeys(range(len(TIMES)), picture)))) == []
     assert rows_with_text(picture) is None
-    cv2.putText(picture, "SANTANDER", (500, 660), cv2.FONT_HERSHEY_SIMPLEX, 2, (240, 240, 240), 8)
+    overlay = (480.0, 600.0, 900.0, 670.0)
+    assert rows_with_text(picture, [overlay]) == (600, 670)
+    cv2.putText(picture, "SANTANDER", (160, 560), cv2.FONT_HERSHEY_SIMPLEX, 5, (240, 240, 240), 30)
     found = worker.run_chunk(chunk_of(dict.fromkeys(range(len(TIMES)), picture)))
     assert {reading.text for reading in found} == {"SANTANDER"}
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from touchline.geometry import bounds, box_quad
-from touchline.ocr import pp_ocr
 from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.rapid import LONGEST_RIBBON, SHORT_SIDE, WIDTH_RATIO, RapidOcrEngine, ribbon_scale, search_scale
 from touchline.values import Image
@@ -87,22 +86,6 @@ def test_only_the_rows_asked_for_are_searched_and_as_large_as_in_the_whole_pictu
     assert engine.read(picture, place).text == "UNICREDIT"
     [whole] = (place for place in engine.find(picture) if bounds(place.quad)[1] > 500)
     assert np.abs(np.array(place.quad) - np.array(whole.quad)).max() < 4
-
-
-def test_a_network_is_compiled_for_a_size_that_recurs_and_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pp_ocr, "RECURS", 3)
-    engine, picture = RapidOcrEngine(threads=1), frame("SANTANDER")
-    found = [engine.find(picture) for _ in range(4)]
-    assert list(engine._detector._by_size) == [(704, 1280)]
-    assert found[0] == found[1]
-    assert found[2] == found[3]
-    assert np.abs(np.array(found[0][0].quad) - np.array(found[2][0].quad)).max() < 2
-    for rows in ((0, 320), (0, 480)):
-        for _ in range(3):
-            engine.find(picture, rows=rows)
-    # Two are kept; what was let go has to recur again.
-    assert list(engine._detector._by_size) == [(320, 1280), (480, 1280)]
-    assert engine._detector._searched[704, 1280] == 0
 
 
 def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngine) -> None:

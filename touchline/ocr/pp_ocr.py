@@ -10,7 +10,6 @@ for batches of unknown size (a new picture size costs half as much again) and an
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,11 +22,6 @@ from touchline.values import Image
 
 STRIDE: Final = 32
 """The detector's coarsest map is 32 times smaller than its picture, whose sides are multiples of that."""
-SIZES_KEPT: Final = 2
-"""Networks compiled for one size of picture that are kept, those used last."""
-RECURS: Final = 16
-"""A size of picture that was searched so often is one to compile the network for: that costs as much as one search, and
-saves a tenth to a quarter of each that follows."""
 LINE_HEIGHT: Final = 48
 """The recogniser's input height [pixels]."""
 WIDTH_STEP: Final = 32
@@ -46,25 +40,18 @@ class TextDetector:
         import openvino as ov
         from rapidocr.ch_ppocr_det.utils import DBPostProcess
 
-        self._core = ov.Core()
-        self._options = _side_by_side(threads)
-        self._model = _with_bytes_in(self._core.read_model(path), [1, -1, -1, 3])
-        self._any_size = _Requests(self._compiled(self._model))
-        self._by_size: OrderedDict[tuple[int, int], _Requests] = OrderedDict()
-        self._searched: Counter[tuple[int, int]] = Counter()
-        self._lock = threading.Lock()
+        core = ov.Core()
+        model = _with_bytes_in(core.read_model(path), [1, -1, -1, 3])
+        self._requests = _Requests(core.compile_model(model, "CPU", _side_by_side(threads)))
         # RapidOCR's own settings but for the score.
         self._boxes: Any = DBPostProcess(
             thresh=0.3, box_thresh=min_score, max_candidates=1000, unclip_ratio=1.6, use_dilation=True
         )
 
-    def __call__(
-        self, image: Image, scale: tuple[float, float] = (1.0, 1.0), *, size_recurs: bool = False
-    ) -> NDArray[np.float32]:
+    def __call__(self, image: Image, scale: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float32]:
         """Quads (N x 4 x 2, clockwise from top left, in the picture's pixels) of the lines in a BGR picture.
 
-        The picture is searched at `scale` (x, y) times its size, rounded to what the network takes. If `size_recurs`,
-        the network is compiled for this size alone once it has been searched often enough.
+        The picture is searched at `scale` (x, y) times its size, rounded to what the network takes.
         """
         height, width = image.shape[:2]
         columns, rows = (
@@ -72,31 +59,12 @@ class TextDetector:
         )
         shrinks = columns * rows < width * height
         searched = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        request = (self._for_size(rows, columns) if size_recurs else self._any_size).mine()
+        request = self._requests.mine()
         request.infer([searched[None]])
         boxes, _ = self._boxes(request.get_output_tensor().data, (rows, columns))
         back = np.array([width / columns, height / rows], np.float32)
         quads: NDArray[np.float32] = np.asarray(boxes, np.float32).reshape(-1, 4, 2) * back
         return quads
-
-    def _for_size(self, rows: int, columns: int) -> _Requests:
-        size = (rows, columns)
-        with self._lock:
-            self._searched[size] += 1
-            if self._searched[size] < RECURS:
-                return self._any_size
-            if size not in self._by_size:
-                fixed = self._model.clone()
-                fixed.reshape([1, rows, columns, 3])
-                self._by_size[size] = _Requests(self._compiled(fixed))
-                if len(self._by_size) > SIZES_KEPT:
-                    unused, _ = self._by_size.popitem(last=False)
-                    del self._searched[unused]
-            self._by_size.move_to_end(size)
-            return self._by_size[size]
-
-    def _compiled(self, model: Any) -> Any:
-        return self._core.compile_model(model, "CPU", self._options)
 
 
 class TextRecogniser:

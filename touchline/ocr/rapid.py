@@ -67,7 +67,7 @@ class RapidOcrEngine:
         """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
         scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)
         top, bottom = rows or (0, image.shape[0])
-        found = self._detector(image[top:bottom], (scale, scale), size_recurs=True)
+        found = self._detector(image[top:bottom], (scale, scale))
         places = [TextPlace(quad_from(quad)).moved(0, top) for quad in found]
         return [place for place in places if not any(ends_inside(place.quad, other) for other in ignore)]
 

@@ -219,7 +219,8 @@ class RunOcr:
         """Searches where it is due. Called from several threads at once."""
         began = time.perf_counter()
         places: list[tuple[TextPlace, Origin]] = []
-        if due.frame and (rows := rows_with_text(due.image)) is not None:
+        overlays = [overlay.box for overlay in due.edge.overlays] if due.edge else []
+        if due.frame and (rows := rows_with_text(due.image, overlays)) is not None:
             places += [(place, "frame") for place in self._engine.find(due.image, due.ribbons, rows)]
         between = time.perf_counter()
         scale = enlargement(due.edge.boards if due.edge else ())
@@ -294,9 +295,17 @@ def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
     return chosen | {scene.sequence for scene in ends}
 
 
-def rows_with_text(image: Image) -> tuple[int, int] | None:
-    """From and to which row of a picture (BGR) there may be text: nothing is written on the grass. None: nowhere."""
-    top, bottom = (round(share * image.shape[0]) for share in find_pitch(image).rows_beside())
+def rows_with_text(image: Image, overlays: Sequence[Box] = ()) -> tuple[int, int] | None:
+    """From and to which row of a picture (BGR) there may be text: little is written on the grass. None: nowhere.
+
+    What is written there is seen where it is large, or stands on a plate, or is known to be an overlay (boxes, pixels).
+    """
+    height = image.shape[0]
+    top, bottom = (share * height for share in find_pitch(image).rows_beside())
+    if bottom <= top:
+        top, bottom = float(height), 0.0
+    top = max(0, round(min([top, *(box[1] for box in overlays)])))
+    bottom = min(height, round(max([bottom, *(box[3] for box in overlays)])))
     return (top, bottom) if bottom - top >= MIN_ROWS else None
 
 

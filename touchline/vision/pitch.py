@@ -29,6 +29,8 @@ MIN_COMPONENT: Final = 0.03
 GROUP_WIDTH: Final = 0.06
 """On grass, what is narrower (share of the picture's width) are players: one is about 0.02 wide where boards are in
 view, a graphic 0.1 and more."""
+LETTER_GAP: Final = 0.015
+"""Letters that stand on the grass are this near to each other, share of the picture's width: a word is one thing."""
 LINE_ROWS: Final = 3
 """What is lower (rows of the mask) is no text."""
 GREEN_BOARD: Final = 0.08
@@ -65,11 +67,13 @@ class Pitch:
         """
         height, width = self.mask.shape
         other = np.where(self.mask > 0, 0, 255).astype(np.uint8)
-        kernel = np.ones((LINE_ROWS, max(1, round(GROUP_WIDTH * width))), np.uint8)
-        rows = np.flatnonzero(cv2.morphologyEx(other, cv2.MORPH_OPEN, kernel).any(axis=1))
-        if not rows.size:
+        for operation, rows, share in ((cv2.MORPH_CLOSE, 1, LETTER_GAP), (cv2.MORPH_OPEN, LINE_ROWS, GROUP_WIDTH)):
+            kernel = np.ones((rows, max(1, round(share * width))), np.uint8)
+            other = cv2.morphologyEx(other, operation, kernel).astype(np.uint8)
+        found = np.flatnonzero(other.any(axis=1))
+        if not found.size:
             return 0.0, 0.0
-        return max(0.0, rows[0] / height - GREEN_BOARD), min(1.0, (rows[-1] + 1) / height + GREEN_BOARD)
+        return max(0.0, found[0] / height - GREEN_BOARD), min(1.0, (found[-1] + 1) / height + GREEN_BOARD)
 
 
 def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
