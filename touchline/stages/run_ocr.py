@@ -54,7 +54,7 @@ class RunOcrConfig(StageConfig):
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
     strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
     search_interval: float = Field(
-        3.0,
+        2.0,
         ge=0,
         description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
         "[seconds]; 0 is every frame",
