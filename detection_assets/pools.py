@@ -31,7 +31,7 @@ def sleep_while_waiting() -> None:
     Dagster 1.13 sleeps for the lesser of 0 and the time that is left: a run that waits keeps a core busy, which the one
     that has the place could use (dagster-io/dagster 20367, never merged).
     """
-    InstanceConcurrencyContext.interval_to_next_pending_claim_check = _until_next_claim  # type: ignore
+    InstanceConcurrencyContext.interval_to_next_pending_claim_check = _until_next_claim  # type: ignore[method-assign, assignment]
 
 
 def _until_next_claim(waiting: InstanceConcurrencyContext) -> float:

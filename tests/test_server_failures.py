@@ -263,6 +263,19 @@ def test_a_transaction_whose_connection_is_cut_is_done_again(services: Endpoints
     database.close()
 
 
+def test_a_connection_that_the_server_ended_meanwhile_is_replaced(services: Endpoints) -> None:
+    database, other = (Database(services.postgres_url, patience_s=0) for _ in range(2))
+    ask = sa.text("SELECT pg_backend_pid()")
+    with database.engine.connect() as connection:
+        ended = connection.scalar(ask)
+    with other.engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": ended})
+    with database.engine.connect() as connection:
+        assert connection.scalar(ask) != ended
+    database.close()
+    other.close()
+
+
 @pytest.fixture(scope="module")
 def finished(runner: Runner, short: Path) -> SourceAsset:
     source = runner.register(short)

@@ -153,10 +153,9 @@ class ExtractFrames:
         start = (after + 1) * self._chunk if after is not None else Fraction(0)
         last, end = -1, Fraction(0)
         damage: list[str] = []
-
         shown = deque([Fraction(-1)], _REORDERED)
 
-        def due(time: Fraction) -> bool:
+        def needed(time: Fraction) -> bool:
             """Whether a frame is the first after a moment at which one is taken, or among the last of all."""
             before = max((earlier for earlier in shown if earlier < time), default=Fraction(-1))
             shown.append(time)
@@ -164,7 +163,7 @@ class ExtractFrames:
                 math.floor(time * self._rate) > math.floor(before * self._rate) or time >= self._announced_s - _WHOLE_S
             )
 
-        for time, timed in self._from(start, damage, due):
+        for time, timed in self._from(start, damage, needed):
             self._stats["decoded"] += 1
             end = max(end, time + timed.length)
             sequence = math.floor(time * self._rate)

@@ -39,8 +39,6 @@ PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
-MIN_ROWS: Final = 8
-"""Fewer rows of a picture hold no text."""
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
 somebody whom it cuts off."""
@@ -220,7 +218,8 @@ class RunOcr:
         began = time.perf_counter()
         places: list[tuple[TextPlace, Origin]] = []
         overlays = [overlay.box for overlay in due.edge.overlays] if due.edge else []
-        if due.frame and (rows := rows_with_text(due.image, overlays)) is not None:
+        rows = rows_with_text(due.image, overlays) if due.frame else None
+        if rows is not None:
             places += [(place, "frame") for place in self._engine.find(due.image, due.ribbons, rows)]
         between = time.perf_counter()
         scale = enlargement(due.edge.boards if due.edge else ())
@@ -302,11 +301,11 @@ def rows_with_text(image: Image, overlays: Sequence[Box] = ()) -> tuple[int, int
     """
     height = image.shape[0]
     top, bottom = (share * height for share in find_pitch(image).rows_beside())
-    if bottom <= top:
-        top, bottom = float(height), 0.0
-    top = max(0, round(min([top, *(box[1] for box in overlays)])))
-    bottom = min(height, round(max([bottom, *(box[3] for box in overlays)])))
-    return (top, bottom) if bottom - top >= MIN_ROWS else None
+    spans = [(top, bottom), *((box[1], box[3]) for box in overlays)]
+    spans = [(first, last) for first, last in spans if last > first]
+    if not spans:
+        return None
+    return max(0, round(min(first for first, _ in spans))), min(height, round(max(last for _, last in spans)))
 
 
 class _Travel:

@@ -67,13 +67,14 @@ class Pitch:
         """
         height, width = self.mask.shape
         other = np.where(self.mask > 0, 0, 255).astype(np.uint8)
-        for operation, rows, share in ((cv2.MORPH_CLOSE, 1, LETTER_GAP), (cv2.MORPH_OPEN, LINE_ROWS, GROUP_WIDTH)):
-            kernel = np.ones((rows, max(1, round(share * width))), np.uint8)
-            other = cv2.morphologyEx(other, operation, kernel).astype(np.uint8)
-        found = np.flatnonzero(other.any(axis=1))
-        if not found.size:
+        gap, group = (max(1, round(share * width)) for share in (LETTER_GAP, GROUP_WIDTH))
+        words = cv2.morphologyEx(other, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
+        wide = cv2.morphologyEx(words, cv2.MORPH_OPEN, np.ones((LINE_ROWS, group), np.uint8))
+        rows = np.flatnonzero(wide.any(axis=1))
+        if not rows.size:
             return 0.0, 0.0
-        return max(0.0, found[0] / height - GREEN_BOARD), min(1.0, (found[-1] + 1) / height + GREEN_BOARD)
+        first, last = int(rows[0]), int(rows[-1])
+        return max(0.0, first / height - GREEN_BOARD), min(1.0, (last + 1) / height + GREEN_BOARD)
 
 
 def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
