@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("touchline", "resources", "io_managers", "detection_assets", "touchline_cli", "migrations", "tests")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST = 400
-HEAVY = ("cv2", "dagster", "doctr", "numpy", "openvino", "rapidocr", "sqlalchemy", "torch", "ultralytics")
+HEAVY = (
+    "cv2",
+    "dagster",
+    "doctr",
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "rapidocr",
+    "sqlalchemy",
+    "torch",
+    "ultralytics",
+)
 
 
 def name_of(path: Path) -> str:
@@ -65,7 +76,7 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 def test_importing_the_domain_brings_in_no_models() -> None:
     probe = (
         "import sys, touchline.profiles, touchline.ocr, touchline.vision.objects; "
-        "heavy = 'dagster', 'doctr', 'openvino', 'rapidocr', 'torch', 'ultralytics'; "
+        "heavy = 'dagster', 'doctr', 'onnxruntime', 'openvino', 'rapidocr', 'torch', 'ultralytics'; "
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from touchline.errors import ModelUnavailableError
 from touchline.geometry import bounds, box_quad
+from touchline.ocr import rapid
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.rapid import LONGEST_RIBBON, SHORT_SIDE, WIDTH_RATIO, RapidOcrEngine, ribbon_scale, search_scale
+from touchline.ocr.networks import RUNTIMES, Runtime, fastest
+from touchline.ocr.pp_ocr import TextRecogniser
+from touchline.ocr.rapid import (
+    EASY,
+    LONGEST_RIBBON,
+    SHORT_SIDE,
+    WIDTH_RATIO,
+    RapidOcrEngine,
+    ribbon_scale,
+    search_scale,
+)
 from touchline.values import Image
+
+WEIGHTS = Path(rapid.__file__).parent / "weights"
 
 WORDS = ("HEINEKEN", "QATAR AIRWAYS", "SANTANDER", "UNICREDIT")
 
@@ -39,9 +57,9 @@ def read(engine: RapidOcrEngine, picture: Image) -> list[tuple[TextPlace, StripT
     return [(place, engine.read(picture, place)) for place in places]
 
 
-@pytest.fixture(scope="module")
-def engine() -> RapidOcrEngine:
-    return RapidOcrEngine(threads=2)
+@pytest.fixture(scope="module", params=RUNTIMES)
+def engine(request: pytest.FixtureRequest) -> RapidOcrEngine:
+    return RapidOcrEngine(threads=2, runtime=request.param)
 
 
 def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> None:
@@ -79,18 +97,31 @@ def test_what_lies_in_a_ribbon_is_left_to_it(engine: RapidOcrEngine) -> None:
     assert {engine.read(picture, place).text for place in found} == {"SANTANDER", "UNICREDIT"}
 
 
-def test_only_the_rows_asked_for_are_searched_and_as_large_as_in_the_whole_picture(engine: RapidOcrEngine) -> None:
+def test_only_the_rows_asked_for_are_searched_and_as_large_as_in_the_whole_picture(
+    engine: RapidOcrEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = frame("SANTANDER")
     picture[600:664, 700:1120] = ribbon("UNICREDIT")
+    searched: list[tuple[int, tuple[float, float]]] = []
+    finds = engine._finds
+
+    def noted(image: Image, scale: tuple[float, float]) -> NDArray[np.float32]:
+        searched.append((image.shape[0], scale))
+        return finds(image, scale)
+
+    monkeypatch.setattr(engine, "_finds", noted)
     [place] = engine.find(picture, rows=(500, 720))
     assert engine.read(picture, place).text == "UNICREDIT"
-    [whole] = (place for place in engine.find(picture) if bounds(place.quad)[1] > 500)
-    assert np.abs(np.array(place.quad) - np.array(whole.quad)).max() < 4
+    assert 590 < bounds(place.quad)[1] < bounds(place.quad)[3] < 670
+    engine.find(picture)
+    (rows, scale), (whole, same) = searched
+    assert (rows, whole) == (220, 720)
+    assert scale == same
 
 
 def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngine) -> None:
     pictures = [frame(word) for word in WORDS] * 3
-    alone = [read(RapidOcrEngine(threads=1), picture) for picture in pictures[:4]] * 3
+    alone = [read(engine, picture) for picture in pictures[:4]] * 3
     with ThreadPoolExecutor(engine.parallel) as pool:
         assert list(pool.map(partial(read, engine), pictures)) == alone
 
@@ -109,3 +140,64 @@ def test_pictures_are_searched_at_the_size_of_the_detectors_letters() -> None:
     assert search_scale(720, 1280) == 1.0
     assert search_scale(1080, 1920) == 1.0
     assert search_scale(2160, 3840) == pytest.approx(2048 / 3840)
+
+
+def test_both_runtimes_read_the_same() -> None:
+    picture = ribbon(*WORDS)
+    one, other = (RapidOcrEngine(threads=1, runtime=runtime) for runtime in RUNTIMES)
+    places = one.find_in_ribbon(picture)
+    assert len(places) == len(WORDS)
+    for place, same in zip(places, other.find_in_ribbon(picture), strict=True):
+        assert np.abs(np.array(place.quad) - np.array(same.quad)).max() < 2
+        here, there = one.read(picture, place), other.read(picture, place)
+        assert here.text == there.text
+        assert here.confidence == pytest.approx(there.confidence, abs=0.01)
+
+
+def test_the_runtime_is_chosen_by_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: dict[bool, Runtime] = {}
+    for has_avx_512 in (True, False):
+        monkeypatch.setattr(cv2, "checkHardwareSupport", lambda _, has=has_avx_512: has)
+        chosen[has_avx_512] = fastest()
+    assert chosen == {True: "openvino", False: "onnxruntime"}
+
+
+def test_only_lines_that_the_smaller_network_is_not_sure_of_go_to_the_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = RapidOcrEngine(threads=1)
+    clear, crowd = (
+        ribbon("SANTANDER")[4:60, 10:330],
+        np.random.default_rng(7).integers(0, 255, (48, 200, 3)).astype(np.uint8),
+    )
+    asked: list[Image] = []
+    larger = engine._reads
+
+    def noted(image: Image) -> tuple[str, float]:
+        asked.append(image)
+        return larger(image)
+
+    monkeypatch.setattr(engine, "_reads", noted)
+    [easy, noise] = engine.read_strips([clear, crowd])
+    assert (easy.text, easy.confidence >= EASY) == ("SANTANDER", True)
+    assert noise.confidence < rapid.NO_TEXT
+    assert not asked
+    # Of the first the smaller network is unsure; of the second it is sure, but it is two letters.
+    short = [ribbon(word)[4:60, 10:90] for word in ("GO", "OK")]
+    unsure, sure = (engine._reads_easy(image)[1] for image in short)
+    assert rapid.NO_TEXT < unsure < EASY < sure
+    assert [text.text for text in engine.read_strips(short)] == ["GO", "OK"]
+    assert len(asked) == 2
+
+
+def test_weights_that_come_along_are_those_that_were_published() -> None:
+    listed = dict(re.findall(r"\| `(\S+)` \|.*\| `([0-9a-f]{64})` \|", (WEIGHTS / "README.md").read_text("utf-8")))
+    assert listed == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in WEIGHTS.iterdir()
+        if file.name not in {"README.md", "LICENSE"}
+    }
+    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 7e6
+
+
+def test_a_recogniser_without_characters_is_refused() -> None:
+    with pytest.raises(ModelUnavailableError, match=r"PP-OCRv6_tiny_rec\.onnx: names no characters"):
+        TextRecogniser(WEIGHTS / "PP-OCRv6_tiny_rec.onnx", threads=1)

@@ -12,7 +12,17 @@ from rich.table import Table
 
 from touchline_cli import session
 
-PACKAGES = ("touchline", "dagster", "dagster-webserver", "opencv-python", "av", "rapidocr", "openvino", "rapidfuzz")
+PACKAGES = (
+    "touchline",
+    "dagster",
+    "dagster-webserver",
+    "opencv-python",
+    "av",
+    "rapidocr",
+    "onnxruntime",
+    "openvino",
+    "rapidfuzz",
+)
 OPTIONAL = {"ultralytics": "yolo", "python-doctr": "doctr"}
 
 
@@ -45,12 +55,13 @@ def doctor(as_json: bool) -> int:
 
 def _models() -> dict[str, str]:
     from touchline.errors import ModelUnavailableError
+    from touchline.ocr.networks import fastest
     from touchline.profiles import load_profile
     from touchline.stages.detect_objects import load_detector
 
     models = {}
     spec = find_spec("rapidocr")
-    models["OCR (rapidocr)"] = "in its wheel, nothing to download" if spec else "not installed"
+    models["OCR (rapidocr)"] = f"comes along, nothing to download; runs on {fastest()}" if spec else "not installed"
     models["OCR (doctr)"] = "installed" if find_spec("doctr") else "not installed: pip install 'touchline[doctr]'"
     try:
         models["object detector (YOLO)"] = load_detector(load_profile().detect_objects).identity

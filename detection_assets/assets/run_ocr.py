@@ -17,7 +17,7 @@ from resources.storage import Storage
     description="Text on straightened board ribbons and in the rest of the frame; each reading with its quad, zone "
     "and track.",
     owners=["team:vision-engineering"],
-    kinds={"openvino", "python"},
+    kinds={"onnx", "python"},
     pool="ocr",
     code_version=STAGES["run_ocr"].version,
     io_manager_key="checkpoints",

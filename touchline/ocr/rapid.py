@@ -1,13 +1,18 @@
-"""The default OCR engine: PP-OCRv6 as RapidOCR's wheel carries it, on OpenVINO. Nothing is downloaded.
+"""The default OCR engine: PP-OCRv6 in two sizes. Nothing is downloaded.
 
-Belongs here: the size at which a picture is searched, and cutting lines out of it. The networks are in `pp_ocr.py`,
-consensus over several readings in `consensus.py`.
+`small`, which RapidOCR's wheel carries, finds the small text of board ribbons and reads what is hard to read. `tiny`,
+which comes with Touchline (`weights/README.md` has its figures), finds the larger text of pictures and reads what is
+easy.
+
+Belongs here: which network does what, the size at which a picture is searched, and cutting lines out of it. The
+networks are in `pp_ocr.py`, consensus over several readings in `consensus.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -19,69 +24,88 @@ from numpy.typing import NDArray
 from touchline.ahead import cores
 from touchline.geometry import ends_inside, quad_from
 from touchline.ocr.engine import StripText, TextPlace
+from touchline.ocr.networks import RUNTIMES, Runtime
 from touchline.ocr.pp_ocr import LINE_HEIGHT, TextDetector, TextRecogniser
 from touchline.values import Image, Quad
 
-SHORT_SIDE: Final = 608
+SHORT_SIDE: Final = 640
 """Pictures are searched at this short side at least. PP-OCR's own is 736; but small text is on boards, which are
-searched by themselves, and what else there is was found as well at two thirds of the cost."""
+searched by themselves, and what else there is was found as well at three quarters of the cost."""
 LONG_SIDE: Final = 2048
 """No picture is searched at a longer side; beyond it the cost grows and nothing more is found."""
 RIBBON_SEARCH: Final = 0.65
-"""A ribbon is enlarged until its letters are as large as the recogniser wants them; the detector finds them at 0.65 of
-that in less than half the time (at 0.5 it began to miss the smallest)."""
-BESIDE_RIBBONS: Final = 0.75
+"""A ribbon is enlarged until its letters are as large as the recogniser wants them; `small` finds them at 0.65 of that
+in less than half the time (at 0.5 it began to miss the smallest)."""
+BESIDE_RIBBONS: Final = 0.9
 """A picture whose ribbons are read by themselves is searched at this much of its size: what else it shows is larger."""
 LONGEST_RIBBON: Final = 2656
 """Width at which the longest ribbon is searched [pixels]; the network takes no 4096."""
 WIDTH_RATIO: Final = 1.1
-"""Widths at which ribbons are searched stand in this ratio: a new one costs three searches more, 5 % of stretch
+"""Widths at which ribbons are searched stand in this ratio: a new one costs OpenVINO another search, 5 % of stretch
 nothing."""
 MIN_BOX_SCORE: Final = 0.45
 """Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
+EASY: Final = 0.9
+"""What `tiny` reads this surely (0..1) is not read by `small` as well..."""
+EASY_LETTERS: Final = 3
+"""...if it is so many letters and digits: of one or two `tiny` is often sure and wrong."""
+NO_TEXT: Final = 0.4
+"""Nor is what `tiny` reads less surely than this. Crowds and nets, mostly; what was text after all is found again."""
 
 
 class RapidOcrEngine:
-    """PP-OCR on OpenVINO: three to ten times as fast on CPUs as ONNX Runtime, most where they have AVX-512 or AMX.
+    """PP-OCR on the CPU.
 
-    Holds two models (about 150 MB). Serves `parallel` calls at once, each on a core: `threads`, or the cores that the
-    process may use, up to 16.
+    Holds four networks. Serves `parallel` calls at once, each on a core: `threads`, or the cores that the process may
+    use, up to 16. `runtime` is the fastest for this CPU by default.
     """
 
-    def __init__(self, *, threads: int | None = None) -> None:
+    def __init__(self, *, threads: int | None = None, runtime: Runtime | None = None) -> None:
         import rapidocr
 
-        models = Path(rapidocr.__file__).parent / "models"
+        small, tiny = Path(rapidocr.__file__).parent / "models", Path(__file__).parent / "weights"
         self.parallel = threads if threads is not None else cores()
-        self._detector = TextDetector(
-            models / "PP-OCRv6_det_small.onnx", threads=self.parallel, min_score=MIN_BOX_SCORE
-        )
-        self._recogniser = TextRecogniser(models / "PP-OCRv6_rec_small.onnx", threads=self.parallel)
+        detector = partial(TextDetector, threads=self.parallel, min_score=MIN_BOX_SCORE, runtime=runtime)
+        recogniser = partial(TextRecogniser, threads=self.parallel, runtime=runtime)
+        self._finds = detector(tiny / "PP-OCRv6_tiny_det.onnx")
+        self._finds_small = detector(small / "PP-OCRv6_det_small.onnx")
+        self._reads_easy = recogniser(tiny / "PP-OCRv6_tiny_rec.onnx", letters=tiny / "PP-OCRv6_tiny_rec.txt")
+        self._reads = recogniser(small / "PP-OCRv6_rec_small.onnx")
 
     @property
     def identity(self) -> str:
-        """Names the wheel, which pins the models it carries, and what computes them."""
-        return f"rapidocr {version('rapidocr')} PP-OCRv6 small, openvino {version('openvino')}"
+        """Names the wheel, which pins the models it carries, and what computes them.
+
+        Both runtimes: checkpoints stay good when a job goes on, on another machine, with the other.
+        """
+        runtimes = ", ".join(f"{name} {version(name)}" for name in RUNTIMES)
+        return f"rapidocr {version('rapidocr')} PP-OCRv6 small and tiny, {runtimes}"
 
     def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
         """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
         scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)
         top, bottom = rows or (0, image.shape[0])
-        found = self._detector(image[top:bottom], (scale, scale))
+        found = self._finds(image[top:bottom], (scale, scale))
         places = [TextPlace(quad_from(quad)).moved(0, top) for quad in found]
         return [place for place in places if not any(ends_inside(place.quad, other) for other in ignore)]
 
     def find_in_ribbon(self, image: Image) -> list[TextPlace]:
         """Where the lines of a straightened ribbon are, whose letters are as large as the recogniser wants them."""
-        return [TextPlace(quad_from(quad)) for quad in self._detector(image, ribbon_scale(image.shape[1]))]
+        return [TextPlace(quad_from(quad)) for quad in self._finds_small(image, ribbon_scale(image.shape[1]))]
 
     def read(self, image: Image, place: TextPlace) -> StripText:
         """What stands at one place of a picture, read at the picture's own size."""
         return self.read_strips([cut_line(image, np.array(place.quad, np.float32))])[0]
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:
-        """The recogniser alone, one line a strip; about a tenth of the cost of searching a full frame."""
-        return [StripText(text.strip(), confidence) for text, confidence in map(self._recogniser, images)]
+        """The recognisers alone, one line a strip; about a tenth of the cost of searching a full frame."""
+        return [StripText(text.strip(), confidence) for text, confidence in map(self._read, images)]
+
+    def _read(self, image: Image) -> tuple[str, float]:
+        """Text and confidence by `tiny`, or by `small` where that is not sure enough either way."""
+        text, confidence = self._reads_easy(image)
+        easy = confidence >= EASY and sum(map(str.isalnum, text)) >= EASY_LETTERS
+        return (text, confidence) if easy or confidence < NO_TEXT else self._reads(image)
 
 
 def search_scale(height: int, width: int) -> float:

@@ -1,0 +1,104 @@
+"""Runs a network on the CPU, by whichever of two runtimes does it faster there.
+
+Belongs here: loading a network and giving it a picture. What its output means is in `pp_ocr.py`.
+
+OpenVINO is several times as fast where the CPU has AVX-512 (or AMX, which comes with it). Elsewhere ONNX Runtime is as
+fast, and it prepares nothing for a picture of a new size, which costs OpenVINO as much again as that picture; board
+ribbons and lines of text are of ever new sizes.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from touchline.values import Image
+
+Runtime = Literal["onnxruntime", "openvino"]
+RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
+
+MIDDLE: Final = 127.5
+"""Networks take pictures whose 0..255 became -1..1 (RapidOCR's normalisation of PP-OCR's input)."""
+_AVX_512F: Final = 13
+"""OpenCV's number for it, which Python does not name."""
+
+
+class Network(Protocol):
+    """A network that takes one picture. Called by as many threads at once as it was loaded for, each on one core."""
+
+    characters: str | None
+    """What RapidOCR wrote into a recogniser's file: the characters it knows, a line each."""
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        """The first output (N x ...) for one picture: H x W x 3, BGR, uint8; valid until this thread calls again."""
+        ...
+
+
+def fastest() -> Runtime:
+    """The runtime for this machine's CPU."""
+    return "openvino" if cv2.checkHardwareSupport(_AVX_512F) else "onnxruntime"
+
+
+def load_network(path: Path, *, threads: int, height: int | None = None, runtime: Runtime | None = None) -> Network:
+    """The network of an ONNX file; `height` (pixels) where its pictures have always the same.
+
+    `runtime` is the fastest here by default.
+    """
+    if (runtime or fastest()) == "openvino":
+        return _OpenVino(path, threads, height)
+    return _OnnxRuntime(path)
+
+
+class _OnnxRuntime:
+    """One session serves all threads; each call stays on the core of its caller."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # It would plan the memory of each size of picture and keep the plan.
+        options.enable_mem_pattern = False
+        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self.characters = self._session.get_modelmeta().custom_metadata_map.get("character")
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        picture = cv2.dnn.blobFromImage(image, 1 / MIDDLE, mean=(MIDDLE,) * 3)
+        output: NDArray[np.float32] = self._session.run(None, {self._input: picture})[0]
+        return output
+
+
+class _OpenVino:
+    """One request for each calling thread: a request serves one call at a time."""
+
+    def __init__(self, path: Path, threads: int, height: int | None) -> None:
+        import openvino as ov
+        from openvino.preprocess import PrePostProcessor
+
+        core = ov.Core()
+        model = core.read_model(path)
+        info = model.get_rt_info()
+        self.characters = info["framework"]["character"].value if "framework" in info else None
+        steps = PrePostProcessor(model)
+        shape = [1, height or -1, -1, 3]
+        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_shape(shape)
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        steps.input().preprocess().convert_element_type(ov.Type.f32).mean([MIDDLE] * 3).scale([MIDDLE] * 3)
+        # One core a request: two requests on a core each take four fifths of the time of one after the other on both.
+        how = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
+        self._compiled = core.compile_model(steps.build(), "CPU", how)
+        self._local = threading.local()
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        if not hasattr(self._local, "request"):
+            self._local.request = self._compiled.create_infer_request()
+        request: Any = self._local.request
+        request.infer([image[None]])
+        output: NDArray[np.float32] = request.get_output_tensor().data
+        return output
