@@ -30,6 +30,7 @@ class Journal:
         self._objects = objects
         self._chunks: list[int] = []
         self._state: dict[str, Any] | None = None
+        self._newest: tuple[int, bytes] | None = None
         for chunk_id in sorted(_chunk_ids(key for key, _ in objects.list(self.prefix))):
             try:
                 header = self._checked(chunk_id)
@@ -67,7 +68,9 @@ class Journal:
         header = StreamHeader(self.stage, str(self.job_id), "", self.fingerprint, extra=extra)
         with io.BytesIO() as buffer:
             write_stream(buffer, header, documents)
-            self._objects.put(self.key(chunk_id), buffer.getvalue())
+            stored = buffer.getvalue()
+        self._objects.put(self.key(chunk_id), stored)
+        self._newest = (chunk_id, stored)
         self._chunks.append(chunk_id)
         self._state = state
 
@@ -83,17 +86,21 @@ class Journal:
         self._chunks, self._state = list(earlier.finished), earlier.state
 
     def documents(self) -> Iterator[Document]:
-        """The documents of all finished chunks, in order; one chunk in memory at a time. Raises CheckpointError."""
+        """The documents of all finished chunks, in order; two chunks in memory at most. Raises CheckpointError.
+
+        The chunk that this process wrote last is not asked for again.
+        """
         for chunk_id in self.finished:
             key = self.key(chunk_id)
-            with io.BytesIO(self._objects.get(key)) as buffer:
+            held = self._newest[1] if self._newest and self._newest[0] == chunk_id else None
+            with io.BytesIO(held or self._objects.get(key)) as buffer:
                 yield from read_stream(buffer, stage=self.stage, key=key)
 
     def clear(self) -> None:
         """Removes all chunks, those of other fingerprints too."""
         for key, _ in self._objects.list(self.prefix):
             self._objects.delete(key)
-        self._chunks, self._state = [], None
+        self._chunks, self._state, self._newest = [], None, None
 
     def _checked(self, chunk_id: int) -> StreamHeader:
         """The header of a chunk that was read to its end without a fault. Raises CheckpointError."""

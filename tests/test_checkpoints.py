@@ -126,6 +126,39 @@ def test_a_journal_goes_on_in_another_process(checkpoints: CheckpointStore, job:
     assert list(checkpoints.journal(job.id, STAGE, "f1").documents()) == [{"n": n} for n in range(4)]
 
 
+def test_what_was_just_written_is_not_asked_of_the_store_again(
+    checkpoints: CheckpointStore, objects: ObjectStore, job: DetectJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = checkpoints.journal(job.id, STAGE, "f1")
+    journal.write(0, [{"n": 0}], {})
+    journal.write(1, [{"n": 1}], {})
+    asked: list[str] = []
+    get = ObjectStore.get
+
+    def noted(store: ObjectStore, key: str) -> bytes:
+        asked.append(key)
+        return get(store, key)
+
+    monkeypatch.setattr(ObjectStore, "get", noted)
+    assert list(journal.documents()) == [{"n": 0}, {"n": 1}]
+    assert asked == [journal.key(0)]
+
+
+def test_a_chunk_that_could_not_be_stored_is_not_finished(
+    checkpoints: CheckpointStore, job: DetectJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = checkpoints.journal(job.id, STAGE, "f1")
+    journal.write(0, [{"n": 0}], {})
+
+    def refuse(*_: object) -> None:
+        raise ServiceError("full")
+
+    monkeypatch.setattr(ObjectStore, "put", refuse)
+    with pytest.raises(ServiceError):
+        journal.write(1, [{"n": 1}], {})
+    assert (journal.finished, list(journal.documents())) == ((0,), [{"n": 0}])
+
+
 def test_chunk_ten_comes_after_chunk_nine(checkpoints: CheckpointStore, job: DetectJob) -> None:
     journal = checkpoints.journal(job.id, STAGE, "f1")
     for number in range(12):
