@@ -126,10 +126,12 @@ def same_place(a: Quad, b: Quad) -> bool:
 
 def _likeness(track: _Track, quad: Quad, text: str, confidence: float) -> float:
     overlap = iou(bounds(track.quad), bounds(quad))
+    (ax, ay), (bx, by) = centre(track.quad), centre(quad)
+    away = float(np.hypot(ax - bx, ay - by)) / max(1.0, line_height(quad))
+    if overlap == 0 and away > NEAR:
+        return 0.0
     alike = fuzz.ratio(track.text.casefold(), text.casefold())
     if overlap >= COINCIDES or (overlap > 0 and alike >= ALIKE):
         changed = alike < UNLIKE and min(confidence, track.confidence) >= SURE and min(len(text), len(track.text)) >= 4
         return 0.0 if changed else 0.5 + overlap + alike / 100
-    (ax, ay), (bx, by) = centre(track.quad), centre(quad)
-    away = float(np.hypot(ax - bx, ay - by)) / max(1.0, line_height(quad))
     return alike / 100 - away / (4 * NEAR) if away <= NEAR and alike >= ALIKE else 0.0

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -153,12 +154,14 @@ class ExtractFrames:
         start = (after + 1) * self._chunk if after is not None else Fraction(0)
         last, end = -1, Fraction(0)
         damage: list[str] = []
-        shown = deque([Fraction(-1)], _REORDERED)
+        shown = [Fraction(-1)]
 
         def needed(time: Fraction) -> bool:
             """Whether a frame is the first after a moment at which one is taken, or among the last of all."""
-            before = max((earlier for earlier in shown if earlier < time), default=Fraction(-1))
-            shown.append(time)
+            at = bisect_left(shown, time)
+            before = shown[at - 1] if at else Fraction(-1)
+            shown.insert(at, time)
+            del shown[:-_REORDERED]
             return (
                 math.floor(time * self._rate) > math.floor(before * self._rate) or time >= self._announced_s - _WHOLE_S
             )

@@ -12,6 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CORNERS: Final = 200
+WINDOW: Final = 21
+"""Pixels around a corner that are followed there. Smaller ones lose pans of a repeated pattern..."""
+WINDOW_BACK: Final = 11
+"""...but show as well whether it comes home, in a third of the time."""
+ENOUGH: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.03)
+"""Following a corner ends after so many steps, or one shorter than this (pixels of the grey picture)."""
 MIN_INLIERS: Final = 14
 MIN_INLIER_SHARE: Final = 0.35
 """Players move on their own and overlays not at all: the camera's motion is what the largest group agrees on."""
@@ -56,8 +62,8 @@ def _motion(
     before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32], guess: NDArray[np.float32]
 ) -> NDArray[np.float64] | None:
     """As `camera_motion`, in pixels of the grey pictures; corners are looked for `guess` (x, y) further."""
-    moved, found = _follow(before, after, corners, guess)
-    home, back = _follow(after, before, moved, -guess)
+    moved, found = _follow(before, after, corners, guess, WINDOW)
+    home, back = _follow(after, before, moved, -guess, WINDOW_BACK)
     good = found & back & (np.abs(home - corners).max(axis=(1, 2)) < 1.0)
     corners, moved, picked = corners[good], moved[good], len(corners)
     stood = np.abs(moved - corners).max(axis=(1, 2)) < STOOD
@@ -82,15 +88,20 @@ def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: floa
 
 
 def _follow(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32], guess: NDArray[np.float32]
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    corners: NDArray[np.float32],
+    guess: NDArray[np.float32],
+    window: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
         before,
         after,
         corners,
         corners + guess,
-        winSize=(21, 21),
+        winSize=(window, window),
         maxLevel=4,
+        criteria=ENOUGH,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return np.asarray(moved, np.float32), np.asarray(found).ravel() == 1
