@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from benchmarks.baseline import SHORTEST, names
 from touchline.brands import BrandMatcher, Match
+from touchline.ocr import rapid
 from touchline.stages import run_ocr
 
 
@@ -48,13 +49,23 @@ def _grass_searched() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _all_read_by_small() -> Iterator[None]:
+    with patch.multiple(rapid, EASY=2.0, NO_TEXT=0.0):
+        yield
+
+
 ABLATIONS: Final[Mapping[str, Ablation]] = {
     "as shipped": Ablation(),
     "no board strips": Ablation({"run_ocr.strips": False}),
     "no tracking: text is not carried on or back": Ablation({"run_ocr.carry": 0.0}),
     "no vote: each reading decides": Ablation({"match_brands.min_vote": 0.0, "match_brands.like_voted": 1.0}),
-    "no reuse: every frame is searched and read": Ablation({"run_ocr.search_interval": 0.0, "run_ocr.carry": 0.0}),
-    "searched every 3 s, not 2": Ablation({"run_ocr.search_interval": 3.0}),
+    "no reuse: every frame is searched and read": Ablation(
+        {"run_ocr.search_interval": 0.0, "run_ocr.ribbon_interval": 0.0, "run_ocr.carry": 0.0}
+    ),
+    "pictures searched every 3 s, not 2": Ablation({"run_ocr.search_interval": 3.0}),
+    "ribbons searched every 2 s, not 3": Ablation({"run_ocr.ribbon_interval": 2.0}),
+    "all lines read by the larger network": Ablation(without=_all_read_by_small),
     "the grass is searched as well": Ablation(without=_grass_searched),
     "new board is not searched between": Ablation({"run_ocr.new_share": 1.0}),
     "overlays not told apart": Ablation({"detect_edges.overlays": False, "run_ocr.overlay_travel": 0.0}),

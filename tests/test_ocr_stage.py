@@ -144,6 +144,26 @@ def test_the_sharpest_frame_of_each_stretch_of_a_shot_is_searched_and_its_last()
     assert chosen_frames([], 2.0) == set()
 
 
+def test_a_shots_last_frame_is_searched_a_second_after_the_search_before_it_however_rare_searches_are() -> None:
+    scenes = [scene(n, n / 2, 0, 9 - n) for n in range(4)]
+    assert chosen_frames(scenes, 20.0) == {0, 3}
+    assert chosen_frames(scenes[:2], 20.0) == {0}
+
+
+def test_pictures_and_ribbons_are_searched_at_intervals_of_their_own(
+    frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine
+) -> None:
+    def searches(picture_s: float, ribbon_s: float) -> tuple[int, int]:
+        worker = RunOcr(RunOcrConfig(search_interval=picture_s, ribbon_interval=ribbon_s, new_share=1.0), engine)
+        list(worker.run_chunk(chunk_of(frames, detect_edges=edges)))
+        stats = worker.stats()
+        return stats["frames_searched"], stats["strips_searched"]
+
+    (seldom, few), (often, same), (rare, many) = searches(20.0, 20.0), searches(0.0, 20.0), searches(20.0, 0.0)
+    assert (seldom, rare, often) == (3, 3, len(TIMES))
+    assert 0 < few == same < many
+
+
 def reading(sequence: int, text: str, confidence: float, track: int = 1) -> Reading:
     quad = ((10.0, 10.0), (110.0, 10.0), (110.0, 30.0), (10.0, 30.0))
     return Reading(sequence, sequence / 2, 0, track, text, confidence, quad, "board", "strip", 1.0, 20.0)

@@ -22,7 +22,7 @@ from touchline.vision.motion import Affine
 
 Gray = NDArray[np.uint8]
 
-SURE: Final = 0.85
+SURE: Final = 0.8
 """Confidence (0..1) from which readings that agree settle what a line says..."""
 AGREEING: Final = 2
 """...once there are so many in a row."""
@@ -32,7 +32,7 @@ ALIKE: Final = 85.0
 """rapidfuzz ratio (0-100) from which two readings agree: of a long line some letter is always read otherwise."""
 ENOUGH: Final = 8
 """So many readings of one line say all that can be said."""
-POOR: Final = 0.5
+POOR: Final = 0.6
 """A line read twice and less surely than this is no text, mostly."""
 SAME_PIXELS: Final = 0.8
 """Normalised cross-correlation (-1..1) from which a line's pixels are those of the frame before."""

@@ -34,11 +34,13 @@ from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
-VERSION: Final = "5"
+VERSION: Final = "6"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
+UNSEEN_S: Final = 1.0
+"""A shot's last frame is searched if the search before it is so long ago, or half an interval [seconds]."""
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
 somebody whom it cuts off."""
@@ -56,6 +58,11 @@ class RunOcrConfig(StageConfig):
         ge=0,
         description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
         "[seconds]; 0 is every frame",
+    )
+    ribbon_interval: float = Field(
+        3.0,
+        ge=0,
+        description="The same for the board ribbons, whose small text costs more to find [seconds]; 0 is every frame",
     )
     new_share: float = Field(
         0.6,
@@ -188,6 +195,7 @@ class RunOcr:
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
         chosen = chosen_frames(kept, config.search_interval)
+        ribbons_chosen = chosen_frames(kept, config.ribbon_interval)
         shot = -1
         searched = RibbonsSearched()
         for scene in kept:
@@ -199,11 +207,11 @@ class RunOcr:
                 shot, searched = scene.shot, RibbonsSearched()
             searched.move(edge.camera if edge else None)
             standing = ribbons(edge.boards) if edge and config.strips else []
-            search = scene.sequence in chosen
-            strips = [RibbonPart(quad) for quad in standing] if search else self._new(searched, gray, standing)
+            due = scene.sequence in ribbons_chosen
+            strips = [RibbonPart(quad) for quad in standing] if due else self._new(searched, gray, standing)
             if strips:
                 searched.remember(gray)
-            yield _Due(scene, edge, image, gray, standing, search, strips, starts)
+            yield _Due(scene, edge, image, gray, standing, scene.sequence in chosen, strips, starts)
 
     def _new(self, searched: RibbonsSearched, gray: NDArray[np.uint8], standing: Sequence[Quad]) -> list[RibbonPart]:
         """The parts of the ribbons that are new since they were searched, if they are much of them."""
@@ -290,7 +298,7 @@ def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
     for (shot, _), scene in best.items():
         # The later ones of a shot overwrite what the earlier ones said.
         starts[shot] = scene.timestamp
-    ends = (scene for shot, scene in last.items() if scene.timestamp - starts[shot] >= interval_s / 2)
+    ends = (scene for shot, scene in last.items() if scene.timestamp - starts[shot] >= min(interval_s / 2, UNSEEN_S))
     return chosen | {scene.sequence for scene in ends}
 
 
