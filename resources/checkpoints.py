@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import IO, Any, Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from resources.database import Database
+from resources.frame_cache import FrameCache
 from resources.journal import Journal
 from resources.object_store import ObjectStore
 from resources.scratch import scratch_file
@@ -30,8 +29,8 @@ from touchline.values import SampledFrame
 
 __all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_key"]
 
-FRAME_CACHE: Final = 32 * 1024 * 1024
-"""Bytes of JPEGs kept in memory: one stage after another asks for the same frames."""
+FRAME_CACHE: Final = 1024**3
+"""Bytes of frames kept in a temporary file, each process its own: those of a match at 720p, two a second."""
 PUT_THREADS: Final = 8
 OWN: Final = frozenset(
     {"id", "job_id", "created_at", "input_checkpoint_ids", "reused_from", "wall_s", "is_scenario", "scenario_label"}
@@ -60,7 +59,7 @@ class CheckpointStore:
     def __init__(self, objects: ObjectStore, database: Database) -> None:
         self._objects = objects
         self._database = database
-        self._frames = _FrameCache(FRAME_CACHE)
+        self._frames = FrameCache(FRAME_CACHE)
         self._pool: ThreadPoolExecutor | None = None
 
     def journal(self, job_id: UUID, stage: str, fingerprint: str) -> Journal:
@@ -81,7 +80,7 @@ class CheckpointStore:
         return list(self._pool.map(lambda item: self.put_frame(job_id, *item), frames))
 
     def get_frame(self, key: str) -> bytes:
-        """The JPEG under a key, from memory if it was stored or asked for a short while ago. Raises CheckpointError."""
+        """The JPEG under a key, from near at hand if this process had it. Raises CheckpointError."""
         held = self._frames.get(key)
         if held is None:
             held = self._objects.get(key)
@@ -204,30 +203,6 @@ class CheckpointStore:
             _check_header(row, header)
             yield {}
             yield from documents
-
-
-class _FrameCache:
-    """The frames asked for last, up to a number of bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held: OrderedDict[str, bytes] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def get(self, key: str) -> bytes | None:
-        with self._lock:
-            data = self._held.get(key)
-            if data is not None:
-                self._held.move_to_end(key)
-            return data
-
-    def put(self, key: str, data: bytes) -> None:
-        with self._lock:
-            self._bytes += len(data) - len(self._held.pop(key, b""))
-            self._held[key] = data
-            while self._bytes > self._limit:
-                self._bytes -= len(self._held.popitem(last=False)[1])
 
 
 def _frame_columns(job_id: UUID, frames: Sequence[SampledFrame] | None) -> dict[str, Any]:

@@ -114,6 +114,21 @@ def test_a_missing_frame_is_named(checkpoints: CheckpointStore) -> None:
         checkpoints.get_frame("checkpoints/none/frames/000001.jpg")
 
 
+def test_a_stored_frame_is_not_asked_of_the_store_again(
+    checkpoints: CheckpointStore, objects: ObjectStore, job: DetectJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = checkpoints.put_frame(job.id, 0, b"stored")
+    missing = f"checkpoints/{job.id}/frames/000001.jpg"
+    objects.put(missing, b"asked for")
+
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("asked again")
+
+    assert checkpoints.get_frame(missing) == b"asked for"
+    monkeypatch.setattr(ObjectStore, "get", refuse)
+    assert [checkpoints.get_frame(key) for key in (put, missing)] == [b"stored", b"asked for"]
+
+
 # Journals
 
 
