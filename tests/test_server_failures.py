@@ -140,11 +140,24 @@ def check(runner: Runner, outcome: RunOutcome) -> None:
         assert len(list(runner.connection.checkpoints.read(row))) == row.item_count == CHUNKS
 
 
+def wait_until_readable(runner: Runner) -> None:
+    """A store that has just started answers before all that it holds is there again."""
+    objects, deadline = runner.connection.objects, time.monotonic() + 60
+    while True:
+        try:
+            for key, _ in objects.list("checkpoints/"):
+                objects.get(key)
+            return
+        except ServiceError:
+            assert time.monotonic() < deadline
+
+
 def check_continued(runner: Runner, source: SourceAsset, failed: DetectJobStatus = DetectJobStatus.FAILED) -> None:
     """The newest job has not finished; the same run again goes on with it, after the chunks that it had finished."""
     with runner.connection.database.session() as session:
         (broken,) = repository.list_jobs(session, source.id)
     assert broken.status is failed
+    wait_until_readable(runner)
     continued = run(runner, source)
     check(runner, continued)
     assert continued.continued is not None

@@ -43,6 +43,27 @@ def linger(seconds: float, runner: Runner, listener: Listener) -> tuple[int, int
     return os.getpid(), cores(), began, time.monotonic()
 
 
+def outlast(folder: Path, runner: Runner, listener: Listener) -> None:
+    """At work from before another piece fails until well after it."""
+    (folder / "at work").touch()
+    _until((folder / "failing").exists)
+    time.sleep(2.0)
+
+
+def fail(folder: Path, how: Callable[[Runner, Listener], None], runner: Runner, listener: Listener) -> None:
+    """Fails while another piece is at work."""
+    _until((folder / "at work").exists)
+    (folder / "failing").touch()
+    how(runner, listener)
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def refuse(runner: Runner, listener: Listener) -> None:
     raise BadInputError("not this one")
 
@@ -99,7 +120,10 @@ def test_what_is_at_work_is_done_before_a_failure_is_raised_and_nothing_new_is_b
     says: str,
 ) -> None:
     done: list[int] = []
-    pieces: list[Piece[Any]] = [Piece("whole", partial(linger, 2.0)), Piece("broken", work)]
+    pieces: list[Piece[Any]] = [
+        Piece("whole", partial(outlast, tmp_path)),
+        Piece("broken", partial(fail, tmp_path, work)),
+    ]
     pieces.append(Piece("late", partial(touch, tmp_path / "late")))
 
     def collect() -> None:
@@ -141,8 +165,10 @@ def command(clip: tuple[Path, Truth], tmp_path: Path) -> list[str]:
     videos = [tmp_path / f"{uuid.uuid4().hex}.mp4" for _ in range(2)]
     for video in videos:
         shutil.copyfile(clip[0], video)
-    reports = ["--report", str(tmp_path / "reports")]
-    return [sys.executable, "-m", "touchline_cli.app", "run", *map(str, videos), "--at-once", "2", "--json", *reports]
+    # Slow enough to be ended.
+    slow = ["--set", "extract_frames.sample_fps=8", "--set", "run_ocr.search_interval=0"]
+    options = ["--at-once", "2", "--json", "--report", str(tmp_path / "reports"), *slow]
+    return [sys.executable, "-m", "touchline_cli.app", "run", *map(str, videos), *options]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
