@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ from resources.storage import Connection, connect
 from tests.webserver import ASSETS, Ask, serving
 from touchline.schema import SourceAsset
 from touchline.synthetic import CLIP, Truth, render
+
+# A suite begun in the background by a shell ignores Ctrl-C, and so would the commands that it starts to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOOTAGE = Path(__file__).resolve().parent.parent.parent / "shared" / "footage"
 
