@@ -60,12 +60,12 @@ class RunOcrConfig(StageConfig):
         "[seconds]; 0 is every frame",
     )
     ribbon_interval: float = Field(
-        3.0,
+        4.0,
         ge=0,
         description="The same for the board ribbons, whose small text costs more to find [seconds]; 0 is every frame",
     )
     new_share: float = Field(
-        0.6,
+        0.5,
         ge=0,
         le=1,
         description="In the frames between, what is new or changed of the board ribbons is searched once it is this "
