@@ -35,7 +35,7 @@ from touchline.report.model import (
 )
 from touchline.values import BrandDetection, Image, MatchDocument, Quad, SampledFrame, SceneFrame
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 _BUCKETS: Final = 64
 """Into so many stretches of time the source is cut when evidence is gathered; each keeps a brand's clearest moment."""
 _SAME_TEXT: Final = 88.0

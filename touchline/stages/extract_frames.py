@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,7 +42,7 @@ from touchline.video import (
 
 __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "deserialize", "probe", "serialize"]
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 Save = Callable[[int, bytes], str]
 """Stores the JPEG of one sequence number and returns its key."""
@@ -119,7 +119,7 @@ class ExtractFrames:
             yield from self._video_chunks(after, pool)
 
     def _image(self) -> SampledFrame:
-        frame = self._stored(0, 0, Fraction(0), 0, Fraction(1), read_image(self._path))
+        frame = self._stored(0, 0, (Fraction(0), Fraction(0)), 0, Fraction(1), read_image(self._path))
         self._stats |= {"decoded": 1, "sampled": 1, "width": frame.width, "height": frame.height}
         return frame
 
@@ -128,7 +128,7 @@ class ExtractFrames:
         chunk_id: int | None = None
         done: list[SampledFrame] = []
         try:
-            for sequence, time, timed in self._samples(after):
+            for sequence, time, until, timed in self._samples(after):
                 current = int(time // self._chunk)
                 if chunk_id is not None and current != chunk_id:
                     done.extend(future.result() for future in pending)
@@ -138,7 +138,7 @@ class ExtractFrames:
                 chunk_id = current
                 if len(pending) >= _PENDING:
                     done.append(pending.popleft().result())
-                pending.append(pool.submit(self._store, sequence, current, time, timed))
+                pending.append(pool.submit(self._store, sequence, current, time, until, timed))
                 self._stats["sampled"] += 1
             done.extend(future.result() for future in pending)
             pending.clear()
@@ -149,12 +149,14 @@ class ExtractFrames:
             self._stats |= {"width": done[-1].width, "height": done[-1].height}
             yield chunk_id, done
 
-    def _samples(self, after: int | None) -> Iterator[tuple[int, Fraction, TimedFrame]]:
-        """(sequence, time since the video's first frame, frame) of the frames to be stored, in order."""
+    def _samples(self, after: int | None) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
+        """(sequence, time since the video's first frame, until when it is shown, frame) of the frames to be stored."""
         start = (after + 1) * self._chunk if after is not None else Fraction(0)
         last, end = -1, Fraction(0)
         damage: list[str] = []
         shown = [Fraction(-1)]
+        left_out: list[Fraction] = []  # the times of frames that are not decoded, rising
+        held: tuple[int, Fraction, TimedFrame] | None = None
 
         def needed(time: Fraction) -> bool:
             """Whether a frame is the first after a moment at which one is taken, or among the last of all."""
@@ -162,18 +164,29 @@ class ExtractFrames:
             before = shown[at - 1] if at else Fraction(-1)
             shown.insert(at, time)
             del shown[:-_REORDERED]
-            return (
-                math.floor(time * self._rate) > math.floor(before * self._rate) or time >= self._announced_s - _WHOLE_S
-            )
+            due = math.floor(time * self._rate) > math.floor(before * self._rate)
+            if due or time >= self._announced_s - _WHOLE_S:
+                return True
+            insort(left_out, time)
+            return False
 
         for time, timed in self._from(start, damage, needed):
             self._stats["decoded"] += 1
             end = max(end, time + timed.length)
+            # What was left out between two frames that are given out went into the decoder before the second one.
+            if held is not None:
+                after_held = bisect_right(left_out, held[1])
+                follows = left_out[after_held] if after_held < len(left_out) else time
+                yield *held[:2], max(held[1], min(follows, time)), held[2]
+                held = None
+            del left_out[: bisect_right(left_out, time)]
             sequence = math.floor(time * self._rate)
             if sequence > last:
                 last = sequence
                 if time >= start:
-                    yield sequence, time, timed
+                    held = (sequence, time, timed)
+        if held is not None:
+            yield *held[:2], end, held[2]
         self._stats["duration_s"] = round(float(end), 6)
         name = self._path.name
         if damage:
@@ -222,15 +235,16 @@ class ExtractFrames:
                 origin = timed.time if origin is None else origin
                 yield timed.time - origin, timed
 
-    def _store(self, sequence: int, chunk_id: int, time: Fraction, timed: TimedFrame) -> SampledFrame:
+    def _store(self, sequence: int, chunk_id: int, time: Fraction, until: Fraction, timed: TimedFrame) -> SampledFrame:
         pts, base = timed.frame.pts, timed.frame.time_base
         # A stream without a clock gets one of microseconds.
         stamp = (pts, base) if pts is not None and base else (round(time * 1_000_000), Fraction(1, 1_000_000))
-        return self._stored(sequence, chunk_id, time, *stamp, timed.image())
+        return self._stored(sequence, chunk_id, (time, until), *stamp, timed.image())
 
     def _stored(
-        self, sequence: int, chunk_id: int, time: Fraction, pts: int, base: Fraction, picture: Image
+        self, sequence: int, chunk_id: int, shown: tuple[Fraction, Fraction], pts: int, base: Fraction, picture: Image
     ) -> SampledFrame:
+        time, until = shown
         image = fit(picture, self._config.max_side)
         ok, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality])
         if not ok:
@@ -247,6 +261,7 @@ class ExtractFrames:
             key=self._save(sequence, jpeg),
             sha256=hashlib.sha256(jpeg).hexdigest(),
             size=len(jpeg),
+            shown_until=round(float(until), 6),
         )
 
 
