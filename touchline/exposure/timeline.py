@@ -127,7 +127,7 @@ def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
 
 
 def _spans(starts: Mapping[int, Fraction], ends: Mapping[int, Fraction], end: Fraction) -> dict[int, Span]:
-    """For what each sample stands. `ends` tells until when its frame is shown, or its own time where that is unknown."""
+    """For what each sample stands. `ends`: until when its frame is shown, or its own time where that is unknown."""
     if not starts:
         return {}
     ordered = sorted(starts.items(), key=lambda item: item[1])

@@ -27,6 +27,7 @@ from pydantic import Field
 
 from touchline.config import StageConfig
 from touchline.errors import TouchlineError
+from touchline.upright import resized
 from touchline.values import Image, SampledFrame
 from touchline.video import (
     TimedFrame,
@@ -36,7 +37,6 @@ from touchline.video import (
     picture_stream,
     probe,
     read_image,
-    resized,
     seek,
 )
 
@@ -97,7 +97,8 @@ class ExtractFrames:
         """Counts of this attempt (`decoded`: not all that there are; `sampled`), and of the whole video once it ended:
 
         `duration_s` (until which the last sample stands), `fps`, stored `width` and `height` [px], `codec`, `rotation`
-        [degrees], `is_image`, `resumed_after` (chunk id or none), and `warnings`, sentences for the report.
+        [degrees], `is_mirrored`, `is_image`, which picture `track` of how many `tracks` was taken, `resumed_after`
+        (chunk id or none), and `warnings`, sentences for the report.
         """
         return self._stats | {"warnings": list(self._warnings)}
 
@@ -110,6 +111,8 @@ class ExtractFrames:
         info = probe(self._path)
         self._announced_s = info.duration_s
         self._stats |= {"fps": info.fps, "codec": info.codec, "rotation": info.rotation, "is_image": info.is_image}
+        self._stats |= {"is_mirrored": info.is_mirrored, "track": info.track, "tracks": info.tracks}
+        self._warnings += info.notes
         self._stats["resumed_after"] = after
         if info.is_image:
             if after is None:
