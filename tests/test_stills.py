@@ -159,3 +159,10 @@ def test_motion_jpeg_is_a_video_though_it_begins_like_a_still(tmp_path: Path) ->
     assert not probe(tmp_path / "a.mjpeg").is_image
     with av.open(str(tmp_path / "a.mjpeg")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 30
+
+
+@pytest.mark.parametrize(("size", "is_told"), [((9000, 120), True), ((120, 9000), True), ((2000, 120), False)])
+def test_a_picture_too_long_to_be_read_is_told_of(tmp_path: Path, size: tuple[int, int], is_told: bool) -> None:
+    Pillow.new("RGB", size, (200, 30, 30)).save(tmp_path / "strip.png")
+    warnings = extract(tmp_path / "strip.png")[2]["warnings"]
+    assert [f"strip.png: a picture of {size[0]} x {size[1]} px" in warning for warning in warnings] == [True] * is_told

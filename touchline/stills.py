@@ -1,7 +1,7 @@
 """Reading still pictures: which files are stills, and what a viewer of one sees.
 
 Belongs here: image files of one picture, and the refusal of those that are damaged or cannot be shown truly. Animations
-and HEIC go through `touchline/video.py`.
+are read as videos.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from touchline.errors import BadInputError
+from touchline.heif import is_heif, read_heif
 from touchline.upright import flattened
 from touchline.values import Image
 
@@ -46,7 +47,7 @@ class Still:
 def read_still(file: IO[bytes], path: PurePath) -> Still | None:
     """The picture in an open image file that can be sought in; none if it is no still that is read here.
 
-    That is what is no image at all, an animation (PNG, GIF, AVIF), Motion JPEG by its name, and HEIC. Orientation by
+    That is what is no image at all, an animation (PNG, GIF, AVIF), and Motion JPEG by its name. Orientation by
     EXIF is applied; see-through parts are filled as `flattened` does. Raises BadInputError, with the remedy, for an
     image that is cut off, damaged or too large, for animated WebP, and for a raw file whose picture is a mere preview.
     """
@@ -61,6 +62,8 @@ def read_still(file: IO[bytes], path: PurePath) -> Still | None:
     except Pillow.DecompressionBombError as error:
         raise BadInputError(f"{path}: the picture is too large ({error}). Save it at a smaller size.") from error
     except UnidentifiedImageError as error:
+        if is_heif(head):
+            return Still(read_heif(file, path), "heic")
         if head.startswith(_SIGNATURES):
             raise _broken(path, error) from error
         return None

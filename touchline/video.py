@@ -42,8 +42,6 @@ _REDUCED: Final = (
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (8, cv2.IMREAD_REDUCED_COLOR_8),
 )
-_HEIF_BRANDS: Final = {"heic", "heix", "heim", "heis", "mif1"}
-"""Major brands of files of one picture; those of sequences of pictures are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +102,14 @@ def _video_info(container: InputContainer, path: PurePath) -> VideoInfo:
     stream = picture_stream(container, path)
     first = _first(container, stream, path)
     height, width = first.image().shape[:2]
-    # A picture in HEIC is a track of one frame.
-    is_image = container.metadata.get("major_brand", "").strip() in _HEIF_BRANDS
     return VideoInfo(
-        duration_s=0.0 if is_image else announced_duration(container, stream),
-        fps=0.0 if is_image else announced_fps(stream),
+        duration_s=announced_duration(container, stream),
+        fps=announced_fps(stream),
         width=width,
         height=height,
         codec=stream.codec_context.name,
         rotation=first.frame.rotation,
-        is_image=is_image,
+        is_image=False,
         is_mirrored=orientation(first.frame).is_mirror,
         track=choice.number,
         tracks=choice.of,
@@ -161,13 +157,12 @@ def _check_file(path: Path) -> None:
 
 
 def read_image(path: Path) -> Image:
-    """The picture in an image file, BGR, upright. Raises BadInputError if it does not decode."""
+    """The picture in an image file, BGR, upright. Raises BadInputError if there is none that decodes."""
     with path.open("rb") as file:
         still = read_still(file, path)
-    if still is not None:
-        return still.image
-    with open_video(path) as container:
-        return _first(container, picture_stream(container, path), path).image()
+    if still is None:
+        raise BadInputError(f"{path}: expected an image, but it is none any more. Was it replaced meanwhile?")
+    return still.image
 
 
 def decode_frame(data: bytes, frame: SampledFrame, lines: int | None = None) -> Image | None:

@@ -60,6 +60,10 @@ _LOST_TAIL_S: Final = 1.0
 """How much earlier than announced a video may end before it is said to break off (containers round, audio runs on)."""
 
 
+_STRIP: Final = 25
+"""Ratio of a picture's sides from which text may be lost: read at 40, not at 50, where letters fill the height."""
+
+
 class ExtractFramesConfig(StageConfig):
     """Settings of `extract_frames`."""
 
@@ -113,6 +117,12 @@ class ExtractFrames:
         self._stats |= {"fps": info.fps, "codec": info.codec, "rotation": info.rotation, "is_image": info.is_image}
         self._stats |= {"is_mirrored": info.is_mirrored, "track": info.track, "tracks": info.tracks}
         self._warnings += info.notes
+        if max(info.width, info.height) >= _STRIP * min(info.width, info.height):
+            self._warnings.append(
+                f"{self._path.name}: a picture of {info.width} x {info.height} px is so long that it is searched at a "
+                "small fraction of its size, at which text may not be seen. Cut it into pieces that are at most "
+                "ten times as long as high."
+            )
         self._stats["resumed_after"] = after
         if info.is_image:
             if after is None:
