@@ -76,7 +76,14 @@ CASES: dict[str, tuple[str, tuple[Track, ...], int, bool]] = {
     "not a poster in Matroska": ("mkv", (Track(50, 320, 320, count=1), VIDEO), 200, False),
     "not a poster in a transport stream": ("ts", (Track(50, 320, 320, count=1), VIDEO), 200, False),
     "not previews in JPEG": ("mov", (Track(50, 320, 320, codec="mjpeg"), VIDEO), 200, False),
-    "not thumbnails, one a second": ("mov", (Track(50, 320, 320, count=2, fps=1), VIDEO), 200, False),
+    "not thumbnails, one a second": ("mov", (Track(50, 320, 320, count=2, fps=1), VIDEO), 200, True),
+    "not slides, though they are the default": (
+        "mkv",
+        (Track(50, 320, 320, 4, 1, marks=1), Track(200, marks=0, count=100)),
+        200,
+        True,
+    ),
+    "not a much shorter one": ("mp4", (Track(50, 320, 320, count=30), Track(200, count=350)), 200, True),
     "not cover art, though it is larger": (
         "mp4",
         (VIDEO, Track(50, 320, 320, 1, codec="mjpeg", marks=1024)),

@@ -23,17 +23,19 @@ _COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _STILL: Final = Disposition.still_image | Disposition.dependent
 _PICTURE_CODECS: Final = {"mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpegls", "jpeg2000", "ppm", "targa"}
 """Codecs of single pictures: beside a track in another codec theirs is a poster or a preview."""
+_POSTER_S: Final = Fraction(1)
+"""A track that announces less than this length [s] is a poster beside others that are longer."""
 _SHORT: Final = Fraction(1, 10)
-"""A track that announces less than this share of the longest one's length is a poster."""
+"""A track of less than this share of the longest one's length goes behind it: an inset, or a loop of a menu."""
 _SLOW: Final = Fraction(1, 8)
-"""A track with less than this share of the pictures a second of the quickest is one of thumbnails."""
+"""A track of less than this share of the quickest one's pictures a second goes behind it: slides, or thumbnails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The track that is looked at, its place (from 1) among `of` picture tracks, and what is to be said of the others.
 
-    Cover art is no track here. `note` is empty where the others are stills.
+    Cover art is no track here. `note` is empty where the others are posters and previews.
     """
 
     stream: VideoStream
@@ -45,14 +47,14 @@ class Choice:
 def choose_track(container: InputContainer, path: PurePath) -> Choice:
     """The track of moving pictures that a player would show.
 
-    Moving pictures go before posters, previews and thumbnails; then what decodes here, what is marked as the default
-    (or, in MP4, enabled), the larger picture, the first. Raises BadInputError if there is none, or none that decodes.
+    Moving pictures go before posters and previews; then what decodes here, what is not far shorter or slower than
+    another, what is marked as the default (or, in MP4, enabled), the larger picture, the first. Raises BadInputError if there is none, or none that decodes.
     """
     tracks = [stream for stream in container.streams.video if not stream.disposition & _COVER]
     if not tracks:
         raise BadInputError(f"{path}: the file holds no moving picture (sound only?). Give the video file.")
-    moving = [track for track in tracks if not _is_still(track, tracks)] or tracks
-    chosen = min(moving, key=_rank)
+    moving = [track for track in tracks if not _is_poster(track, tracks)] or tracks
+    chosen = min(moving, key=lambda track: (_undecodable(track), _is_minor(track, moving), *_rank(track)))
     if _undecodable(chosen):
         raise BadInputError(f"{path}: its picture is in a codec that cannot be decoded here. Convert it to H.264.")
     numbers = {track.index: number for number, track in enumerate(tracks, 1)}
@@ -67,9 +69,9 @@ def choose_track(container: InputContainer, path: PurePath) -> Choice:
     return Choice(chosen, numbers[chosen.index], len(tracks), note)
 
 
-def _rank(track: VideoStream) -> tuple[bool, bool, int, int]:
+def _rank(track: VideoStream) -> tuple[bool, int, int]:
     area = 0 if _undecodable(track) else track.codec_context.width * track.codec_context.height
-    return _undecodable(track), not track.disposition & Disposition.default, -area, track.index
+    return not track.disposition & Disposition.default, -area, track.index
 
 
 def _undecodable(track: VideoStream) -> bool:
@@ -82,8 +84,8 @@ def _words(track: VideoStream) -> str:
     return f"{track.codec_context.width} x {track.codec_context.height} px"
 
 
-def _is_still(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
-    """Whether a track is a poster, a preview or thumbnails beside the others: by its mark, codec, length or rate."""
+def _is_poster(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
+    """Whether a track is a poster or a preview beside the others: by its mark, its codec, or one picture in it."""
     others = [other for other in tracks if other is not track]
     if not others:
         return False
@@ -91,11 +93,19 @@ def _is_still(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
         return True
     if _is_picture_codec(track) and not all(_is_picture_codec(other) for other in others):
         return True
-    length, longest = _length(track), max(_length(other) or Fraction(0) for other in others)
-    if length is not None and length < _SHORT * longest:
+    length = _length(track)
+    if length is not None and length < min(_POSTER_S, max(_length(other) or 0 for other in others)):
         return True
-    quickest = max((other.average_rate or Fraction(0) for other in others), default=Fraction(0))
-    return (track.average_rate or Fraction(0)) < _SLOW * quickest
+    # A rate cannot be found where one picture comes.
+    return not track.average_rate and any(other.average_rate for other in others)
+
+
+def _is_minor(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
+    """Whether a track is far shorter, or has far fewer pictures a second, than another one."""
+    lengths = [_length(other) or 0 for other in tracks]
+    rates = [other.average_rate or 0 for other in tracks]
+    length = _length(track)
+    return (length is not None and length < _SHORT * max(lengths)) or (track.average_rate or 0) < _SLOW * max(rates)
 
 
 def _is_picture_codec(track: VideoStream) -> bool:
