@@ -48,7 +48,8 @@ def choose_track(container: InputContainer, path: PurePath) -> Choice:
     """The track of moving pictures that a player would show.
 
     Moving pictures go before posters and previews; then what decodes here, what is not far shorter or slower than
-    another, what is marked as the default (or, in MP4, enabled), the larger picture, the first. Raises BadInputError if there is none, or none that decodes.
+    another, what is marked as the default (or, in MP4, enabled), the larger picture, the first. Raises BadInputError if
+    there is none, or none that decodes.
     """
     tracks = [stream for stream in container.streams.video if not stream.disposition & _COVER]
     if not tracks:
