@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from detection_assets.debug_pictures import drawn
 from detection_assets.pictures import findings
 from tests.test_extract_frames import marked
 from tests.test_report import candidate, scene
@@ -151,3 +152,9 @@ def test_many_changes_are_counted_rather_than_listed_and_none_is_no_warning() ->
     assert "and 6 more" in warning
     assert report_of(images[::2], scenes[:5], []).warnings == []
     assert all(a.shape != b.shape for a, b in pairwise(images))
+
+
+@pytest.mark.parametrize("size", [(1920, 1), (1920, 26), (32, 1920), (1, 300), (540, 960)])
+def test_a_picture_of_any_shape_can_be_drawn_on(size: tuple[int, int]) -> None:
+    picture = cv2.imdecode(np.frombuffer(drawn(marked(*size), scene(0), []), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None and picture.shape[1] >= min(1280, size[0])

@@ -105,7 +105,8 @@ def _decoded(file: IO[bytes], numbers: list[int]) -> dict[int, VideoFrame]:
     """The first frame of each of these items that decodes, by the item's number."""
     file.seek(0)
     frames: dict[int, VideoFrame] = {}
-    with av.open(file, "r", format="mov", options={"protocol_whitelist": "file"}) as container:
+    options = {"protocol_whitelist": "file"}
+    with av.open(file, "r", format="mov", options=options, metadata_errors="replace") as container:
         streams = [s for s in container.streams.video if s.id in numbers and s.codec_context is not None]
         for packet in container.demux(streams) if streams else ():
             for frame in packet.decode():

@@ -7,6 +7,7 @@ are read as videos.
 from __future__ import annotations
 
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Final, cast
@@ -33,6 +34,9 @@ _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeEr
 _NEW_SUBFILE_TYPE: Final = 254
 _REDUCED: Final = 1
 """TIFF's tag, and the bit in it that says that the picture is a smaller copy of another one in the file."""
+
+# Twice as many pixels as Pillow warns of are refused; below that there is nothing to be said.
+warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)
