@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 
 from tests.test_extract_frames import extract, marked, probe
 from tests.test_seen_picture import bright_quarter, lettering
@@ -166,3 +167,14 @@ def test_a_picture_too_long_to_be_read_is_told_of(tmp_path: Path, size: tuple[in
     Pillow.new("RGB", size, (200, 30, 30)).save(tmp_path / "strip.png")
     warnings = extract(tmp_path / "strip.png")[2]["warnings"]
     assert [f"strip.png: a picture of {size[0]} x {size[1]} px" in warning for warning in warnings] == [True] * is_told
+
+
+def test_data_beside_the_picture_that_cannot_be_read_does_not_spoil_it(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("comment", "x" * 3_000_000, zip=True)
+    as_pillow(marked(120, 80)).save(tmp_path / "text.png", pnginfo=text)
+    as_pillow(marked(120, 80)).save(tmp_path / "exif.jpg", exif=b"Exif\0\0MM\0*garbage")
+    as_pillow(marked(120, 80)).save(tmp_path / "exif.webp", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
+    for path in sorted(tmp_path.iterdir()):
+        _, kept, _ = extract(path)
+        assert bright_quarter(kept.image(0)) == (0, 0), path.name

@@ -27,16 +27,13 @@ _BY_OPENCV: Final = frozenset({"PNG", "JPEG", "MPO", "BMP", "TIFF"})
 """Formats that OpenCV reads upright and in all their modes (16 bits a channel, CMYK)."""
 _MOVING: Final = frozenset({"PNG", "GIF", "AVIF"})
 """Formats whose animations are read as videos."""
-_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8")
+_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF8")
 _MOTION_JPEG: Final = {".mjpg", ".mjpeg"}
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error)
 """What Pillow raises for a damaged file."""
 _NEW_SUBFILE_TYPE: Final = 254
 _REDUCED: Final = 1
 """TIFF's tag, and the bit in it that says that the picture is a smaller copy of another one in the file."""
-
-# Twice as many pixels as Pillow warns of are refused; below that there is nothing to be said.
-warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +58,19 @@ def read_still(file: IO[bytes], path: PurePath) -> Still | None:
     if path.suffix.lower() in _MOTION_JPEG:
         return None
     try:
-        with Pillow.open(file, formats=_FORMATS) as opened:
+        # Pillow warns of damaged EXIF data, and of half as many pixels as it refuses: neither asks for anything.
+        with warnings.catch_warnings(action="ignore"), Pillow.open(file, formats=_FORMATS) as opened:
             return _read(opened, file, path)
     except Pillow.DecompressionBombError as error:
         raise BadInputError(f"{path}: the picture is too large ({error}). Save it at a smaller size.") from error
-    except UnidentifiedImageError as error:
+    except _BROKEN as error:
         if is_heif(head):
             return Still(read_heif(file, path), "heic")
-        if head.startswith(_SIGNATURES):
-            raise _broken(path, error) from error
-        return None
-    except _BROKEN as error:
+        if isinstance(error, UnidentifiedImageError) and not head.startswith(_SIGNATURES):
+            return None
+        # A sound picture may have data beside it that Pillow does not take.
+        if head.startswith(_SIGNATURES) and (image := _by_opencv(file)) is not None:
+            return Still(image, path.suffix.lstrip(".").lower() or "image")
         raise _broken(path, error) from error
 
 
@@ -109,7 +108,11 @@ def _by_opencv(file: IO[bytes]) -> Image | None:
 
 def _by_pillow(opened: Pillow.Image, see_through: bool) -> Image:
     opened.load()
-    turned = ImageOps.exif_transpose(opened)
+    try:
+        turned = ImageOps.exif_transpose(opened)
+    except _BROKEN:
+        # What EXIF data says that cannot be read is not known; the picture is.
+        turned = opened
     if see_through:
         return flattened(np.asarray(turned.convert("RGBA"))[..., [2, 1, 0, 3]])
     if turned.mode.startswith("I;16"):
