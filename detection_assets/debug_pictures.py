@@ -6,7 +6,7 @@ Belongs here: reading a job's checkpoints side by side and naming the files. Dra
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,9 @@ BRAND: Final = (60, 225, 60)
 BOARD: Final = (0, 90, 160)
 OBJECT: Final = (160, 160, 160)
 LEAST_WIDTH: Final = 1280
-"""Smaller frames are enlarged to this width [pixels], so that labels can be read."""
+"""Smaller frames are enlarged to this width [pixels], so that labels can be read..."""
+LONGEST: Final = 8192
+"""...unless they became higher than this [pixels]: a JPEG has 65,535 lines at most."""
 
 
 def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path) -> int:
@@ -60,13 +62,14 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
             continue
         image = frame_loader(connection, lambda frame=frame: [frame])(frame.sequence)  # type: ignore[misc]
         path = directory / f"{frame.sequence:06d}_{frame.timestamp:.2f}s.jpg"
-        path.write_bytes(_drawn(image, scene, found))
+        path.write_bytes(drawn(image, scene, found))
         written += 1
     return written
 
 
-def _drawn(image: Image, scene: SceneFrame, found: list[Any]) -> bytes:
-    width = max(LEAST_WIDTH, image.shape[1])
+def drawn(image: Image, scene: SceneFrame, found: Sequence[Any]) -> bytes:
+    """The frame (BGR) with the stages' documents on it drawn in and a line below that names it, as a JPEG."""
+    width = max(image.shape[1], min(LEAST_WIDTH, LONGEST * image.shape[1] // image.shape[0]))
     picture = annotated(image, [mark for document in found for mark in _marks(document)], width=width)
     scale = width / image.shape[1]
     for document in found:

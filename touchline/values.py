@@ -34,7 +34,11 @@ BrandSourceName = Literal["ocr", "local_vlm", "cloud_llm", "manual"]
 
 @dataclass(frozen=True, slots=True)
 class SampledFrame:
-    """One frame that `extract_frames` took from the video and stored as a JPEG."""
+    """One frame that `extract_frames` took from the video and stored as a JPEG.
+
+    `shown_until` is when the video's next frame takes its place, be that one taken or passed over, in seconds like
+    `timestamp`; none in checkpoints that do not hold it.
+    """
 
     sequence: int
     chunk_id: int
@@ -46,6 +50,7 @@ class SampledFrame:
     key: str
     sha256: str
     size: int
+    shown_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,28 +17,31 @@ from typing import IO, Final, NamedTuple, cast
 import av
 import cv2
 import numpy as np
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from touchline.errors import BadInputError
+from touchline.picture_tracks import choose_track
+from touchline.stills import Still, read_still
+from touchline.upright import orientation, upright
 from touchline.values import Image, SampledFrame
 
 _CONTAINERS: Final = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,gxf,dv,ivf,nut,rm,gif,apng,wtv,obu,"
-    "av1,vvc,mjpeg,yuv4mpegpipe,rawvideo,bmp_pipe,webp_pipe,tiff_pipe,png_pipe,jpeg_pipe"
+    "av1,vvc,mjpeg,yuv4mpegpipe,rawvideo,jpeg_pipe"
 )
 """Demuxers that may be used: files of pictures. Playlists (which open other files) and text (which FFmpeg draws as a
 terminal) are left out."""
-_IMAGE_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_WITH_ALPHA: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _REDUCED: Final = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (8, cv2.IMREAD_REDUCED_COLOR_8),
 )
-_MOTION_JPEG: Final = {".mjpg", ".mjpeg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class VideoInfo:
     """What `probe` found. `duration_s` and `fps` are what the file announces (0 for an image, or where it says none).
 
     `width` and `height` are those of the upright picture with square pixels, before any scaling down. `rotation` is
-    the counter-clockwise turn in degrees that the file asks for.
+    the counter-clockwise turn in degrees that the file asks for, `is_mirrored` whether it asks for a mirror image
+    besides (as of front cameras). `track` of `tracks` is looked at, counted from 1. `notes` are sentences for the
+    report on what of the file is not looked at.
     """
 
     duration_s: float
@@ -56,6 +61,10 @@ class VideoInfo:
     codec: str
     rotation: int
     is_image: bool
+    is_mirrored: bool = False
+    track: int = 1
+    tracks: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def probe(path: Path) -> VideoInfo:
@@ -64,37 +73,34 @@ def probe(path: Path) -> VideoInfo:
     Raises BadInputError, with the remedy, for a missing file, a directory, an empty or unreadable file, a file that is
     no video, has no picture stream, or holds not a single frame that decodes.
     """
-    if is_image_file(path):
-        return _image_info(read_image(path), path)
+    _check_file(path)
+    with path.open("rb") as file:
+        if (still := read_still(file, path)) is not None:
+            return _still_info(still)
     with open_video(path) as container:
         return _video_info(container, path)
 
 
 def probe_file(file: IO[bytes], path: PurePath) -> VideoInfo:
     """As `probe`, of an open file that can be read and sought in; `path` is its name. Reads no more than it must."""
-    head = file.read(16)
-    if not head:
+    if not file.read(1):
         raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
-    if _is_image(head, path):
-        return _image_info(_decoded(head + file.read(), path), path)
+    if (still := read_still(file, path)) is not None:
+        return _still_info(still)
     file.seek(0)
     with _opened(file, path) as container:
         return _video_info(container, path)
 
 
-def _image_info(image: Image, path: PurePath) -> VideoInfo:
-    height, width = image.shape[:2]
-    return VideoInfo(0.0, 0.0, width, height, path.suffix.lstrip(".").lower() or "image", 0, True)
+def _still_info(still: Still) -> VideoInfo:
+    height, width = still.image.shape[:2]
+    return VideoInfo(0.0, 0.0, width, height, still.format, 0, True, notes=still.notes)
 
 
 def _video_info(container: InputContainer, path: PurePath) -> VideoInfo:
+    choice = choose_track(container, path)
     stream = picture_stream(container, path)
-    first = next(decoded_frames(container, stream, []), None)
-    if first is None:
-        raise BadInputError(
-            f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
-            "cut off at the very start, or encrypted; export it again."
-        )
+    first = _first(container, stream, path)
     height, width = first.image().shape[:2]
     return VideoInfo(
         duration_s=announced_duration(container, stream),
@@ -104,7 +110,21 @@ def _video_info(container: InputContainer, path: PurePath) -> VideoInfo:
         codec=stream.codec_context.name,
         rotation=first.frame.rotation,
         is_image=False,
+        is_mirrored=orientation(first.frame).is_mirror,
+        track=choice.number,
+        tracks=choice.of,
+        notes=(choice.note,) if choice.note else (),
     )
+
+
+def _first(container: InputContainer, stream: VideoStream, path: PurePath) -> TimedFrame:
+    first = next(decoded_frames(container, stream, []), None)
+    if first is None:
+        raise BadInputError(
+            f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
+            "cut off at the very start, or encrypted; export it again."
+        )
+    return first
 
 
 class TimedFrame(NamedTuple):
@@ -119,25 +139,8 @@ class TimedFrame(NamedTuple):
     aspect: Fraction
 
     def image(self) -> Image:
-        """The picture as BGR, H x W x 3 uint8, turned as its display matrix asks, resampled to square pixels.
-
-        The shorter direction of a pixel is stretched, so that none is lost.
-        """
-        image = cast(Image, self.frame.to_ndarray(format="bgr24"))
-        height, width = image.shape[:2]
-        if self.aspect > 1:
-            image = resized(image, round(width * self.aspect), height)
-        elif self.aspect < 1:
-            image = resized(image, width, round(height / self.aspect))
-        # The display matrix counts in degrees counter-clockwise, as rot90 does.
-        quarter_turns = round(self.frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-
-def resized(image: Image, width: int, height: int) -> Image:
-    """The BGR image at `width` x `height` px: averaged where it shrinks, cubic where it grows."""
-    shrinks = width * height < image.shape[0] * image.shape[1]
-    return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+        """The picture as a viewer sees it: BGR, H x W x 3 uint8, upright, with square pixels."""
+        return upright(self.frame, self.aspect)
 
 
 def _check_file(path: Path) -> None:
@@ -153,28 +156,13 @@ def _check_file(path: Path) -> None:
         raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
 
 
-def is_image_file(path: Path) -> bool:
-    """Whether `path` is a PNG or JPEG by its first bytes. Raises BadInputError for what is no readable file."""
-    _check_file(path)
-    with path.open("rb") as file:
-        return _is_image(file.read(16), path)
-
-
-def _is_image(head: bytes, path: PurePath) -> bool:
-    return head.startswith(_IMAGE_SIGNATURES) and path.suffix.lower() not in _MOTION_JPEG
-
-
 def read_image(path: Path) -> Image:
-    """The picture in an image file, BGR, turned as its EXIF says. Raises BadInputError if it does not decode."""
-    # Decoding from memory takes any file name.
-    return _decoded(path.read_bytes(), path)
-
-
-def _decoded(data: bytes, path: PurePath) -> Image:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BadInputError(f"{path}: expected an image, but it does not decode. Save it again as PNG or JPEG.")
-    return cast(Image, image)
+    """The picture in an image file, BGR, upright. Raises BadInputError if there is none that decodes."""
+    with path.open("rb") as file:
+        still = read_still(file, path)
+    if still is None:
+        raise BadInputError(f"{path}: expected an image, but it is none any more. Was it replaced meanwhile?")
+    return still.image
 
 
 def decode_frame(data: bytes, frame: SampledFrame, lines: int | None = None) -> Image | None:
@@ -201,20 +189,15 @@ def _opened(file: str | IO[bytes], path: PurePath) -> InputContainer:
         return av.open(file, "r", options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS})
     except av.FFmpegError as error:
         raise BadInputError(
-            f"{path}: expected a video (mp4, mov, mkv, ts, avi...) or an image (png, jpg), but its content is neither, "
-            f"or it breaks off before its index ({error.strerror}). Check what the file is; if it is an unfinished "
-            "copy, copy it again."
+            f"{path}: expected a video (mp4, mov, mkv, ts, avi...) or an image (png, jpg...), but its content is "
+            f"neither, or it breaks off before its index ({error.strerror}). Check what the file is; if it is an "
+            "unfinished copy, copy it again."
         ) from error
 
 
 def picture_stream(container: InputContainer, path: PurePath) -> VideoStream:
-    """The first stream of moving pictures (cover art is none), decoding on all cores. Raises BadInputError."""
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise BadInputError(f"{path}: the file holds no moving picture (sound only?). Give the video file.")
-    stream = streams[0]
-    if stream.codec_context is None:
-        raise BadInputError(f"{path}: its picture is in a codec that cannot be decoded here. Convert it to H.264.")
+    """The track that `choose_track` takes, decoding on all cores. Raises BadInputError as it does."""
+    stream = choose_track(container, path).stream
     stream.thread_type = "AUTO"
     return stream
 
@@ -257,17 +240,18 @@ def decoded_frames(
     Frames for whose time [s] `needed` says no are left out where no other is predicted from them (B-frames, mostly):
     they need not be decoded. It is asked in the order of decoding.
     """
-    aspect = stream.sample_aspect_ratio
-    # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
-    aspect = Fraction(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else Fraction(1)
+    decoder = _decoder(stream)
+    # Where the container says nothing of its own the shape of pixels is the coded stream's, and may change in it.
+    declared = stream.sample_aspect_ratio
+    is_coded = declared == stream.codec_context.sample_aspect_ratio
     step = 1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 25)
     follows = Fraction(0)
     for packet in _packets(container, stream, damage):
         shown_at = _shown_at(packet)
         leave_out = shown_at is not None and not needed(shown_at)
-        stream.codec_context.skip_frame = "NONREF" if leave_out else "DEFAULT"
+        decoder.skip_frame = "NONREF" if leave_out else "DEFAULT"
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = decoder.decode(packet)
         except av.EOFError:
             return
         except av.FFmpegError as error:
@@ -281,7 +265,21 @@ def decoded_frames(
             time = follows if stamp is None or not frame.time_base else stamp * frame.time_base
             length = frame.duration * frame.time_base if frame.duration and frame.time_base else step
             follows = time + length
-            yield TimedFrame(time, length, frame, aspect)
+            aspect = decoder.sample_aspect_ratio if is_coded else declared
+            # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
+            usual = aspect is not None and Fraction(1, 4) <= aspect <= 4
+            yield TimedFrame(time, length, frame, Fraction(aspect) if aspect and usual else Fraction(1))
+
+
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """What decodes the stream: of VP8 and VP9 with transparency, which FFmpeg's own decoders leave out, libvpx."""
+    own = stream.codec_context
+    name = _WITH_ALPHA.get(own.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return own
+    decoder = cast(VideoCodecContext, CodecContext.create(name, "r"))
+    decoder.thread_type = "AUTO"
+    return decoder
 
 
 def _shown_at(packet: Packet[VideoStream] | None) -> Fraction | None:

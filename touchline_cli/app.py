@@ -48,7 +48,7 @@ def demo(json_output: Json = False) -> None:
 
 @app.command()
 def run(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Videos or pictures (png, jpg).")],
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Videos or pictures (png, jpg, heic...).")],
     profile: Profile = "soccer_broadcast",
     overrides: Override = None,
     brands: Brands = None,

@@ -1,10 +1,13 @@
 """Which stretch of the video each kept frame stands for.
 
-Belongs here: the rule by which samples become time. Each sample stands from halfway to the one before until halfway to
-the next, the first from its own time, the last until the end of the video: what was seen in one sample and not in its
-neighbour came or went in between, and halfway is at most half a sampling interval off. A kept frame also stands for the
-frames that name it in `represented_by`. Black and blurred frames stand for nothing. A still picture has one sample, of
-no length.
+Belongs here: the rule by which samples become time. A sampled frame is on screen from its own time until the video's
+next frame takes its place. Where that is the next sample, as in a slide show, the one gives way to the other at that
+moment. Where frames between the two were passed over, what was seen in one sample and not in its neighbour came or went
+among them: the time from the first of them until the next sample is halved, which is at most half a sampling interval
+off. The last sample stands until the end of the video. A kept frame also stands for the frames that name it in
+`represented_by`. Black and blurred frames stand for nothing. A still picture has one sample, of no length.
+
+Samples that do not say until when they are shown are halved from their own times.
 """
 
 from __future__ import annotations
@@ -42,11 +45,13 @@ class Timeline:
         is_image: bool = False,
     ) -> None:
         starts: dict[int, Fraction] = {}
+        ends: dict[int, Fraction] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
         first: SampledFrame | None = None
         for frame in frames:
             first = first or frame
             starts[frame.sequence] = _time(frame, first)
+            ends[frame.sequence] = starts[frame.sequence] if frame.shown_until is None else exact(frame.shown_until)
             self._sizes[frame.sequence] = (frame.width, frame.height)
         self.sampled = len(starts)
         last = max(starts.values(), default=ZERO)
@@ -55,7 +60,7 @@ class Timeline:
         self.duration = last + hold if unknown and starts else max(exact(duration_s), last)
         self.is_still = self.sampled == 1 and self.duration == 0
         self._starts = starts
-        self._spans = _spans(starts, self.duration)
+        self._spans = _spans(starts, ends, self.duration)
         self._moments, self._shots, self.kept = self._stand_for(scenes)
 
     def _stand_for(self, scenes: Iterable[SceneFrame]) -> tuple[dict[int, list[tuple[int, Span]]], list[Span], int]:
@@ -121,10 +126,16 @@ def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
     return stamp
 
 
-def _spans(starts: Mapping[int, Fraction], end: Fraction) -> dict[int, Span]:
+def _spans(starts: Mapping[int, Fraction], ends: Mapping[int, Fraction], end: Fraction) -> dict[int, Span]:
+    """For what each sample stands. `ends`: until when its frame is shown, or its own time where that is unknown."""
     if not starts:
         return {}
     ordered = sorted(starts.items(), key=lambda item: item[1])
-    between = [(before + after) / 2 for (_, before), (_, after) in pairwise(ordered)]
+    between = [_border(ends[sequence], start, after) for (sequence, start), (_, after) in pairwise(ordered)]
     edges = [ordered[0][1], *between, end]
     return {sequence: span for (sequence, _), span in zip(ordered, pairwise(edges), strict=True)}
+
+
+def _border(until: Fraction, start: Fraction, after: Fraction) -> Fraction:
+    """When a sample that starts at `start` and is shown `until` gives way to the one that starts at `after`."""
+    return after if abs(after - until) < _SAME_CLOCK else (min(max(until, start), after) + after) / 2

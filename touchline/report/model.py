@@ -124,7 +124,7 @@ class Report:
     cost_usd: float
     warnings: list[str]
     media: dict[str, Any]
-    """`width`, `height` (stored frames) [px], `fps`, `codec`, `is_image`, `frames` sampled, `frames_kept`."""
+    """`width`, `height` (of most stored frames) [px], `fps`, `codec`, `is_image`, `frames` sampled, `frames_kept`."""
     cuts: list[float]
     branded_seconds: float
     """Seconds with at least one brand on screen."""

@@ -8,9 +8,10 @@ It is always derived and never replayed from, so there are no documents of its o
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Final
 
 from pydantic import Field
@@ -35,9 +36,11 @@ from touchline.report.model import (
 )
 from touchline.values import BrandDetection, Image, MatchDocument, Quad, SampledFrame, SceneFrame
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 _BUCKETS: Final = 64
 """Into so many stretches of time the source is cut when evidence is gathered; each keeps a brand's clearest moment."""
+_CHANGES_TOLD: Final = 4
+"""Changes of the picture's size that a warning lists."""
 _SAME_TEXT: Final = 88.0
 """Two keys of unresolved text this alike (rapidfuzz ratio, 0-100) are readings of one text."""
 
@@ -123,16 +126,13 @@ def build_report(
     speak of frames that were not sampled.
     """
     config = config or BrandReportConfig()
-    size = (0, 0)
-
-    def noted() -> Iterable[SampledFrame]:
-        nonlocal size
-        for frame in frames:
-            size = (frame.width, frame.height)
-            yield frame
-
+    sizes = _Sizes()
     timeline = Timeline(
-        noted(), scenes, duration_s=source.duration_s, sample_fps=source.sample_fps, is_image=source.is_image
+        map(sizes.noted, frames),
+        scenes,
+        duration_s=source.duration_s,
+        sample_fps=source.sample_fps,
+        is_image=source.is_image,
     )
     gathered = _Gathered(timeline)
     for document in documents:
@@ -156,10 +156,10 @@ def build_report(
         unresolved=[_unresolved_row(group, timeline, config, crops) for group in listed],
         stages={stage.name: _stage(stage) for stage in stages},
         cost_usd=round(sum(float(stage.stats.get("cost_usd") or 0) for stage in stages), 6),
-        warnings=[warning for stage in stages for warning in _warnings(stage)],
+        warnings=[*(warning for stage in stages for warning in _warnings(stage)), *sizes.warnings(source.path)],
         media={
-            "width": size[0],
-            "height": size[1],
+            "width": sizes.usual[0],
+            "height": sizes.usual[1],
             "fps": source.fps,
             "codec": source.codec,
             "is_image": source.is_image,
@@ -169,6 +169,38 @@ def build_report(
         cuts=[round(float(cut), 3) for cut in timeline.cuts()],
         branded_seconds=round(float(total(union(*(e.intervals for e in exposures)))), 3),
     )
+
+
+class _Sizes:
+    """Width and height of the stored frames [px], and when they change."""
+
+    def __init__(self) -> None:
+        self._frames: Counter[tuple[int, int]] = Counter()
+        self._since: list[tuple[float, tuple[int, int]]] = []
+
+    def noted(self, frame: SampledFrame) -> SampledFrame:
+        """The frame itself, taken into account."""
+        size = (frame.width, frame.height)
+        self._frames[size] += 1
+        if not self._since or self._since[-1][1] != size:
+            self._since.append((frame.timestamp, size))
+        return frame
+
+    @property
+    def usual(self) -> tuple[int, int]:
+        """That of most frames; 0 x 0 without frames."""
+        return self._frames.most_common(1)[0][0] if self._frames else (0, 0)
+
+    def warnings(self, path: str) -> list[str]:
+        """A sentence if the picture changes its size; the first changes are told."""
+        if len(self._frames) < 2:
+            return []
+        told = ", ".join(f"{w} x {h} px from {at:.2f} s" for at, (w, h) in self._since[:_CHANGES_TOLD])
+        more = len(self._since) - _CHANGES_TOLD
+        return [
+            f"{PurePath(path).name}: the picture changes its size ({told}{f' and {more} more' if more > 0 else ''}); "
+            "each change counts as a cut, and shares of the picture are those of the picture at that time."
+        ]
 
 
 def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportConfig) -> list[_Sight]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from touchline.vision.motion import Affine, camera_motion, shift
 from touchline.vision.overlays import StandingEdges
 from touchline.vision.pitch import WORKING_HEIGHT, find_pitch
 
-VERSION: Final = "4"
+VERSION: Final = "5"
 
 
 class DetectEdgesConfig(StageConfig):
@@ -60,13 +61,17 @@ class DetectEdges:
         self._overlays = int(state.get("overlays", 0))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameEdges]:
-        """Boards, motion and overlays of the chunk's kept frames. Motion starts anew with a chunk, as after a cut."""
+        """Boards, motion and overlays of the chunk's kept frames. Motion starts anew with a chunk, as after a cut.
+
+        All frames of one size in a row are given the overlays that stand at their end.
+        """
         began = time.perf_counter()
         settings = BandSettings(
             self._config.canny_low, self._config.canny_high, self._config.hough_threshold, self._config.min_line
         )
-        found: list[tuple[SceneFrame, float, tuple[Board, ...], Affine | None]] = []
-        size = (0, 0)
+        found: list[FrameEdges] = []
+        of_one_size = 0
+        size: tuple[int, int] | None = None
         before: tuple[int, NDArray[np.uint8]] | None = None
         camera: Affine | None = None
         self._standing.restart()
@@ -75,24 +80,31 @@ class DetectEdges:
         looked = map_ahead(
             lambda scene: self._look(chunk.load(scene.sequence, WORKING_HEIGHT), sizes[scene.sequence], settings), kept
         )
-        for scene, (size, share, boards, gray) in zip(kept, looked, strict=True):
+        for scene, (next_size, share, boards, gray) in zip(kept, looked, strict=True):
+            if size is not None and size != next_size:
+                found[of_one_size:] = self._with_overlays(found[of_one_size:], size)
+                of_one_size = len(found)
+            size = next_size
             same_shot = before is not None and before[0] == scene.shot
             camera = camera_motion(before[1], gray, size[1], camera) if before is not None and same_shot else None
             if self._config.overlays:
                 moving = not same_shot or (camera is not None and shift(camera) >= self._config.overlay_motion)
                 self._standing.add(gray, moving)
             before = (scene.shot, gray)
-            found.append((scene, share, boards, camera))
+            found.append(FrameEdges(scene.sequence, scene.timestamp, scene.shot, share, boards, (), camera))
             self._boards += len(boards)
             self._with_boards += bool(boards)
-        overlays: tuple[Overlay, ...] = self._standing.overlays(*size) if found and self._config.overlays else ()
-        self._overlays = len(overlays)
+        if size is not None:
+            found[of_one_size:] = self._with_overlays(found[of_one_size:], size)
+        self._overlays = len(found[-1].overlays) if found else 0
         self._frames += len(found)
         self._seconds += time.perf_counter() - began
-        return [
-            FrameEdges(scene.sequence, scene.timestamp, scene.shot, share, boards, overlays, camera)
-            for scene, share, boards, camera in found
-        ]
+        return found
+
+    def _with_overlays(self, frames: list[FrameEdges], size: tuple[int, int]) -> list[FrameEdges]:
+        """Frames of one size (width, height) with the overlays that stand after the last of them."""
+        overlays = self._standing.overlays(*size) if self._config.overlays else ()
+        return [replace(frame, overlays=overlays) for frame in frames]
 
     def _look(
         self, image: Image, size: tuple[int, int], settings: BandSettings

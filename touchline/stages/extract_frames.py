@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +27,7 @@ from pydantic import Field
 
 from touchline.config import StageConfig
 from touchline.errors import TouchlineError
+from touchline.upright import resized
 from touchline.values import Image, SampledFrame
 from touchline.video import (
     TimedFrame,
@@ -36,13 +37,12 @@ from touchline.video import (
     picture_stream,
     probe,
     read_image,
-    resized,
     seek,
 )
 
 __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "deserialize", "probe", "serialize"]
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 
 Save = Callable[[int, bytes], str]
 """Stores the JPEG of one sequence number and returns its key."""
@@ -58,6 +58,10 @@ _SEEK_BACK_S: Final = (0, 2, 10, 30)
 would lose samples. Where none lands in time, decoding starts anew."""
 _LOST_TAIL_S: Final = 1.0
 """How much earlier than announced a video may end before it is said to break off (containers round, audio runs on)."""
+
+
+_STRIP: Final = 25
+"""Ratio of a picture's sides from which text may be lost: read at 40, not at 50, where letters fill the height."""
 
 
 class ExtractFramesConfig(StageConfig):
@@ -97,7 +101,8 @@ class ExtractFrames:
         """Counts of this attempt (`decoded`: not all that there are; `sampled`), and of the whole video once it ended:
 
         `duration_s` (until which the last sample stands), `fps`, stored `width` and `height` [px], `codec`, `rotation`
-        [degrees], `is_image`, `resumed_after` (chunk id or none), and `warnings`, sentences for the report.
+        [degrees], `is_mirrored`, `is_image`, which picture `track` of how many `tracks` was taken, `resumed_after`
+        (chunk id or none), and `warnings`, sentences for the report.
         """
         return self._stats | {"warnings": list(self._warnings)}
 
@@ -110,6 +115,14 @@ class ExtractFrames:
         info = probe(self._path)
         self._announced_s = info.duration_s
         self._stats |= {"fps": info.fps, "codec": info.codec, "rotation": info.rotation, "is_image": info.is_image}
+        self._stats |= {"is_mirrored": info.is_mirrored, "track": info.track, "tracks": info.tracks}
+        self._warnings += info.notes
+        if max(info.width, info.height) >= _STRIP * min(info.width, info.height):
+            self._warnings.append(
+                f"{self._path.name}: a picture of {info.width} x {info.height} px is so long that it is searched at a "
+                "small fraction of its size, at which text may not be seen. Cut it into pieces that are at most "
+                "ten times as long as high."
+            )
         self._stats["resumed_after"] = after
         if info.is_image:
             if after is None:
@@ -119,7 +132,7 @@ class ExtractFrames:
             yield from self._video_chunks(after, pool)
 
     def _image(self) -> SampledFrame:
-        frame = self._stored(0, 0, Fraction(0), 0, Fraction(1), read_image(self._path))
+        frame = self._stored(0, 0, (Fraction(0), Fraction(0)), 0, Fraction(1), read_image(self._path))
         self._stats |= {"decoded": 1, "sampled": 1, "width": frame.width, "height": frame.height}
         return frame
 
@@ -128,7 +141,7 @@ class ExtractFrames:
         chunk_id: int | None = None
         done: list[SampledFrame] = []
         try:
-            for sequence, time, timed in self._samples(after):
+            for sequence, time, until, timed in self._samples(after):
                 current = int(time // self._chunk)
                 if chunk_id is not None and current != chunk_id:
                     done.extend(future.result() for future in pending)
@@ -138,7 +151,7 @@ class ExtractFrames:
                 chunk_id = current
                 if len(pending) >= _PENDING:
                     done.append(pending.popleft().result())
-                pending.append(pool.submit(self._store, sequence, current, time, timed))
+                pending.append(pool.submit(self._store, sequence, current, time, until, timed))
                 self._stats["sampled"] += 1
             done.extend(future.result() for future in pending)
             pending.clear()
@@ -149,12 +162,14 @@ class ExtractFrames:
             self._stats |= {"width": done[-1].width, "height": done[-1].height}
             yield chunk_id, done
 
-    def _samples(self, after: int | None) -> Iterator[tuple[int, Fraction, TimedFrame]]:
-        """(sequence, time since the video's first frame, frame) of the frames to be stored, in order."""
+    def _samples(self, after: int | None) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
+        """(sequence, time since the video's first frame, until when it is shown, frame) of the frames to be stored."""
         start = (after + 1) * self._chunk if after is not None else Fraction(0)
         last, end = -1, Fraction(0)
         damage: list[str] = []
         shown = [Fraction(-1)]
+        left_out: list[Fraction] = []  # the times of frames that are not decoded, rising
+        held: tuple[int, Fraction, TimedFrame] | None = None
 
         def needed(time: Fraction) -> bool:
             """Whether a frame is the first after a moment at which one is taken, or among the last of all."""
@@ -162,18 +177,29 @@ class ExtractFrames:
             before = shown[at - 1] if at else Fraction(-1)
             shown.insert(at, time)
             del shown[:-_REORDERED]
-            return (
-                math.floor(time * self._rate) > math.floor(before * self._rate) or time >= self._announced_s - _WHOLE_S
-            )
+            due = math.floor(time * self._rate) > math.floor(before * self._rate)
+            if due or time >= self._announced_s - _WHOLE_S:
+                return True
+            insort(left_out, time)
+            return False
 
         for time, timed in self._from(start, damage, needed):
             self._stats["decoded"] += 1
             end = max(end, time + timed.length)
+            # What was left out between two frames that are given out went into the decoder before the second one.
+            if held is not None:
+                after_held = bisect_right(left_out, held[1])
+                follows = left_out[after_held] if after_held < len(left_out) else time
+                yield *held[:2], max(held[1], min(follows, time)), held[2]
+                held = None
+            del left_out[: bisect_right(left_out, time)]
             sequence = math.floor(time * self._rate)
             if sequence > last:
                 last = sequence
                 if time >= start:
-                    yield sequence, time, timed
+                    held = (sequence, time, timed)
+        if held is not None:
+            yield *held[:2], end, held[2]
         self._stats["duration_s"] = round(float(end), 6)
         name = self._path.name
         if damage:
@@ -222,15 +248,16 @@ class ExtractFrames:
                 origin = timed.time if origin is None else origin
                 yield timed.time - origin, timed
 
-    def _store(self, sequence: int, chunk_id: int, time: Fraction, timed: TimedFrame) -> SampledFrame:
+    def _store(self, sequence: int, chunk_id: int, time: Fraction, until: Fraction, timed: TimedFrame) -> SampledFrame:
         pts, base = timed.frame.pts, timed.frame.time_base
         # A stream without a clock gets one of microseconds.
         stamp = (pts, base) if pts is not None and base else (round(time * 1_000_000), Fraction(1, 1_000_000))
-        return self._stored(sequence, chunk_id, time, *stamp, timed.image())
+        return self._stored(sequence, chunk_id, (time, until), *stamp, timed.image())
 
     def _stored(
-        self, sequence: int, chunk_id: int, time: Fraction, pts: int, base: Fraction, picture: Image
+        self, sequence: int, chunk_id: int, shown: tuple[Fraction, Fraction], pts: int, base: Fraction, picture: Image
     ) -> SampledFrame:
+        time, until = shown
         image = fit(picture, self._config.max_side)
         ok, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality])
         if not ok:
@@ -247,6 +274,7 @@ class ExtractFrames:
             key=self._save(sequence, jpeg),
             sha256=hashlib.sha256(jpeg).hexdigest(),
             size=len(jpeg),
+            shown_until=round(float(until), 6),
         )
 
 

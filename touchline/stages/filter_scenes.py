@@ -7,7 +7,8 @@ Cuts. Samples lie half a second apart, so a panning camera changes nearly every 
 real football at 2 fps, PySceneDetect's content score is 29-97 at cuts, and 30-65 in fast pans that are none. Its
 `ContentDetector` therefore only proposes (nothing below its threshold can be a cut), and the colours of the whole
 picture decide, which a pan hardly changes: the Bhattacharyya distance of HSV histograms was 0.55-0.99 at cuts and at
-most 0.51 within shots. PySceneDetect's `ThresholdDetector` adds what follows a fade through black.
+most 0.51 within shots. PySceneDetect's `ThresholdDetector` adds what follows a fade through black. A picture of another
+width or height is a new shot: what later stages follow from frame to frame is measured in pixels.
 
 Dropping loses exposure if it is wrong, so each rule asks for two things at once and is strict in both.
 """
@@ -30,7 +31,7 @@ from touchline.values import Chunk, DropReason, Image, SceneFrame
 if TYPE_CHECKING:
     from scenedetect.detectors import ContentDetector, ThresholdDetector
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 _LINES: Final = 360
 """Height (shorter side) at which sharpness, black and duplicates are judged, so that settings fit any resolution."""
@@ -122,7 +123,7 @@ class FilterScenes:
         # Judging blur needs the median of the whole shot, so measuring goes before judging. Pictures are kept small.
         pictures = map_ahead(lambda frame: _at_lines(chunk.load(frame.sequence, _LINES), _LINES), chunk.frames)
         measured = [
-            self._measure(frame.sequence, frame.timestamp, small)
+            self._measure(frame.sequence, frame.timestamp, small, (frame.width, frame.height))
             for frame, small in zip(chunk.frames, pictures, strict=True)
         ]
         medians = self._medians(measured)
@@ -161,10 +162,10 @@ class FilterScenes:
         self._starts = [float(value) for value in state["starts"]]
         self._wall_s = float(state["wall_s"])
 
-    def _measure(self, sequence: int, timestamp: float, small: Image) -> _Measured:
+    def _measure(self, sequence: int, timestamp: float, small: Image, size: tuple[int, int]) -> _Measured:
         luma = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         before = self._shots.shot
-        shot = self._shots.next(small)
+        shot = self._shots.next(small, size)
         if shot != before and len(self._starts) < _SHOTS_LISTED:
             self._starts.append(timestamp)
         brightness = float(luma.mean())
@@ -228,25 +229,33 @@ class _ShotFinder:
         self._config = config
         self._content, self._fade = _detectors(config)
         self._last: Image | None = None
+        self._size: tuple[int, int] | None = None
         self._index = 0
         self.shot = -1
         if state is not None and state["picture"] is not None:
             self._last = _from_png(state["picture"])
             self._propose(self._last)
             self.shot = int(state["shot"])
+            width, height = state["size"]
+            self._size = (int(width), int(height))
 
-    def next(self, image: Image) -> int:
-        """The shot number of the next picture (BGR, any size)."""
-        # Stretched to one shape: all frames of a source have the same size, and colours do not mind.
+    def next(self, image: Image, size: tuple[int, int]) -> int:
+        """The shot number of the next picture (BGR, any size), whose frame has that width and height [px]."""
+        # Stretched to one shape: within a shot all frames have the same, and colours do not mind.
         picture = cast(Image, cv2.resize(image, _CUT_SIZE, interpolation=cv2.INTER_AREA))
         content, fade = self._propose(picture)
-        if self._last is None or fade or (content and colour_distance(self._last, picture) >= self._config.cut_colour):
+        cut = fade or (content and self._last is not None and self._differs(self._last, picture))
+        if cut or size != self._size:
             self.shot += 1
-        self._last = picture
+        self._last, self._size = picture, size
         return self.shot
 
     def state(self) -> dict[str, Any]:
-        return {"shot": self.shot, "picture": None if self._last is None else _png(self._last)}
+        picture = None if self._last is None else _png(self._last)
+        return {"shot": self.shot, "picture": picture, "size": list(self._size or ())}
+
+    def _differs(self, before: Image, after: Image) -> bool:
+        return colour_distance(before, after) >= self._config.cut_colour
 
     def _propose(self, picture: Image) -> tuple[bool, bool]:
         from scenedetect import FrameTimecode

@@ -39,11 +39,13 @@ def camera_motion(
 ) -> Affine | None:
     """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
 
-    Both are grey pictures (`Pitch.gray`), uint8 and of one size, of frames `frame_height` lines high. Corners are
-    followed by pyramidal Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by
-    RANSAC. Where that fails they are looked for where the `expected` motion (that of the frame before: pans are steady)
-    would have put them. None where too few agree: after a cut, in a blur, on an empty picture.
+    Both are grey pictures (`Pitch.gray`), uint8, of frames `frame_height` lines high. Corners are followed by pyramidal
+    Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by RANSAC. Where that
+    fails they are looked for where the `expected` motion (that of the frame before: pans are steady) would have put
+    them. None where too few agree (after a cut, in a blur, on an empty picture) and between pictures of two sizes.
     """
+    if before.shape != after.shape:
+        return None
     picked = cv2.goodFeaturesToTrack(before, MAX_CORNERS, 0.01, 7)
     if picked is None or len(picked) < MIN_INLIERS:
         return None
