@@ -198,7 +198,15 @@ def test_an_import_keeps_an_alias_that_differs_by_case_where_case_decides(regist
 
 @pytest.mark.parametrize(
     ("letter", "script"),
-    [("é", "Latin"), ("Ж", "Cyrillic"), ("ض", "Arabic"), ("한", "Hangul"), ("ש", "Hebrew"), ("ไ", "Thai"), ("万", "Han")],
+    [
+        ("é", "Latin"),
+        ("Ж", "Cyrillic"),
+        ("ض", "Arabic"),
+        ("한", "Hangul"),
+        ("ש", "Hebrew"),
+        ("ไ", "Thai"),
+        ("万", "Han"),
+    ],
 )
 def test_a_letters_script_is_known(letter: str, script: str) -> None:
     assert script_of(letter) == script

@@ -113,13 +113,16 @@ _CHANNELS: Final = """
 CHANNELS: Final = frozenset(_CHANNELS.split())
 """Channels' names, and words of which these are made, as they stand beside LIVE in a channel's mark."""
 _CHANNEL_ENDS: Final = ("tv", "hd")
-_SAYS_NOTHING: Final = 3
-"""Words of fewer letters say nothing: team codes, prepositions, units."""
+_SHORT: Final = 3
+"""Words of so many letters are no channel by their end alone."""
 
-_FOLDED: Final = {fold(word).letters for words in BY_LANGUAGE.values() for word in words.split()}
-WORDS: Final = frozenset(word for word in _FOLDED if not is_han(word[0]))
+_FILLERS: Final = "a al am aan auf de del della des di do du el for in la las le les na of on op the to up w"
+FILLERS: Final = frozenset(_FILLERS.split())
+"""Small words between those of graphics, which say nothing either way: shots on target, tiros a puerta."""
+_FOLDED: Final = [fold(word) for words in BY_LANGUAGE.values() for word in words.split()]
+HAN_PHRASES: Final = frozenset(folded.letters for folded in _FOLDED if is_han(folded.letters[0]))
+WORDS: Final = frozenset(word for f in _FOLDED if f.letters not in HAN_PHRASES for word in (f.letters, *f.words()))
 """All words of `BY_LANGUAGE`, folded, but for those in Han characters, between which there are no spaces."""
-HAN_PHRASES: Final = tuple(sorted((word for word in _FOLDED if is_han(word[0])), key=len, reverse=True))
 _OF_SPORT: Final = "calcio football futbol futebol media soccer sport sporting sports esportes deportes"
 _OF_SPONSORS: Final = """
     by com official partner partners phone phones powered presented presenta presentado presenter presente oferece
@@ -167,9 +170,10 @@ def belongs_to_graphics(text: str) -> bool:
     """Whether a text is made of words of graphics and channels' names alone: ESPN, EN, FOX SPORTS, 2ND HALF."""
     folded = fold(text)
     words = [word for word in folded.words() if word and not word.isdigit()]
-    return bool(words) and (
-        folded.letters in HAN_PHRASES or all(w in WORDS or w in LEADS or is_channel(w) for w in words)
-    )
+    telling = [word for word in words if word not in FILLERS]
+    if not telling:
+        return bool(words) and all(word in LEADS for word in words)
+    return folded.letters in HAN_PHRASES or all(w in WORDS or w in LEADS or is_channel(w) for w in telling)
 
 
 def says_more(text: str, word: str) -> bool:
@@ -185,4 +189,4 @@ def says_more(text: str, word: str) -> bool:
 
 def is_channel(word: str) -> bool:
     """Whether a folded word is a channel's name, or made as such names are (GOLTV, FOXHD)."""
-    return word in CHANNELS or (len(word) > _SAYS_NOTHING and word.endswith(_CHANNEL_ENDS))
+    return word in CHANNELS or (len(word) > _SHORT and word.endswith(_CHANNEL_ENDS))

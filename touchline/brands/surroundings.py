@@ -23,8 +23,10 @@ SAME_LINE: Final = 0.5
 """Lines that share this much of the lower one's height stand on one line; and heights that stand in this ratio."""
 WORD_GAP: Final = 1.5
 """Gap between two words of one mark, at most, in line heights."""
-ROW_GAP: Final = 3.0
-"""Gap between a name and what is left of its next copy on the same board, at most, in line heights."""
+ROW_GAP: Final = 15.0
+"""Gap between a name and what is left of its next copy on the same boards, at most, in line heights."""
+SLANT: Final = 0.15
+"""How much a row of boards may lean, in height per length."""
 SAME_PLACE: Final = 0.6
 """Share of a reading's box that lies in another's when both stand at one place of the picture."""
 STILL: Final = 0.25
@@ -274,8 +276,8 @@ def _in_one_row(a: Quad, b: Quad, gap: float) -> bool:
     """Whether two lines stand side by side, at most `gap` heights of the higher one apart."""
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = bounds(a), bounds(b)
     lower, higher = sorted((ay2 - ay1, by2 - by1))
-    shared = min(ay2, by2) - max(ay1, by1)
     apart = max(ax1, bx1) - min(ax2, bx2)
+    shared = min(ay2, by2) - max(ay1, by1) + SLANT * max(0.0, apart)
     return lower >= SAME_LINE * higher and shared >= SAME_LINE * lower and apart <= gap * higher
 
 

@@ -25,9 +25,15 @@ UNKNOWN: Final = "no known brand has this spelling"
 GRAPHICS: Final = "a word of the broadcast's own graphics"
 """How the reason begins where text is written as a brand is, and does not mean it."""
 _SAME_TEXT: Final = 88.0
-"""Two keys this alike (rapidfuzz ratio, 0-100) are readings of one text."""
+"""Two keys this alike (rapidfuzz ratio, 0-100) are readings of one text..."""
+_SAME_LONG_TEXT: Final = 79.0
+"""...and this alike if they are long."""
 _PIECE: Final = 82.0
-"""A key this like a stretch of a longer one (rapidfuzz partial ratio, 0-100) is a piece of that text."""
+"""A key this like a stretch of a longer one (rapidfuzz partial ratio, 0-100) is a piece of that text..."""
+_LONG_PIECE: Final = 79.0
+"""...and this like if it is long."""
+_LONG: Final = 10
+"""Letters of a long text."""
 _PIECE_LETTERS: Final = 4
 """Letters of the shortest piece."""
 _HEADS: Final = 500
@@ -116,8 +122,9 @@ def together(groups: Mapping[str, CandidateGroup], weight: Callable[[CandidateGr
 
 def _place_of(key: str, heads: Sequence[str]) -> int | None:
     """Which of the texts listed before the key is another reading, or a piece, of."""
-    for scorer, cutoff in ((fuzz.ratio, _SAME_TEXT), (fuzz.partial_ratio, _PIECE)):
-        best = process.extractOne(key, heads, scorer=scorer, score_cutoff=cutoff)
-        if best is not None and min(len(key), len(best[0])) >= _PIECE_LETTERS:
-            return int(best[2])
+    for scorer, short, long in ((fuzz.ratio, _SAME_TEXT, _SAME_LONG_TEXT), (fuzz.partial_ratio, _PIECE, _LONG_PIECE)):
+        for head, likeness, place in process.extract(key, heads, scorer=scorer, score_cutoff=min(short, long), limit=3):
+            letters = min(len(key), len(head))
+            if letters >= _PIECE_LETTERS and likeness >= (long if letters >= _LONG else short):
+                return int(place)
     return None
