@@ -170,7 +170,7 @@ class UnresolvedCandidate:
     """Text that is no known brand, grouped by track: what a person, or the VLM, reads next.
 
     `sequences` are the kept frames in which it stands, rising; `best_sequence` and `best_quad` tell the clearest.
-    `quads` runs parallel to `sequences`.
+    `quads` runs parallel to `sequences`. `perhaps` is the known brand that the text may be meant to say, or empty.
     """
 
     track: int
@@ -184,6 +184,7 @@ class UnresolvedCandidate:
     best_sequence: int
     best_quad: Quad
     reason: str
+    perhaps: str = ""
 
 
 MatchDocument = BrandDetection | UnresolvedCandidate

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from touchline_cli import session
+
+if TYPE_CHECKING:
+    from touchline.brands import BrandEntry
 
 
 def report(key_or_path: str, out: Path, job: str | None) -> int:
@@ -71,13 +76,32 @@ def brands_list(as_json: bool) -> int:
 
 
 def brands_import(path: Path) -> int:
-    """Adds the brands of a CSV. The file is checked whole before anything is changed."""
+    """Adds the brands of a CSV, all or none: the file is checked whole before anything is changed."""
     from touchline import repository
     from touchline.brands import read_csv
 
-    entries = read_csv(path)
+    entries = read_csv(path, session.warn)
     with session.storage() as connection, connection.database.session() as database:
         repository.load_shipped_brands(database)
-        added, changed = repository.upsert_brands(database, entries)
+        added, changed = repository.upsert_brands(database, entries, tell=session.warn)
     session.say(f"{added} brands added, {changed} changed, {len(entries) - added - changed} known already")
+    if lost := _never_found(entries):
+        session.warn(lost)
     return 0
+
+
+def _never_found(entries: Sequence[BrandEntry]) -> str:
+    """Which spellings the default recogniser cannot read, in a sentence; empty if it reads all, or is not there."""
+    from touchline.brands.scripts import never_found, scripts_of, spellings_by_script
+    from touchline.errors import ModelUnavailableError
+    from touchline.ocr.engine import KnowsCharacters, load_engine
+    from touchline.profiles import load_profile
+
+    needed = spellings_by_script(entries)
+    if not needed:
+        return ""
+    try:
+        engine = load_engine(load_profile().run_ocr.engine)
+    except ModelUnavailableError:
+        return ""
+    return never_found(needed, scripts_of(engine.characters)) if isinstance(engine, KnowsCharacters) else ""

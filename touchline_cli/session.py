@@ -92,11 +92,11 @@ def check_stage(name: str | None, option: str, *, report: bool) -> None:
 
 
 def check_brands(path: Path | None) -> None:
-    """Refuses a list of brands that cannot be used."""
+    """Refuses a list of brands that cannot be used, and tells what of it is left out."""
     if path is not None:
         from touchline.brands import read_csv
 
-        read_csv(path)
+        read_csv(path, warn)
 
 
 def say(text: str) -> None:
@@ -107,6 +107,11 @@ def say(text: str) -> None:
 def complain(text: str, style: str = "red") -> None:
     """The same on standard error, in colour."""
     errors.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """The same, of what is no fault and must be known."""
+    complain(text, "yellow")
 
 
 def print_json(value: Any) -> None:

@@ -1,10 +1,12 @@
 """Known brands and the matching of readings against them.
 
-Belongs here: the registry of brands (`registry.py`, `sponsors.csv`), folding of text (`text.py`), likeness with a
-recogniser's errors in mind (`likeness.py`) and the matcher (`matcher.py`). Votes of a track are in
+Belongs here: the registry of brands (`registry.py`), lists of them (`brand_csv.py`, `sponsors.csv`), folding of text
+(`text.py`), likeness with a recogniser's errors in mind (`likeness.py`), the matcher (`matcher.py`), what stands around
+a reading (`surroundings.py`, `graphics.py`), scripts (`scripts.py`) and guesses (`suggest.py`). Votes of a track are in
 `touchline/stages/match_brands.py`.
 """
 
+from touchline.brands.brand_csv import csv_line
 from touchline.brands.matcher import BrandMatcher, Match, matcher_of
 from touchline.brands.registry import BrandBook, BrandEntry, brand_id, read_csv, shipped
 from touchline.brands.text import fold, is_noise
@@ -15,6 +17,7 @@ __all__ = [
     "BrandMatcher",
     "Match",
     "brand_id",
+    "csv_line",
     "fold",
     "is_noise",
     "matcher_of",

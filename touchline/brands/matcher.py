@@ -23,8 +23,9 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
+from touchline.brands.graphics import in_a_phrase
 from touchline.brands.likeness import align
-from touchline.brands.registry import BrandBook, BrandEntry
+from touchline.brands.registry import BrandBook, BrandEntry, same_to_the_matcher
 from touchline.brands.spelling import FEW, Spelling
 from touchline.brands.text import Folded, fold, is_noise, skeleton
 from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
@@ -67,6 +68,7 @@ class Match:
 
     `score` 0..1 is the likeness with the spelling `matched`, less for a cut-off spelling and for words beside it that
     it does not explain. `start` and `end` delimit the letters in the folded reading (`fold(text).letters`).
+    `graphic`: the spelling is also a word of broadcast graphics (VIVO, NEXT), so that its place has to speak for it.
     """
 
     entry: BrandEntry
@@ -74,6 +76,16 @@ class Match:
     matched: str
     start: int
     end: int
+    graphic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A match, the length of spelling by which strictness goes, and whether its word is one of a graphic's phrase."""
+
+    match: Match
+    length: int
+    phrase: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +137,7 @@ class BrandMatcher:
         self._long = [s for s in self._spellings if len(s.letters) > SHORT]
         self._skeletons = [s.skeleton for s in self._long]
         self._longest = max((len(s.letters) for s in self._spellings), default=0)
-        self._remembered: dict[str, tuple[tuple[Match, int], ...]] = {}
+        self._remembered: dict[str, tuple[_Found, ...]] = {}
 
     def _index_pieces(self, spelling: Spelling) -> None:
         length = len(spelling.letters)
@@ -148,20 +160,32 @@ class BrandMatcher:
         """The brands that a reading names, each once, in different places of it, the best explanation first.
 
         `confidence` 0..1 is the recogniser's: short spellings ask for a good one. It does not enter the score.
+        A word of broadcast graphics in a phrase of these (ESPN VIVO, NEXT MATCH) names no brand.
         """
+        return [
+            found.match
+            for found in self._found(text)
+            if not found.phrase and confidence >= _needed_confidence(found.length)
+        ]
+
+    def graphics(self, text: str) -> list[BrandEntry]:
+        """The brands whose name a reading holds as a word of a broadcast graphic's phrase."""
+        return [found.match.entry for found in self._found(text) if found.phrase]
+
+    def _found(self, text: str) -> tuple[_Found, ...]:
         found = self._remembered.get(text)
         if found is None:
             found = tuple(self._match(fold(text), text))
             if len(self._remembered) >= CACHED:
                 self._remembered.clear()
             self._remembered[text] = found
-        return [match for match, length in found if confidence >= _needed_confidence(length)]
+        return found
 
     def is_noise(self, text: str) -> bool:
         """As the function of that name, but never for a text that names a brand."""
         return is_noise(text) and not self.match(text)
 
-    def _match(self, folded: Folded, text: str) -> Iterator[tuple[Match, int]]:
+    def _match(self, folded: Folded, text: str) -> Iterator[_Found]:
         candidates = sorted(self._candidates(folded, text), key=lambda c: c.weight, reverse=True)
         chosen: list[_Candidate] = []
         for candidate in candidates:
@@ -175,7 +199,9 @@ class BrandMatcher:
             seen.add(c.spelling.entry_index)
             score = round(c.likeness * (1 - _context_weight(c.spelling) * (1 - share)), 4)
             entry = self._book.entries[c.spelling.entry_index]
-            yield Match(entry, score, c.spelling.text, c.start, c.end), c.spelling.asked_length
+            match = Match(entry, score, c.spelling.text, c.start, c.end, c.spelling.graphic)
+            phrase = c.spelling.graphic and in_a_phrase(folded, c.start, c.end)
+            yield _Found(match, c.spelling.asked_length, phrase)
 
     def _candidates(self, folded: Folded, text: str) -> Iterator[_Candidate]:
         letters, hard = folded.letters, set(folded.hard)
@@ -283,7 +309,8 @@ class BrandMatcher:
 
 
 def _unique(spellings: Iterable[Spelling]) -> list[Spelling]:
-    return list({s.letters: s for s in reversed(list(spellings))}.values())[::-1]
+    """Those that find different readings, in order."""
+    return list({same_to_the_matcher(s.text): s for s in reversed(list(spellings))}.values())[::-1]
 
 
 def _needed_confidence(length: int) -> float:

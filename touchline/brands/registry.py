@@ -1,38 +1,44 @@
-"""The known brands: what one is, how a list of them is read from CSV, and the list that Touchline ships.
+"""The known brands: what one is, the book that readings are matched against, and how lists of brands become either.
 
-Belongs here: entries, the book, CSV. Tables are in `touchline/schema.py`; matching is in `matcher.py`.
+Belongs here: entries, the book, whose a spelling is, and the list that is shipped. How CSV is read is in
+`brand_csv.py`, tables are in `touchline/schema.py`; matching is in `matcher.py`.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import unicodedata
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from touchline.brands.brand_csv import REMEDY, Refuse, Row, read_rows, refusal
 from touchline.brands.text import fold
 from touchline.errors import BadInputError
 
-HEADER: Final = ("canonical_name", "aliases")
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/brand")
 MAX_NAME: Final = 200
 """Longest name or alias in characters: what is longer is a file of another kind."""
-REMEDY: Final = "Expected UTF-8 CSV with the header canonical_name,aliases and | between aliases."
+CASE_COUNTS: Final = 4
+"""In spellings of up to so many letters it matters how they are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrandEntry:
-    """A brand: `id` is a UUID as text, `name` what reports show, `aliases` other spellings seen on boards."""
+    """A brand: `id` is a UUID as text, `name` what reports show, `aliases` other spellings seen on boards.
+
+    `line` is where it stands in the list that it was read from, 0 if in none.
+    """
 
     id: str
     name: str
     aliases: tuple[str, ...] = ()
+    line: int = field(default=0, compare=False)
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -88,75 +94,106 @@ def brand_id(name: str) -> str:
     return str(uuid.uuid5(NAMESPACE, " ".join(fold(name).words())))
 
 
-def read_csv(path: str | Path) -> list[BrandEntry]:
-    """Reads brands from a UTF-8 CSV file (canonical_name,aliases; | between aliases); a byte order mark is fine.
+def unfindable(spelling: str) -> bool:
+    """Whether a spelling is too short ever to be found: one letter, digit or character is never taken for a brand."""
+    return len(fold(spelling).letters) < 2
 
-    Raises BadInputError naming file and line: no such file, not UTF-8, empty, other header, another number of
-    columns, no name, a name without a letter or digit, a name twice, an unclosed quote.
+
+def same_to_the_matcher(spelling: str) -> str:
+    """What two spellings have in common that find the same readings: letters and digits without case and accents.
+
+    In spellings of two letters case counts (`LG`, not `lg`), in those of up to four accents do (`Uber`, not `über`):
+    these differ then as they are written.
+
+    >>> same_to_the_matcher("Caffè"), same_to_the_matcher("LG")
+    ('caffe', 'LG')
+    """
+    letters = fold(spelling).letters
+    if len(letters) == 2:
+        return spelling.strip()
+    return letters if len(letters) > CASE_COUNTS else spelling.strip().casefold()
+
+
+def read_csv(path: str | Path, tell: Callable[[str], None] | None = None) -> list[BrandEntry]:
+    """Reads brands from a CSV file: the columns canonical_name and aliases, with | between aliases (see `read_rows`).
+
+    An alias that is another brand's name in the same file is left out: names decide. `tell` is called with a sentence
+    for each spelling that is left out or can never be found.
+
+    Raises BadInputError naming file and line: no such file, a file that is no such CSV, no brand in it, no name, a
+    name without a letter or digit, a brand that could never be found, a name twice, an alias of two brands. Nothing is
+    taken from a file with a fault.
     """
     path = Path(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"brands file {path} cannot be read: {error.strerror or error}. {REMEDY}") from error
-    return _parse(raw, str(path))
+    return _read(raw, refusal(str(path)), tell or (lambda _: None))
 
 
 def shipped() -> list[BrandEntry]:
     """The sponsors of world football that Touchline ships; see SOURCES.md beside the list."""
-    return _parse(resources.files(__package__).joinpath("sponsors.csv").read_bytes(), "sponsors.csv")
+    raw = resources.files(__package__).joinpath("sponsors.csv").read_bytes()
+    return _read(raw, refusal("sponsors.csv"), lambda _: None)
 
 
-def _parse(raw: bytes, source: str) -> list[BrandEntry]:
-    def bad(line: int, what: str) -> BadInputError:
-        return BadInputError(f"brands file {source}, line {line}: {what}. {REMEDY}")
+def _read(raw: bytes, bad: Refuse, tell: Callable[[str], None]) -> list[BrandEntry]:
+    named: dict[str, BrandEntry] = {}
+    for row in read_rows(raw, bad):
+        entry = _entry(row, bad)
+        letters = fold(entry.name).letters
+        if letters in named:
+            raise bad(row.line, f"{entry.name!r} is already on line {named[letters].line}")
+        named[letters] = entry
+    if not named:
+        raise bad(1, "no brand in it")
+    return list(_with_own_aliases(named, bad, tell))
 
-    if not raw.strip():
-        raise bad(1, "the file is empty")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise bad(line, f"byte 0x{raw[error.start]:02x} is not UTF-8") from error
-    if "\0" in text:
-        raise bad(text.count("\n", 0, text.index("\0")) + 1, "a NUL byte; this is no text file")
-    lines = text.splitlines(keepends=True)
-    rows = csv.reader(lines, strict=True)
-    entries: list[BrandEntry] = []
-    first_seen: dict[str, int] = {}
-    ended, header_seen = 0, False
-    while True:
-        line = ended + 1
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise bad(line, f"not CSV: {error}") from error
-        if row is None:
-            break
-        ended = rows.line_num
-        cells = [cell.strip() for cell in row]
-        if not any(cells) and len(cells) <= 1:
-            continue
-        if not header_seen:
-            if tuple(cell.casefold() for cell in cells) != HEADER:
-                raise bad(line, f"expected the header {','.join(HEADER)}, got {','.join(cells)[:80]!r}")
-            header_seen = True
-            continue
-        if len(cells) != len(HEADER):
-            raise bad(line, f"expected {len(HEADER)} columns, got {len(cells)} (a comma inside a name needs quotes)")
-        name, aliases = cells[0], tuple(dict.fromkeys(a.strip() for a in cells[1].split("|") if a.strip()))
-        if not name:
-            raise bad(line, "canonical_name is empty")
-        for spelling in (name, *aliases):
-            if not fold(spelling).letters:
-                raise bad(line, f"{spelling[:40]!r} holds no letter or digit")
-            if len(spelling) > MAX_NAME:
-                raise bad(line, f"{spelling[:40]!r}... is longer than {MAX_NAME} characters")
-        identity = brand_id(name)
-        if identity in first_seen:
-            raise bad(line, f"{name!r} is already on line {first_seen[identity]}")
-        first_seen[identity] = line
-        entries.append(BrandEntry(identity, name, tuple(a for a in aliases if a != name)))
-    if not entries:
-        raise bad(max(1, ended), "no brand in it")
-    return entries
+
+def _entry(row: Row, bad: Refuse) -> BrandEntry:
+    if not row.name:
+        raise bad(row.line, "canonical_name is empty")
+    aliases = tuple(alias for alias in dict.fromkeys(row.aliases) if alias != row.name)
+    entry = BrandEntry(brand_id(row.name), row.name, aliases, row.line)
+    for spelling in entry.spellings:
+        if not fold(spelling).letters:
+            raise bad(row.line, f"{spelling[:40]!r} holds no letter or digit")
+        if len(spelling) > MAX_NAME:
+            raise bad(row.line, f"{spelling[:40]!r}... is longer than {MAX_NAME} characters")
+        if any(unicodedata.category(c) == "Cc" for c in spelling):
+            raise bad(row.line, f"{spelling[:40]!r} holds a control character")
+    if all(unfindable(spelling) for spelling in entry.spellings):
+        raise bad(row.line, f"{row.name!r} is a single character, which is never taken for a brand; add a longer alias")
+    return entry
+
+
+def _with_own_aliases(named: dict[str, BrandEntry], bad: Refuse, tell: Callable[[str], None]) -> Iterator[BrandEntry]:
+    """The entries (by the letters of their names) without the aliases that are other brands' names.
+
+    One alias of two brands is refused.
+    """
+    owners: dict[str, BrandEntry] = {}
+    for entry in named.values():
+        own = []
+        for alias in entry.aliases:
+            letters = fold(alias).letters
+            other = named.get(letters, entry)
+            if other is not entry:
+                tell(
+                    f"line {entry.line}: {alias!r} is left out of {entry.name!r}: it is the name of a brand, on "
+                    f"line {other.line}. If both are one brand, write them on one line"
+                )
+                continue
+            other = owners.setdefault(letters, entry)
+            if other is not entry:
+                raise bad(
+                    entry.line,
+                    f"{alias!r} is an alias of {entry.name!r} here and of {other.name!r} on line {other.line}; what is "
+                    "read can name one of them alone. Leave it to that one, or write both brands on one line",
+                )
+            own.append(alias)
+        for spelling in (entry.name, *own):
+            if unfindable(spelling):
+                tell(f"line {entry.line}: {spelling!r} of {entry.name!r} is never found: it is a single character")
+        yield replace(entry, aliases=tuple(own))

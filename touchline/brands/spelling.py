@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from touchline.brands.graphics import is_graphic
 from touchline.brands.likeness import STRONG
 from touchline.brands.text import fold, is_han, skeleton
 from touchline.brands.words import ADDRESS, GENERIC
@@ -36,7 +37,8 @@ class Spelling:
     """A spelling as written (`text`), its folded letters, their look-alike classes and its word boundaries.
 
     `distinctive` says for each letter whether it belongs to the part that tells this brand from others; `numeric`
-    whether it belongs to a number. `words` counts words by soft boundaries.
+    whether it belongs to a number. `words` counts words by soft boundaries. `graphic`: it is also a word that
+    broadcasts write over the picture.
     """
 
     entry_index: int
@@ -49,6 +51,7 @@ class Spelling:
     distinctive: tuple[bool, ...]
     numeric: tuple[bool, ...]
     han: bool
+    graphic: bool
 
     @classmethod
     def of(cls, entry_index: int, text: str, canonical: bool) -> Spelling:
@@ -79,6 +82,7 @@ class Spelling:
             distinctive=tuple(distinctive),
             numeric=tuple(numeric),
             han=bool(folded.letters) and all(is_han(c) for c in folded.letters),
+            graphic=is_graphic(text),
         )
 
     @property

@@ -79,6 +79,7 @@ class DoctrEngine:
         )
         self._recogniser: Any = recognition_predictor(recogniser.to(device), pretrained=False, batch_size=64)
         self._min_text_score = min_text_score
+        self._characters = frozenset(str(recogniser.vocab))
         self.parallel = 1
         self._identity = f"doctr {version('python-doctr')} {det_arch} {det_source}, {reco_arch} {reco_source}"
 
@@ -86,6 +87,11 @@ class DoctrEngine:
     def identity(self) -> str:
         """Version of docTR, the architectures and where their weights are from."""
         return self._identity
+
+    @property
+    def characters(self) -> frozenset[str]:
+        """The vocabulary that the recogniser was trained on."""
+        return self._characters
 
     def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
         """Finds words and joins those that stand side by side. Quads are in the picture's pixels."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,16 @@ class OcrEngine(Protocol):
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:
         """Reads strips that hold one line each, in the given order; one result a strip."""
+        ...
+
+
+@runtime_checkable
+class KnowsCharacters(Protocol):
+    """An engine that tells which characters it can read; what is written in others is never read right."""
+
+    @property
+    def characters(self) -> frozenset[str]:
+        """Single characters, each as the engine writes it."""
         ...
 
 

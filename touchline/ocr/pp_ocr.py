@@ -65,7 +65,7 @@ class TextDetector:
 class TextRecogniser:
     """Reads single lines. Serves `threads` callers at once, each on one core.
 
-    The network's characters, one a line, are in the file `letters`; None: in the network's own.
+    The network's characters, one a line, are in the file `letters`; None: in the network's own. `characters` are these.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class TextRecogniser:
         characters = letters.read_text("utf-8") if letters else self._network.characters
         if characters is None:
             raise ModelUnavailableError(f"{path}: names no characters; give the file that does")
+        self.characters = frozenset(characters.splitlines())
         self._decode: Any = CTCLabelDecode(character=characters.splitlines())
 
     def __call__(self, image: Image) -> tuple[str, float]:

@@ -81,6 +81,11 @@ class RapidOcrEngine:
         runtimes = ", ".join(f"{name} {version(name)}" for name in RUNTIMES)
         return f"rapidocr {version('rapidocr')} PP-OCRv6 small and tiny, {runtimes}"
 
+    @property
+    def characters(self) -> frozenset[str]:
+        """What either recogniser knows: Latin, Greek, Han, Katakana and Hiragana, digits and signs."""
+        return self._reads.characters | self._reads_easy.characters
+
     def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
         """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
         scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)

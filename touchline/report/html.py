@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
+from touchline.exposure.candidates import UNKNOWN
 from touchline.report.model import BrandRow, Report
 
 ZONE_LABELS: Final = {"board": "Boards", "jersey": "Jerseys", "overlay": "Overlays", "other": "Elsewhere"}
@@ -71,6 +72,15 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.1f} %" if value >= 0.1 else f"{value:.2f} %"
 
 
+def uncommon(reason: str) -> str:
+    """What a reason why text is unresolved says beside the common one, which the section's heading gives.
+
+    >>> uncommon("no known brand has this spelling; local_vlm: no brand")
+    'local_vlm: no brand'
+    """
+    return reason.removeprefix(UNKNOWN).removeprefix("; ")
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     here = files("touchline.report")
@@ -82,7 +92,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clock=clock, duration=length, percent=percent)
+    environment.filters.update(clock=clock, duration=length, percent=percent, uncommon=uncommon)
     return environment
 
 

@@ -85,7 +85,11 @@ class BrandRow:
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedRow:
-    """Real text that is no known brand, over all its tracks."""
+    """Real text that is no known brand, over all its tracks.
+
+    `perhaps` is the known brand that it may be meant to say, or empty; `csv_line` the line of a list of brands that
+    makes it count, as that brand or as one of its own, or empty where no list should hold it.
+    """
 
     text: str
     seconds: float
@@ -95,6 +99,8 @@ class UnresolvedRow:
     zone: str
     confidence: float
     t: float
+    perhaps: str = ""
+    csv_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)

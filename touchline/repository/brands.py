@@ -7,17 +7,23 @@ matched is in `touchline/brands/`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from touchline.brands.registry import BrandBook, BrandEntry, shipped
+from touchline.brands.claims import Known, given_up
+from touchline.brands.registry import BrandBook, BrandEntry, same_to_the_matcher, shipped
+from touchline.brands.text import fold
 from touchline.repository.plain import plain_text
 from touchline.schema import BrandSource, KnownBrand, SourceBrandSighting
+
+IMPORTS: Final = 0x746F7563_6272616E
+"""Number of the advisory lock under which lists of brands are taken in ("toucbran" in ASCII)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +51,20 @@ def load_shipped_brands(session: Session) -> int:
     """
     # Every run asks; nearly always all are there. Ids as text: making them UUIDs takes longer than the question.
     there = set(session.scalars(sa.select(sa.cast(KnownBrand.id, sa.Text))))
+    new = [entry for entry in _shipped_book() if entry.id not in there]
+    if not new:
+        return 0
+    # A spelling that somebody gave to a brand of theirs stays with it.
+    theirs = {fold(s).letters for one in _known(session) for s in (one.name, *one.aliases)} if there else set()
     missing = [
         {
             "id": uuid.UUID(entry.id),
             "canonical_name": entry.name,
-            "aliases": list(entry.aliases),
+            "aliases": [alias for alias in entry.aliases if fold(alias).letters not in theirs],
             "first_source": BrandSource.MANUAL,
         }
-        for entry in _shipped_book()
-        if entry.id not in there
+        for entry in new
     ]
-    if not missing:
-        return 0
     statement = insert(KnownBrand).values(missing).on_conflict_do_nothing().returning(KnownBrand.id)
     return len(session.scalars(statement).all())
 
@@ -67,15 +75,26 @@ def upsert_brands(
     *,
     source: BrandSource = BrandSource.MANUAL,
     confirmed: bool = True,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[int, int]:
     """Adds brands, or gives those known already the aliases they lack; returns how many were (added, changed).
 
     Two names that differ in case or accents alone are one brand; it keeps the name it has. `confirmed` is true by
     default because a person hands in the list; no brand loses its confirmation.
+
+    An alias that belongs to another brand goes to the listed one, of which `tell` is told in a sentence; where it is
+    that brand's name, BadInputError is raised before anything is changed (see `given_up`).
     """
+    entries = list(BrandBook.from_entries(entries))
+    # One list at a time: two that claim the same spelling must see each other.
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(IMPORTS)))
+    for loser, aliases in sorted(given_up(entries, _known(session), tell or (lambda _: None)).items()):
+        row = session.get_one(KnownBrand, uuid.UUID(loser), with_for_update=True, populate_existing=True)
+        row.aliases = [alias for alias in row.aliases if alias not in aliases]
+    session.flush()
     added = changed = 0
     # Always in the order of ids, so that two imports at once never wait for each other in a circle.
-    for entry in sorted(BrandBook.from_entries(entries), key=lambda item: item.id):
+    for entry in sorted(entries, key=lambda item: item.id):
         identity = uuid.UUID(entry.id)
         new = insert(KnownBrand).values(
             id=identity,
@@ -88,14 +107,21 @@ def upsert_brands(
             added += 1
             continue
         brand = session.get_one(KnownBrand, identity, with_for_update=True, populate_existing=True)
-        known = {spelling.casefold() for spelling in (brand.canonical_name, *brand.aliases)}
-        more = [alias for alias in entry.aliases if alias.casefold() not in known]
+        known = {same_to_the_matcher(spelling) for spelling in (brand.canonical_name, *brand.aliases)}
+        more = [alias for alias in (entry.name, *entry.aliases) if same_to_the_matcher(alias) not in known]
         if more or (confirmed and not brand.confirmed):
             brand.aliases = [*brand.aliases, *more]
             brand.confirmed = brand.confirmed or confirmed
             changed += 1
     session.flush()
     return added, changed
+
+
+def _known(session: Session) -> list[Known]:
+    """All known brands, as whoever compares spellings takes them."""
+    columns = sa.cast(KnownBrand.id, sa.Text), KnownBrand.canonical_name, KnownBrand.aliases
+    rows = session.execute(sa.select(*columns).order_by(KnownBrand.id))
+    return [Known(identity, name, tuple(aliases)) for identity, name, aliases in rows]
 
 
 def list_brands(session: Session, *, confirmed: bool | None = None) -> list[KnownBrand]:

@@ -15,11 +15,11 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from pydantic import Field
-from rapidfuzz import fuzz
 
+from touchline.brands.scripts import never_found
 from touchline.config import StageConfig
 from touchline.crops import data_uri, evidence, jpeg_within
-from touchline.exposure.candidates import CandidateGroup, text_key
+from touchline.exposure.candidates import CandidateGroup, text_key, together
 from touchline.exposure.intervals import exact, floats, total, union
 from touchline.exposure.measure import ZONES, Exposure, Factors, Glimpse, expose, glimpse
 from touchline.exposure.timeline import Timeline
@@ -41,8 +41,6 @@ _BUCKETS: Final = 64
 """Into so many stretches of time the source is cut when evidence is gathered; each keeps a brand's clearest moment."""
 _CHANGES_TOLD: Final = 4
 """Changes of the picture's size that a warning lists."""
-_SAME_TEXT: Final = 88.0
-"""Two keys of unresolved text this alike (rapidfuzz ratio, 0-100) are readings of one text."""
 
 
 class BrandReportConfig(StageConfig):
@@ -140,7 +138,8 @@ def build_report(
     gap = exact(config.bridge_gap_s)
     exposures = expose(gathered.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share)
     exposures.sort(key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, gathered.names[e.brand_id]))
-    listed = _unresolved(gathered.groups, timeline, config)
+    unresolved = _unresolved(gathered.groups, timeline)
+    listed = unresolved[: config.max_unresolved]
     chosen = {e.brand_id: _evidence(gathered.sights[e.brand_id].values(), timeline, config) for e in exposures}
     wanted = {(sight.sequence, sight.quad) for sights in chosen.values() for sight in sights}
     crops = _crops(wanted | {(group.best_sequence, group.best_quad) for group in listed}, load, config)
@@ -156,7 +155,11 @@ def build_report(
         unresolved=[_unresolved_row(group, timeline, config, crops) for group in listed],
         stages={stage.name: _stage(stage) for stage in stages},
         cost_usd=round(sum(float(stage.stats.get("cost_usd") or 0) for stage in stages), 6),
-        warnings=[*(warning for stage in stages for warning in _warnings(stage)), *sizes.warnings(source.path)],
+        warnings=[
+            *(warning for stage in stages for warning in _warnings(stage)),
+            *sizes.warnings(source.path),
+            *_unreadable(stages),
+        ],
         media={
             "width": sizes.usual[0],
             "height": sizes.usual[1],
@@ -218,23 +221,13 @@ def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportC
     return sorted((ranked[i] for i in chosen), key=lambda s: s.sequence)
 
 
-def _unresolved(
-    groups: Mapping[str, CandidateGroup], timeline: Timeline, config: BrandReportConfig
-) -> list[CandidateGroup]:
-    """The groups worth a look, most seconds times confidence first; misreadings of a listed text join it."""
+def _unresolved(groups: Mapping[str, CandidateGroup], timeline: Timeline) -> list[CandidateGroup]:
+    """The groups worth a look, most seconds times confidence first; misreadings and pieces of a text join it."""
 
-    def weight(group: CandidateGroup) -> tuple[float, float]:
-        seconds = float(sum(timeline.seconds(sequence) for sequence in group.frames))
-        return (-seconds * group.confidence, -group.confidence)
+    def weight(group: CandidateGroup) -> float:
+        return float(sum(timeline.seconds(sequence) for sequence in group.frames)) * group.confidence
 
-    listed: dict[str, CandidateGroup] = {}
-    for key, group in sorted(groups.items(), key=lambda item: (*weight(item[1]), item[0])):
-        alike = next((other for other in listed if fuzz.ratio(key, other) >= _SAME_TEXT), None)
-        if alike is not None:
-            listed[alike].absorb(group)
-        elif len(listed) < config.max_unresolved:
-            listed[key] = group
-    return list(listed.values())
+    return together(groups, weight)
 
 
 def _crops(
@@ -305,6 +298,8 @@ def _unresolved_row(
         intervals=floats(spans),
         crop=crops[group.best_sequence, group.best_quad],
         reason=group.reason,
+        perhaps=group.perhaps,
+        csv_line=group.csv_line,
         zone=group.zone,
         confidence=round(group.confidence, 4),
         t=round(float(timeline.time(group.best_sequence)), 3),
@@ -323,3 +318,11 @@ def _warnings(stage: StageSummary) -> list[str]:
     if isinstance(stage.stats.get("skipped"), str) and stage.stats["skipped"]:
         warnings.append(f"{stage.name} was skipped: {stage.stats['skipped']}")
     return warnings
+
+
+def _unreadable(stages: Sequence[StageSummary]) -> list[str]:
+    """Which spellings of known brands the recogniser of this job can never have read."""
+    stats = {stage.name: stage.stats for stage in stages}
+    read = stats.get("run_ocr", {}).get("scripts")
+    said = never_found(stats.get("match_brands", {}).get("spellings_by_script") or {}, read) if read else ""
+    return [said] if said else []

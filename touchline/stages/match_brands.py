@@ -2,29 +2,45 @@
 
 Every reading of a track is matched against the known brands, and so is the text that all its readings agree on. A
 brand is accepted for a track on the strength of its votes, then stands in every frame of the track whose reading is a
-reading of it, or like those that are. Real text that is no brand becomes an unresolved candidate.
+reading of it, or like those that are. Not accepted are words of the broadcast's own graphics (VIVO in a channel's
+mark), and pieces of a longer name that stands beside them. Real text that is no brand becomes an unresolved candidate.
 
-Belongs here: settings, documents and the vote. Comparing a text with a brand's spellings is in `touchline/brands/`.
+Belongs here: settings, documents, the vote, and what is told of brands and texts. Comparing a text with a brand's
+spellings, and looking at what stands around it, is in `touchline/brands/`.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import Field
 from rapidfuzz import fuzz
 
-from touchline.brands import BrandBook, BrandEntry, is_noise, matcher_of
+from touchline.brands import BrandBook, BrandEntry, Match, is_noise, matcher_of
+from touchline.brands.graphics import belongs_to_graphics
+from touchline.brands.scripts import spellings_by_script
+from touchline.brands.suggest import suggester_of
+from touchline.brands.surroundings import (
+    MarkPlaces,
+    Wholes,
+    beside_graphics,
+    by_place,
+    in_a_corner,
+    in_overlays,
+    pinned,
+    stays,
+)
 from touchline.config import StageConfig
+from touchline.exposure.candidates import GRAPHICS, UNKNOWN
 from touchline.geometry import flat, line_height, quad_from
 from touchline.ocr.consensus import vote
 from touchline.values import BrandDetection, Chunk, MatchDocument, Reading, UnresolvedCandidate
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 CLEAR_HEIGHT: Final = 24.0
 """Letters of so many pixels are as clear as can be; clarity grows with height up to there."""
 
@@ -55,9 +71,16 @@ class MatchBrandsConfig(StageConfig):
 
 @dataclass
 class _Verdict:
+    """A brand that a track shows: the readings (casefolded) that name it, and the spellings by which they do.
+
+    `graphic`: all of these spellings are words of broadcast graphics as well.
+    """
+
     entry: BrandEntry
     score: float
     texts: list[str]
+    spellings: set[str]
+    graphic: bool
 
 
 class MatchBrands:
@@ -67,30 +90,92 @@ class MatchBrands:
         self._config = config
         self._brands = brands
         self._matcher = matcher_of(brands, config.min_score)
-        self._counts: dict[str, float] = defaultdict(float, (state or {}).get("counts", {}))
+        self._suggester = suggester_of(brands)
+        state = state or {}
+        self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
+        self._marks = MarkPlaces(state.get("marks"))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[MatchDocument]:
         """Detections and candidates of the chunk, rising by (first) sequence."""
         began = time.perf_counter()
         tracks: dict[int, list[Reading]] = defaultdict(list)
+        frames: dict[int, list[Reading]] = defaultdict(list)
         for reading in chunk.of("run_ocr", Reading):
             tracks[reading.track].append(reading)
+            frames[reading.sequence].append(reading)
+        verdicts = {track: self._verdicts(readings) for track, readings in tracks.items()}
+        sizes = {frame.sequence: (frame.width, frame.height) for frame in chunk.frames}
+        marks = self._words_of_graphics(tracks, verdicts, frames, sizes)
+        found = {
+            track: self._detections(readings, [v for v in verdicts[track] if v.entry.id not in marks[track]])
+            for track, readings in tracks.items()
+        }
+        whole = Wholes((d for detections in found.values() for d in detections), self._brands, sizes)
         documents: list[MatchDocument] = []
-        for readings in tracks.values():
-            detections = self._detections(readings)
+        for track, readings in tracks.items():
+            pieces = {v.entry.id for v in verdicts[track] if whole.has_piece(found[track], v.entry.id, v.spellings)}
+            detections = [d for d in found[track] if d.brand_id not in pieces]
             documents += detections
-            if not detections:
-                documents += self._unresolved(readings)
+            self._counts["pieces_dropped"] += bool(pieces)
+            if not detections and not pieces:
+                documents += self._unresolved(readings, list(marks[track].values()), whole)
         self._counts["tracks"] += len(tracks)
+        self._counts["graphics_dropped"] += sum(map(bool, marks.values()))
         self._counts["readings"] += sum(map(len, tracks.values()))
         self._counts["detections"] += sum(isinstance(d, BrandDetection) for d in documents)
         self._counts["unresolved"] += sum(isinstance(d, UnresolvedCandidate) for d in documents)
         self._counts["compute_s"] += time.perf_counter() - began
         return sorted(documents, key=lambda d: d.sequence if isinstance(d, BrandDetection) else d.sequences[0])
 
-    def _detections(self, readings: Sequence[Reading]) -> list[BrandDetection]:
+    def _words_of_graphics(
+        self,
+        tracks: Mapping[int, Sequence[Reading]],
+        verdicts: Mapping[int, Sequence[_Verdict]],
+        frames: Mapping[int, Sequence[Reading]],
+        sizes: Mapping[int, tuple[int, int]],
+    ) -> dict[int, dict[str, str]]:
+        """By track, the brands (id and name) whose name is a word of the broadcast's own graphics there.
+
+        It is one in a phrase of such words, in an overlay, beside a channel's name, where it stays at its place of the
+        picture while all else moves, still in an upper corner, and wherever a mark that stays was found to be one.
+        """
+        marks: dict[int, dict[str, str]] = {track: {} for track in tracks}
+        words: dict[str, list[tuple[_Verdict, Sequence[Reading]]]] = defaultdict(list)
+        for track, readings in tracks.items():
+            for reading in readings:
+                marks[track] |= {entry.id: entry.name for entry in self._matcher.graphics(reading.text)}
+            for verdict in verdicts[track]:
+                if verdict.graphic:
+                    words[verdict.entry.id].append((verdict, readings))
+        for brand, seen in words.items():
+            standing = {
+                reading.track
+                for group in by_place(reading for _, readings in seen for reading in readings)
+                if pinned(group, frames)
+                for reading in group
+            }
+            for verdict, readings in seen:
+                track, word = readings[0].track, min(verdict.spellings)
+                if (
+                    track in standing
+                    or in_overlays(readings, word)
+                    or beside_graphics(readings, frames)
+                    or in_a_corner(readings, sizes)
+                ):
+                    marks[track][brand] = verdict.entry.name
+        for track, readings in tracks.items():
+            if marks[track] and (stays(readings) or all(reading.zone == "overlay" for reading in readings)):
+                for brand in marks[track]:
+                    self._marks.add(brand, *(reading.quad for reading in readings))
+        for brand, seen in words.items():
+            for verdict, readings in seen:
+                if self._marks.hold(brand, readings):
+                    marks[readings[0].track][brand] = verdict.entry.name
+        return marks
+
+    def _detections(self, readings: Sequence[Reading], verdicts: Sequence[_Verdict]) -> list[BrandDetection]:
         found: dict[tuple[int, str], BrandDetection] = {}
-        for verdict in self._verdicts(readings):
+        for verdict in verdicts:
             for reading in readings:
                 own = next(
                     (
@@ -125,9 +210,10 @@ class MatchBrands:
         return list(found.values())
 
     def _verdicts(self, readings: Sequence[Reading]) -> list[_Verdict]:
-        """The brands that this track shows, each with the readings (casefolded) that name it."""
+        """The brands that this track shows."""
         readings = _voters(readings)
         votes: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        matches: dict[str, list[Match]] = defaultdict(list)
         entries: dict[str, BrandEntry] = {}
         agreed, agreement = vote([(r.text, r.confidence) for r in readings])
         candidates = [(r.text, r.confidence) for r in readings]
@@ -142,15 +228,27 @@ class MatchBrands:
                 if match.entry.id not in sure:
                     continue
                 entries[match.entry.id] = match.entry
+                matches[match.entry.id].append(match)
                 votes[match.entry.id].append((match.score * confidence, text.casefold()))
         verdicts = []
         for brand, cast_votes in votes.items():
             weights = [weight for weight, _ in cast_votes]
             if max(weights) >= self._config.min_vote or sum(weights) >= self._config.min_votes:
-                verdicts.append(_Verdict(entries[brand], max(weights), [text for _, text in cast_votes]))
+                verdicts.append(
+                    _Verdict(
+                        entry=entries[brand],
+                        score=max(weights),
+                        texts=[text for _, text in cast_votes],
+                        spellings={match.matched for match in matches[brand]},
+                        graphic=all(match.graphic for match in matches[brand]),
+                    )
+                )
         return verdicts
 
-    def _unresolved(self, readings: Sequence[Reading]) -> list[UnresolvedCandidate]:
+    def _unresolved(
+        self, readings: Sequence[Reading], marks: Sequence[str], whole: Wholes
+    ) -> list[UnresolvedCandidate]:
+        """The track's text as a question, if it is one. `marks` are the brands that it names as a word of graphics."""
         text, agreement = vote([(r.text, r.confidence) for r in _voters(readings)])
         best = max(readings, key=lambda r: r.confidence * min(r.height_px, CLEAR_HEIGHT))
         letters = sum(c.isalpha() for c in text)
@@ -158,8 +256,11 @@ class MatchBrands:
             is_noise(text)
             or letters < self._config.unresolved_min_letters
             or best.confidence < self._config.unresolved_min_confidence
+            or (not marks and best.zone == "overlay" and belongs_to_graphics(text))
+            or whole.leaves_over(text, readings)
         ):
             return []
+        guess = None if marks else self._suggester.perhaps(text)
         by_frame = {r.sequence: r for r in sorted(readings, key=lambda r: r.confidence)}
         frames = [by_frame[sequence] for sequence in sorted(by_frame)]
         return [
@@ -174,18 +275,28 @@ class MatchBrands:
                 quads=tuple(r.quad for r in frames),
                 best_sequence=best.sequence,
                 best_quad=best.quad,
-                reason="no known brand has this spelling",
+                reason=f"{GRAPHICS}, not counted as {', '.join(marks)}" if marks else UNKNOWN,
+                perhaps=guess.name if guess else "",
             )
         ]
 
     def state(self) -> dict[str, Any]:
-        """Counters."""
-        return {"counts": dict(self._counts)}
+        """Counters, and where words of graphics stand in the picture."""
+        return {"counts": dict(self._counts), "marks": self._marks.state()}
 
     def stats(self) -> dict[str, Any]:
-        """Tracks, readings, detections and candidates; the number and the version of the brands matched against."""
+        """Tracks, readings, detections and candidates; the number and the version of the brands matched against.
+
+        `graphics_dropped` and `pieces_dropped` are tracks whose brand was not taken for one; `spellings_by_script`
+        tells for each script but Latin how many spellings need it, and of which brands.
+        """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
-        return {**counts, "known_brands": len(self._brands.entries), "brands_version": self._brands.version}
+        return {
+            **counts,
+            "known_brands": len(self._brands.entries),
+            "brands_version": self._brands.version,
+            "spellings_by_script": spellings_by_script(self._brands),
+        }
 
 
 def _voters(readings: Sequence[Reading]) -> Sequence[Reading]:

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from touchline.ahead import map_ahead
+from touchline.brands.scripts import scripts_of
 from touchline.config import StageConfig
 from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
-from touchline.ocr.engine import OcrEngine, TextPlace
+from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
@@ -275,9 +276,13 @@ class RunOcr:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine."""
+        """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine.
+
+        `scripts` are those that it reads; empty if it does not tell.
+        """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
-        return {"engine": self._engine.identity, **counts}
+        known = self._engine.characters if isinstance(self._engine, KnowsCharacters) else ()
+        return {"engine": self._engine.identity, "scripts": scripts_of(known), **counts}
 
 
 def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
