@@ -37,7 +37,7 @@ from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.profiles import load_profile
-from touchline.report.files import REPORT_FILES
+from touchline.report.files import REPORT_FILES, files_of
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.sources import checksum, library_path
 from touchline.video import probe
@@ -202,7 +202,7 @@ class Runner:
         if not job.report_prefix:
             raise BadInputError(f"job {job.id} has no report; it is {job.status} (run it to the end first)")
         directory.mkdir(parents=True, exist_ok=True)
-        for name in REPORT_FILES:
+        for name in files_of(self.connection.objects.get(job.report_prefix + REPORT_FILES[0])):
             (directory / name).write_bytes(self.connection.objects.get(job.report_prefix + name))
         return directory / REPORT_FILES[0]
 

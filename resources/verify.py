@@ -21,7 +21,7 @@ from resources.database import Database
 from resources.object_store import ObjectStore
 from touchline import repository
 from touchline.errors import CheckpointError
-from touchline.report.files import REPORT_FILES
+from touchline.report.files import files_of
 from touchline.schema import SourceAsset, StageCheckpoint
 
 EXTRACTION: Final = "extract_frames"
@@ -237,16 +237,17 @@ class _Source:
                 "report", self._source.partition_key, job, "brand_report", None, key, f"{key}: {message}", remedy
             )
 
-        for name in REPORT_FILES:
+        content = self._objects.get(prefix + "report.json") if listed.get(prefix + "report.json") else b""
+        for name in files_of(content):
             if not listed.get(prefix + name):
                 yield fault(
                     name,
                     "expected a file of the report, got " + ("an empty one" if prefix + name in listed else "none"),
                 )
-        if not listed.get(prefix + "report.json"):
+        if not content:
             return
         try:
-            named = json.loads(self._objects.get(prefix + "report.json"))["job_id"]
+            named = json.loads(content)["job_id"]
         except (ValueError, KeyError, TypeError) as error:
             yield fault("report.json", f"expected a report, got what is none ({error!r})")
             return

@@ -85,6 +85,7 @@ def test_run_prints_json_alone_and_writes_the_report_under_the_name_of_its_input
         "report.json",
         "report.html",
         "exposures.csv",
+        "summary.csv",
     }
     report = report_of(folder / "out")
     assert report["job_id"] == first["job_id"]

@@ -87,6 +87,7 @@ class Counting:
     """A detector that sees one object in everything and keeps what it was shown."""
 
     identity = "counting"
+    labels = frozenset({"person", "ball"})
 
     def __init__(self) -> None:
         self.batches: list[int] = []

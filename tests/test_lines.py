@@ -71,11 +71,27 @@ def test_a_line_found_once_is_there_before_and_after() -> None:
     assert len(engine.asked) == 1
 
 
-def test_it_is_carried_no_further_than_asked() -> None:
-    lines = lines_of(Engine(), [frame()] * 9, {4: [BOARD]}, [0] * 9, carry_s=1.0)
-    assert [len(here) for here in lines] == [0, 0, 1, 1, 1, 1, 1, 0, 0]
+def test_it_is_carried_back_no_further_than_asked_and_on_by_being_read_again() -> None:
+    engine = Engine()
+    lines = lines_of(engine, [frame()] * 11, {4: [BOARD]}, [0] * 11, carry_s=1.0)
+    assert [len(here) for here in lines] == [0, 0] + [1] * 9
+    origins = [line.origin(n * STEP_S) for n, [line] in enumerate(lines[2:], start=2)]
+    assert origins == ["carried"] * 2 + ["strip"] + ["carried"] * 2 + ["strip"] + ["carried"] * 2 + ["strip"]
     lines = lines_of(Engine(), [frame()] * 3, {1: [BOARD]}, [0] * 3, carry_s=0.0)
     assert [len(here) for here in lines] == [0, 1, 0]
+
+
+def test_it_ends_where_reading_it_again_fails_or_says_nothing_good() -> None:
+    for second in (("", 0.0), ("HEINEKEN", 0.3)):
+        lines = lines_of(Engine(("HEINEKEN", 0.99), second), [frame()] * 6, {0: [BOARD]}, [0] * 6, carry_s=1.0)
+        assert [len(here) for here in lines] == [1, 1, 1, 0, 0, 0]
+
+
+def test_what_never_was_read_well_is_not_read_again_for_ever() -> None:
+    engine = Engine(*[("NETZ", 0.5)] * 20)
+    lines = lines_of(engine, [frame()] * 12, {0: [BOARD]}, [0] * 12, carry_s=1.0)
+    assert [len(here) for here in lines] == [1] * 4 + [0] * 8
+    assert len(engine.asked) == 2
 
 
 def test_it_is_not_carried_into_frames_that_show_something_else() -> None:

@@ -43,7 +43,7 @@ def test_the_brands_found_are_those_shown(
         reported = next(b for b in report["brands"] if b["name"] == brand.name)
         assert reported["seconds"] == pytest.approx(sum(b - a for a, b in brand.visible_s), abs=1.0)
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert (tmp_path / "exposures.csv").read_text("utf-8").startswith("brand,")
+    assert (tmp_path / "exposures.csv").read_text("utf-8-sig").startswith("brand,")
 
 
 def test_every_node_leaves_a_checkpoint_with_its_blob(runner: Runner, first: tuple[SourceAsset, RunOutcome]) -> None:

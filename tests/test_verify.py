@@ -10,6 +10,7 @@ import re
 import shlex
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -215,6 +216,20 @@ def test_a_report_that_is_missing_empty_or_of_another_job_is_named(runner: Runne
     assert "got none" in text and "got an empty one" in text and "got that of another" in text
     objects.put(f"reports/{job}/report.json", b"{")
     assert "got what is none" in " ".join(fault["message"] for fault in verified(source)["faults"])
+
+
+def test_a_report_older_than_a_kind_of_file_is_whole_without_it(
+    runner: Runner, source: SourceAsset, tmp_path: Path
+) -> None:
+    objects, job = runner.connection.objects, row_of(runner, source).job_id
+    report = json.loads(objects.get(f"reports/{job}/report.json"))
+    objects.delete(f"reports/{job}/summary.csv")
+    assert [fault["key"].rpartition("/")[2] for fault in verified(source)["faults"]] == ["summary.csv"]
+    del report["files"]
+    objects.put(f"reports/{job}/report.json", json.dumps(report).encode())
+    assert verified(source)["faults"] == []
+    runner.fetch_report(runner.latest_reported_job(source), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html", "exposures.csv"}
 
 
 @pytest.mark.parametrize("stage", ["match_brands", "extract_frames", "report"])

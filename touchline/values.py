@@ -26,7 +26,9 @@ Quad = tuple[Point, Point, Point, Point]
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 
-Zone = Literal["board", "jersey", "overlay", "other"]
+Zone = Literal["board", "jersey", "overlay", "other", "board_or_jersey"]
+"""What text stands on. `board_or_jersey` is a word of reports alone: where nobody looked for people, what seems to
+stand on a board may stand on a shirt in front of it."""
 Origin = Literal["frame", "strip", "carried"]
 DropReason = Literal["", "black", "blur", "duplicate"]
 BrandSourceName = Literal["ocr", "local_vlm", "cloud_llm", "manual"]

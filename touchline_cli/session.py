@@ -127,15 +127,22 @@ def print_whole(table: Table) -> None:
 
 
 def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None = None) -> Table:
-    """The brands of a report.json, most seconds first. `extra` adds a column of true seconds by brand."""
+    """The brands of a report.json, most seconds first; of a still picture, which has none, where they are seen.
+
+    `extra` adds a column of true seconds by brand.
+    """
+    from touchline.report.model import ZONE_WORDS, zones_seen
+
+    still = bool(report["media"]["is_image"])
     table = Table(title=title, title_justify="left")
     for name, right in (("brand", False), ("where", False), ("seconds", True), ("times", True), ("visibility", True)):
         table.add_column(name, justify="right" if right else "left")
     if extra is not None:
         table.add_column("shown [s]", justify="right")
     for brand in report["brands"]:
-        zones = sorted((z for z, s in brand["zones"].items() if s > 0), key=lambda z: -brand["zones"][z])
-        row = [brand["name"], ", ".join(zones), f"{brand['seconds']:.1f}", str(brand["occurrences"])]
+        zones = zones_seen(brand["zones"], (stretch["zone"] for stretch in brand["stretches"]))
+        row = [brand["name"], ", ".join(ZONE_WORDS[zone] for zone in zones)]
+        row += ["still", "-"] if still else [f"{brand['seconds']:.1f}", str(brand["occurrences"])]
         row.append(f"{brand['visibility']:.3f}")
         if extra is not None:
             row.append(extra.get(brand["name"], "-"))

@@ -18,7 +18,8 @@ from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.nodes import NODE_NAMES
 from touchline.profiles import apply_overrides, load_profile
-from touchline.report import Report, SourceFacts, StageSummary, write_report
+from touchline.report import BrandRow, Report, SourceFacts, StageSummary, write_report
+from touchline.report.model import ZONE_WORDS, zones_seen
 from touchline.schema import BrandSource, DetectJob, StageCheckpoint
 from touchline.stages import brand_report as stage
 
@@ -26,8 +27,8 @@ from touchline.stages import brand_report as stage
 @dg.asset(
     partitions_def=sources,
     group_name="report",
-    description="Which brands were seen, where, for how long and how well: report.json, report.html and exposures.csv. "
-    "Always derived, never replayed from.",
+    description="Which brands were seen, where, for how long and how well: report.html, report.json, summary.csv and "
+    "exposures.csv. Always derived, never replayed from.",
     owners=["team:sponsorship-analytics"],
     kinds={"html", "json", "python"},
     code_version=stage.VERSION,
@@ -78,7 +79,7 @@ def brand_report(
         metadata={
             "brands": dg.MetadataValue.md(_table(report)),
             **_picture(report),
-            "unresolved": len(report.unresolved),
+            "unresolved": report.unresolved_total,
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
             **read_from(inputs),
@@ -95,7 +96,7 @@ def _summary(job: DetectJob, row: StageCheckpoint) -> StageSummary:
 
 
 def _store(connection: Connection, job: DetectJob, report: Report) -> str:
-    """Puts the three files under reports/{job_id}/ and returns that prefix."""
+    """Puts the files under reports/{job_id}/ and returns that prefix."""
     prefix = f"reports/{job.id}/"
     with scratch_folder(prefix) as folder:
         for path in write_report(report, folder):
@@ -149,8 +150,11 @@ def _picture(report: Report) -> dict[str, dg.MarkdownMetadataValue]:
 
 def _table(report: Report) -> str:
     rows = [
-        f"| {brand.name} | {brand.seconds:.1f} | {max(brand.zones, key=lambda z: brand.zones[z])} "
-        f"| {brand.occurrences} | {brand.visibility:.2f} |"
+        f"| {brand.name} | {brand.seconds:.1f} | {_where(brand)} | {brand.occurrences} | {brand.visibility:.2f} |"
         for brand in report.brands
     ]
     return "| brand | seconds | zone | occurrences | visibility |\n|---|---|---|---|---|\n" + "\n".join(rows)
+
+
+def _where(brand: BrandRow) -> str:
+    return ", ".join(ZONE_WORDS[zone] for zone in zones_seen(brand.zones, (s.zone for s in brand.stretches)))

@@ -22,11 +22,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, NamedTuple, get_args
 
 from touchline.exposure.intervals import Span, Spans, shared, subtract, total, union
+from touchline.exposure.segments import cut_by_zone, to_millisecond, to_milliseconds
 from touchline.exposure.timeline import Timeline
 from touchline.geometry import area, bounds, box_area, intersection, iou
 from touchline.values import BrandDetection, BrandSourceName, Quad, Zone
@@ -83,8 +84,19 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a brand's time with the same zones throughout, and the averages over all its places."""
+
+    zones: tuple[Zone, ...]
+    span: Span
+    measured: Measurement
+
+
+@dataclass(frozen=True, slots=True)
 class Exposure:
-    """All that is known of one brand in one source. `zones` may overlap in time and together cover `intervals`."""
+    """All that is known of one brand in one source. `zones` may overlap in time and together cover `intervals`;
+    `segments` cover them too, and do not overlap.
+    """
 
     brand_id: str
     source: BrandSourceName
@@ -94,6 +106,7 @@ class Exposure:
     mean: Measurement
     largest_share: float
     stretches: tuple[Stretch, ...]
+    segments: tuple[Segment, ...]
 
 
 def glimpse(detection: BrandDetection, size: tuple[int, int]) -> Glimpse:
@@ -173,9 +186,35 @@ def expose(
                         key=lambda stretch: (stretch.span, stretch.zone),
                     )
                 ),
+                segments=tuple(_segments(covering, measured, timeline)),
             )
         )
     return sorted(exposures, key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, e.brand_id))
+
+
+def in_milliseconds(exposures: Sequence[Exposure]) -> list[Exposure]:
+    """The exposures with all times at the nearest millisecond, as reports show them, and `solus` from these.
+
+    Whatever is added up from the times shown is then the sum shown, to the millisecond. Pieces shorter than that are
+    left out.
+    """
+    intervals = [to_milliseconds(e.intervals) for e in exposures]
+    together = shared(*intervals)
+    return [
+        replace(
+            e,
+            intervals=spans,
+            zones={zone: to_milliseconds(of_zone) for zone, of_zone in e.zones.items()},
+            solus=total(subtract(spans, together)),
+            stretches=tuple(replace(s, span=to_millisecond(s.span)) for s in e.stretches),
+            segments=tuple(
+                replace(s, span=rounded)
+                for s in e.segments
+                if (rounded := to_millisecond(s.span))[0] < rounded[1] or s.span[0] == s.span[1]
+            ),
+        )
+        for e, spans in zip(exposures, intervals, strict=True)
+    ]
 
 
 def _places(glimpses: Iterable[Glimpse]) -> dict[str, list[Glimpse]]:
@@ -249,3 +288,29 @@ def _stretches(zone: Zone, spans: Spans, measured: Mapping[int, Measurement], ti
             at += 1
         if here:
             yield Stretch(zone, span, _average(here))
+
+
+def _segments(
+    zones: Mapping[Zone, Spans], measured: Mapping[int, Measurement], timeline: Timeline
+) -> Iterable[Segment]:
+    """The brand's time cut where its zones change. A piece in which nothing was measured, all of it a bridged gap, has
+    the averages of the moment before it.
+    """
+    moments = sorted(
+        ((span, one) for sequence, one in measured.items() for _, span in timeline.moments(sequence)),
+        key=lambda moment: moment[0],
+    )
+    first = 0
+    for there, (start, end) in cut_by_zone(zones):
+        while first + 1 < len(moments) and moments[first + 1][0][0] <= start:
+            first += 1
+        here: list[tuple[float, Measurement]] = []
+        at = first
+        while at < len(moments) and (moments[at][0][0] < end or at == first):
+            (begins, ends), one = moments[at]
+            here.append((max(0.0, float(min(end, ends) - max(start, begins))), one))
+            at += 1
+        if any(weight for weight, _ in here):
+            yield Segment(there, (start, end), _average(here))
+        else:
+            yield Segment(there, (start, end), _average(here[:1]))

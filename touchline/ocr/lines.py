@@ -2,7 +2,7 @@
 
 Searching a picture for text costs ten times as much as reading a line of it, and finding a line again by its pixels a
 fiftieth. So a line that a search found is followed by its pixels into the frames after it and before it; where it
-stands in a later frame it is read once more, until what it says is settled.
+stands in a later frame it is read once more, until what it says is settled, and from then on from time to time.
 
 Belongs here: that order of work. Which frames are searched, and where, is decided in `touchline/stages/run_ocr.py`.
 """
@@ -59,8 +59,9 @@ class _Past:
 class LineReader:
     """Reads the lines of frames as they come, those of one frame side by side in `pool`.
 
-    Lines are carried on for `carry_s`, and back, without being read again. Readings less sure than `min_confidence`
-    (0..1) and lines lower than `min_height` pixels do not count. Holds the grey pictures of `carry_s` of one shot.
+    Lines are carried on for `carry_s`, and back; what then still stands there is read again, and ends if it cannot be
+    read. Readings less sure than `min_confidence` (0..1) and lines lower than `min_height` pixels do not count. Holds
+    the grey pictures of `carry_s` of one shot.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class LineReader:
             else:
                 # The search knows better than the line's pixels where it ends.
                 followed[known] = replace(followed[known], place=place)
-        again = [n for n, line in enumerate(followed) if not line.settled]
+        again = [n for n, line in enumerate(followed) if not line.settled or self._stale(line, frame)]
         texts = self._texts(frame.image, [followed[n].place for n in again] + [place for place, _ in fresh])
         for n, text in zip(again, texts, strict=False):
             followed[n] = followed[n].read_again(text, frame.timestamp, self._min_confidence)
@@ -98,7 +99,9 @@ class LineReader:
             if text.text and text.confidence >= self._min_confidence
         ]
         # Of what the picture's edge cuts, the part that is left may say nothing.
-        followed = [line for line in followed if line.read_at == frame.timestamp or not line.cut]
+        followed = [
+            line for line in followed if line.read_at == frame.timestamp or not (line.cut or self._stale(line, frame))
+        ]
         lines = new + [old for old in followed if not any(same_place(old.quad, line.quad) for line in new)]
         self._carry_back(frame, back, new)
         self._past.append(_Past(frame.timestamp, frame.gray, back, lines))
@@ -107,12 +110,16 @@ class LineReader:
         return lines
 
     def _followed(self, frame: Searched, camera: NDArray[np.float64] | None) -> list[Line]:
-        """The lines of the frame before that this one still shows."""
-        if not self._past:
+        """The lines of the frame before that this one still shows. What never was read well ends with its time."""
+        if not self._past or self._carry_s <= 0:
             return []
         last = self._past[-1]
-        lines = [line for line in last.lines if frame.timestamp - line.read_at <= self._carry_s]
+        lines = [line for line in last.lines if not (line.poor and self._stale(line, frame))]
         return follow(lines, last.gray, frame.gray, camera)
+
+    def _stale(self, line: Line, frame: Searched) -> bool:
+        """Whether the line has been carried for as long as it may be."""
+        return frame.timestamp - line.read_at > self._carry_s
 
     def _texts(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
         self.readings += len(places)

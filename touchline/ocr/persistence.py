@@ -83,7 +83,12 @@ class Line:
     @property
     def settled(self) -> bool:
         """Whether another reading is worth nothing: it was read alike and surely, often enough, or never well."""
-        return self.agreeing >= AGREEING or self.readings >= ENOUGH or (self.readings >= 2 and self.confidence < POOR)
+        return self.agreeing >= AGREEING or self.readings >= ENOUGH or self.poor
+
+    @property
+    def poor(self) -> bool:
+        """Whether it was read more than once and never well: no text, mostly."""
+        return self.readings >= 2 and self.confidence < POOR
 
     def origin(self, timestamp: float) -> Origin:
         """Where its text in the frame of that time is from."""

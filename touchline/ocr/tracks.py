@@ -51,6 +51,11 @@ class Tracker:
             for t in state.get("tracks", ())
         ]
 
+    @property
+    def open(self) -> set[int]:
+        """The numbers of tracks that may go on."""
+        return {track.number for track in self._tracks}
+
     def state(self) -> dict[str, Any]:
         """The open tracks and the next number."""
         return {

@@ -10,18 +10,20 @@ from touchline.report.model import (
     BrandRow,
     Evidence,
     Report,
+    SegmentRow,
     SourceFacts,
     StageRow,
     StageSummary,
     StretchRow,
     UnresolvedRow,
 )
-from touchline.report.tables import render_csv, render_json
+from touchline.report.tables import render_csv, render_json, render_summary
 
 __all__ = [
     "BrandRow",
     "Evidence",
     "Report",
+    "SegmentRow",
     "SourceFacts",
     "StageRow",
     "StageSummary",
@@ -30,5 +32,6 @@ __all__ = [
     "render_csv",
     "render_html",
     "render_json",
+    "render_summary",
     "write_report",
 ]

@@ -6,6 +6,7 @@ positions on the time axis, labels, formats. Every text from outside is escaped 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import PurePath
@@ -14,9 +15,24 @@ from typing import Any, Final
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
 
 from touchline.exposure.candidates import UNKNOWN
-from touchline.report.model import BrandRow, Report
+from touchline.report.model import BrandRow, Report, zones_seen
 
-ZONE_LABELS: Final = {"board": "Boards", "jersey": "Jerseys", "overlay": "Overlays", "other": "Elsewhere"}
+ZONE_LABELS: Final = {
+    "board": "Boards",
+    "board_or_jersey": "Board or shirt",
+    "jersey": "Jerseys",
+    "overlay": "Overlays",
+    "other": "Elsewhere",
+}
+ZONE_MEANINGS: Final = {
+    "board": "On advertising boards",
+    "board_or_jersey": "On a board or on a shirt, not told apart: no model that finds people was there",
+    "jersey": "On shirts",
+    "overlay": "Laid over the picture by the broadcaster",
+    "other": "On none of these, or on none that was recognised",
+}
+MEASURED_ERROR: Final = (0.22, 1.0)
+"""How far a brand's seconds were off on real broadcasts: the median and the 90th percentile, of docs/benchmarks.md."""
 FACTOR_LABELS: Final = {
     "size": ("Size", "share of the picture"),
     "position": ("Position", "the centre weighs more"),
@@ -98,14 +114,19 @@ def _environment() -> Environment:
 
 def _context(report: Report) -> dict[str, Any]:
     still = bool(report.media["is_image"]) or report.duration_s <= 0
+    zones = [zone for zone in ZONE_LABELS if any(s.zone == zone for brand in report.brands for s in brand.stretches)]
     return {
         "report": report,
-        "title": PurePath(report.video_path).name or report.source,
+        "title": PurePath(report.video_path).stem or report.source,
         "still": still,
+        "zones": zones,
         "zone_labels": ZONE_LABELS,
+        "zone_meanings": ZONE_MEANINGS,
         "factor_labels": FACTOR_LABELS,
         "source_labels": SOURCE_LABELS,
+        "measured_error": MEASURED_ERROR,
         "facts": _facts(report, still),
+        "technical": _technical(report, still),
         "tiles": _tiles(report, still),
         "rows": [_row(report, brand) for brand in report.brands],
         "lanes": [] if still else [_lane(report, brand) for brand in report.brands],
@@ -118,16 +139,28 @@ def _context(report: Report) -> dict[str, Any]:
 
 
 def _facts(report: Report, still: bool) -> list[tuple[str, str]]:
+    """What any reader wants to know of the source."""
     media = report.media
-    facts = [("Source", report.source), ("Path", report.video_path)]
-    facts.append(("Length", "still picture" if still else clock(report.duration_s)))
+    facts = [("Kind", "still picture") if still else ("Length", clock(report.duration_s))]
     if media["width"]:
-        facts.append(("Frames", f"{media['width']} × {media['height']} px"))
+        facts.append(("Picture", f"{media['width']} × {media['height']} px"))
     if not still:
-        own_rate = f" of {media['fps']:.4g} fps" if media["fps"] else ""
-        facts.append(("Sampled", f"{report.sample_fps:g} a second{own_rate}"))
-        facts.append(("Looked at", f"{media['frames_kept']} of {media['frames']} samples"))
-    return [*facts, ("Profile", report.profile), ("Job", report.job_id)]
+        facts.append(("Looked at", f"{report.sample_fps:g} pictures a second"))
+    return facts
+
+
+def _technical(report: Report, still: bool) -> list[tuple[str, str]]:
+    """What those want to know who made the report."""
+    media = report.media
+    facts = [("Source", report.source), ("Path", report.video_path), ("Job", report.job_id)]
+    facts.append(("Profile", report.profile))
+    if media["codec"] and not still:
+        facts.append(("Codec", f"{media['codec']}, {media['fps']:.4g} fps" if media["fps"] else media["codec"]))
+    if not still:
+        facts.append(("Samples", f"{media['frames_kept']} of {media['frames']} looked at; the rest repeat these"))
+    if report.cost_usd:
+        facts.append(("Cloud models", f"${report.cost_usd:.2f}"))
+    return facts
 
 
 def _tiles(report: Report, still: bool) -> list[tuple[str, str, str]]:
@@ -138,33 +171,34 @@ def _tiles(report: Report, still: bool) -> list[tuple[str, str, str]]:
         tiles.append((length(report.branded_seconds), "with brands", f"{percent(share)} of the video"))
         seconds = sum(brand.seconds for brand in report.brands)
         tiles.append((length(seconds), "of exposure in all", "Seconds of all brands added up"))
-    tiles.append((str(len(report.unresolved)), "texts unresolved", "Real text that is no known brand"))
-    if report.stages:
-        wall = sum(stage.wall_s for stage in report.stages.values())
-        tiles.append((length(wall), "of work", "Time that the stages took, added up"))
-    if report.cost_usd:
-        tiles.append((f"${report.cost_usd:.2f}", "spent", "On cloud models"))
+    texts = "text unresolved" if report.unresolved_total == 1 else "texts unresolved"
+    if report.unresolved_total > len(report.unresolved):
+        texts += f", the first {len(report.unresolved)} shown"
+    tiles.append((str(report.unresolved_total), texts, "Real text that is no known brand"))
     return tiles
 
 
 def _row(report: Report, brand: BrandRow) -> dict[str, Any]:
+    """A brand's line of the table. Its bar is as long as its seconds, and so is each part of it: a moment in several
+    zones is one part, in the colours of all of them.
+    """
     longest = max((other.seconds for other in report.brands), default=0.0)
-    in_zones = sum(brand.zones.values())
-    seen = {stretch.zone for stretch in brand.stretches}
-    parts = [
-        (zone, seconds / in_zones if in_zones else 1 / max(1, len(seen)), seconds)
-        for zone, seconds in brand.zones.items()
-        if zone in seen
-    ]
+    parts: dict[str, float] = defaultdict(float)
+    for segment in brand.segments:
+        parts[segment.zone] += segment.seconds
     return {
         "brand": brand,
         "bar": 100 * brand.seconds / longest if longest else 0.0,
         "share": percent(brand.seconds / report.duration_s) if report.duration_s else "",
-        "zones": [
-            {"zone": zone, "width": 100 * share, "label": f"{ZONE_LABELS[zone]} {seconds:.1f} s"}
-            for zone, share, seconds in parts
+        "where": zones_seen(brand.zones, (stretch.zone for stretch in brand.stretches)),
+        "parts": [
+            {
+                "zones": zone.split("+"),
+                "width": 100 * seconds / brand.seconds if brand.seconds else 0.0,
+                "label": f"{' and '.join(ZONE_LABELS[one] for one in zone.split('+'))}: {seconds:.1f} s",
+            }
+            for zone, seconds in sorted(parts.items(), key=lambda part: (-part[1], part[0]))
         ],
-        "main_zone": max(parts, key=lambda part: part[1])[0] if parts else "other",
     }
 
 
@@ -190,5 +224,9 @@ def _lane(report: Report, brand: BrandRow) -> dict[str, Any]:
 
 
 def _ticks(duration: float) -> list[dict[str, Any]]:
+    """Marks of the time axis. Of every four, `rank` 0 is left where there is little room, ranks 0 and 1 in between."""
     step = next((step for step in _STEPS if duration / step <= _TICKS), _STEPS[-1])
-    return [{"x": 100 * at / duration, "label": clock(at, 0)} for at in range(0, int(duration) + 1, step)]
+    return [
+        {"x": 100 * at / duration, "label": clock(at, 0), "rank": 2 if number % 2 else number // 2 % 2}
+        for number, at in enumerate(range(0, int(duration) + 1, step))
+    ]

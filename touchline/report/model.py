@@ -6,11 +6,29 @@ time, never changed or taken away; `SCHEMA` rises only if that had to be broken.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 SCHEMA: Final = 1
+ZONE_WORDS: Final = {
+    "board": "board",
+    "board_or_jersey": "board or shirt",
+    "jersey": "jersey",
+    "overlay": "overlay",
+    "other": "elsewhere",
+}
+"""The zones, in the order in which they are shown, in words for people."""
+
+
+def zones_seen(seconds: Mapping[str, float], zones: Iterable[str]) -> list[str]:
+    """Those of ZONE_WORDS that are among `zones`, most of `seconds` (by zone) first. In a still all have none.
+
+    >>> zones_seen({"board": 1.0, "overlay": 2.0}, ["board", "overlay", "board"])
+    ['overlay', 'board']
+    """
+    there = set(zones)
+    return sorted((zone for zone in ZONE_WORDS if zone in there), key=lambda zone: -seconds.get(zone, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +82,25 @@ class StretchRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A piece of the brand's time with the same zones throughout, and the averages over it; a row of exposures.csv.
+
+    `zone` names all of its zones, with + between them ("board+overlay"). Pieces of one brand never overlap, and their
+    `seconds` add up to the brand's.
+    """
+
+    zone: str
+    start_s: float
+    end_s: float
+    seconds: float
+    screen_share: float
+    visibility: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class BrandRow:
-    """One brand. `zones`: seconds in each zone (zones may overlap in time); `stretches` is the addition CSV needs."""
+    """One brand. `zones`: seconds in each zone, and `stretches`: when; zones may overlap in time, `segments` do not."""
 
     name: str
     brand_id: str
@@ -81,6 +116,7 @@ class BrandRow:
     occurrences: int
     evidence: list[Evidence]
     stretches: list[StretchRow]
+    segments: list[SegmentRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +151,7 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole. `video` and the fields after `warnings` are additions to the contract: facts about the source."""
+    """The whole. The fields after `warnings` are additions to the contract."""
 
     schema: int
     source: str
@@ -134,6 +170,10 @@ class Report:
     cuts: list[float]
     branded_seconds: float
     """Seconds with at least one brand on screen."""
+    unresolved_total: int
+    """Texts that are no known brand, those that `unresolved` has no room for included."""
+    files: list[str]
+    """Names of the files that the report consists of."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain dictionaries, lists, strings and numbers."""

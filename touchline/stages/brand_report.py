@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -21,13 +21,15 @@ from touchline.config import StageConfig
 from touchline.crops import data_uri, evidence, jpeg_within
 from touchline.exposure.candidates import CandidateGroup, text_key, together
 from touchline.exposure.intervals import exact, floats, total, union
-from touchline.exposure.measure import ZONES, Exposure, Factors, Glimpse, expose, glimpse
+from touchline.exposure.measure import ZONES, Exposure, Factors, Glimpse, expose, glimpse, in_milliseconds
 from touchline.exposure.timeline import Timeline
+from touchline.report.files import REPORT_FILES
 from touchline.report.model import (
     SCHEMA,
     BrandRow,
     Evidence,
     Report,
+    SegmentRow,
     SourceFacts,
     StageRow,
     StageSummary,
@@ -41,6 +43,13 @@ _BUCKETS: Final = 64
 """Into so many stretches of time the source is cut when evidence is gathered; each keeps a brand's clearest moment."""
 _CHANGES_TOLD: Final = 4
 """Changes of the picture's size that a warning lists."""
+
+
+NOT_TOLD_APART: Final = (
+    'Boards and shirts are not told apart, because no model that finds people was there. What counts as "board or '
+    'shirt" may be either, a shirt may count as "elsewhere", and players who cover a board do not lower its '
+    "visibility. The command touchline doctor says what is missing."
+)
 
 
 class BrandReportConfig(StageConfig):
@@ -81,8 +90,9 @@ class _Sight:
 class _Gathered:
     """The documents, reduced while they stream by: a few numbers for each brand and kept frame."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, *, people_known: bool) -> None:
         self._timeline = timeline
+        self._people_known = people_known
         self._bucket = max(float(timeline.duration), 1e-6) / _BUCKETS
         self.names: dict[str, str] = {}
         self.seen: dict[int, list[Glimpse]] = defaultdict(list)
@@ -90,6 +100,8 @@ class _Gathered:
         self.groups: dict[str, CandidateGroup] = defaultdict(CandidateGroup)
 
     def take(self, document: MatchDocument) -> None:
+        if document.zone == "board" and not self._people_known:
+            document = replace(document, zone="board_or_jersey")
         if not isinstance(document, BrandDetection):
             self.groups[text_key(document.text)].add(document)
             return
@@ -120,7 +132,8 @@ def build_report(
     """The report of one source in one job.
 
     `frames`, `scenes` and `documents` (what `escalate_cloud` wrote) are read once, in any order; `load(sequence)` gives
-    a stored frame (BGR) and is called once for each frame that serves as evidence. Raises CheckpointError if documents
+    a stored frame (BGR) and is called once for each frame that serves as evidence. What `stages` say of
+    `detect_objects` decides whether boards are told from shirts. Raises CheckpointError if documents
     speak of frames that were not sampled.
     """
     config = config or BrandReportConfig()
@@ -132,11 +145,12 @@ def build_report(
         sample_fps=source.sample_fps,
         is_image=source.is_image,
     )
-    gathered = _Gathered(timeline)
+    people_known = _people_known(stages)
+    gathered = _Gathered(timeline, people_known=people_known)
     for document in documents:
         gathered.take(document)
     gap = exact(config.bridge_gap_s)
-    exposures = expose(gathered.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share)
+    exposures = in_milliseconds(expose(gathered.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share))
     exposures.sort(key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, gathered.names[e.brand_id]))
     unresolved = _unresolved(gathered.groups, timeline)
     listed = unresolved[: config.max_unresolved]
@@ -159,6 +173,7 @@ def build_report(
             *(warning for stage in stages for warning in _warnings(stage)),
             *sizes.warnings(source.path),
             *_unreadable(stages),
+            *([NOT_TOLD_APART] if exposures and not people_known else []),
         ],
         media={
             "width": sizes.usual[0],
@@ -171,6 +186,8 @@ def build_report(
         },
         cuts=[round(float(cut), 3) for cut in timeline.cuts()],
         branded_seconds=round(float(total(union(*(e.intervals for e in exposures)))), 3),
+        unresolved_total=len(unresolved),
+        files=list(REPORT_FILES),
     )
 
 
@@ -204,6 +221,12 @@ class _Sizes:
             f"{PurePath(path).name}: the picture changes its size ({told}{f' and {more} more' if more > 0 else ''}); "
             "each change counts as a cut, and shares of the picture are those of the picture at that time."
         ]
+
+
+def _people_known(stages: Iterable[StageSummary]) -> bool:
+    """Whether `detect_objects` looked for people: it had a model, and one whose labels name them."""
+    stats = next((stage.stats for stage in stages if stage.name == "detect_objects"), {})
+    return bool(stats.get("people", "model" in stats))
 
 
 def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportConfig) -> list[_Sight]:
@@ -285,6 +308,18 @@ def _brand(
             )
             for stretch in exposure.stretches
         ],
+        segments=[
+            SegmentRow(
+                zone="+".join(segment.zones),
+                start_s=float(segment.span[0]),
+                end_s=float(segment.span[1]),
+                seconds=float(segment.span[1] - segment.span[0]),
+                screen_share=round(segment.measured.share, 6),
+                visibility=round(segment.measured.factors.visibility, 4),
+                confidence=round(segment.measured.confidence, 4),
+            )
+            for segment in exposure.segments
+        ],
     )
 
 
@@ -312,10 +347,13 @@ def _stage(stage: StageSummary) -> StageRow:
 
 
 def _warnings(stage: StageSummary) -> list[str]:
-    """What a stage warned of, and why it left its work undone; a stage that is merely not configured is no warning."""
+    """What a stage warned of, and why it left its work undone; a stage that is merely not configured is no warning.
+
+    What a missing object detector means is said in the report's own words, and why it is missing in the stage's note.
+    """
     said: Any = stage.stats.get("warnings") or ()
     warnings = [str(said)] if isinstance(said, str) else [str(one) for one in said]
-    if isinstance(stage.stats.get("skipped"), str) and stage.stats["skipped"]:
+    if stage.name != "detect_objects" and isinstance(stage.stats.get("skipped"), str) and stage.stats["skipped"]:
         warnings.append(f"{stage.name} was skipped: {stage.stats['skipped']}")
     return warnings
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from touchline.config import StageConfig
 from touchline.errors import ModelUnavailableError
 from touchline.values import Chunk, DetectedObject, FrameObjects, SceneFrame
-from touchline.vision.objects import ObjectDetector, YoloDetector, find_weights
+from touchline.vision.objects import PEOPLE, ObjectDetector, YoloDetector, find_weights
 
 VERSION: Final = "1"
 DEFAULT_MODEL: Final = "yolo11n.pt"
@@ -135,11 +135,15 @@ class DetectObjects:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, objects by label, seconds, the model; or why there was none, as `skipped`."""
+        """Frames, objects by label, seconds, the model; or why there was none, as `skipped`.
+
+        `people`: whether there was a model that finds people. The report does not tell boards from shirts without.
+        """
         stats: dict[str, Any] = {"frames": self._frames, "compute_s": round(self._seconds, 3)}
         if self._detector is None:
-            return {**stats, "skipped": self._why_not}
-        return {**stats, "model": self._detector.identity, "objects": dict(self._labels)}
+            return {**stats, "people": False, "skipped": self._why_not}
+        people = not PEOPLE.isdisjoint(self._detector.labels)
+        return {**stats, "people": people, "model": self._detector.identity, "objects": dict(self._labels)}
 
 
 def serialize(document: FrameObjects) -> dict[str, Any]:

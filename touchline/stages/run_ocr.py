@@ -3,7 +3,7 @@
 Two searches, each only where it is due. One goes over the whole picture: overlays, jerseys, banners. The other over
 the board ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the first does not see. What
 they find is read, and followed by its pixels into the frames that were not searched, after and before. Lines of
-successive frames that are the same thing share a track.
+successive frames that are the same thing share a track, and a track's lines share a zone.
 
 Belongs here: settings, documents and the order of work of this node: which frames are searched, and where. The engines,
 the following and the tracking are in `touchline/ocr/`.
@@ -26,25 +26,22 @@ from pydantic import Field
 from touchline.ahead import map_ahead
 from touchline.brands.scripts import scripts_of
 from touchline.config import StageConfig
-from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
+from touchline.geometry import bounds, centre, covered_share, flat, line_height, quad_from
 from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
+from touchline.ocr.zones import ZoneVotes, zone_of
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
+from touchline.vision.objects import PEOPLE
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
-VERSION: Final = "6"
-PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
-"""Labels of an object detector under which somebody wears a jersey."""
+VERSION: Final = "7"
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
 UNSEEN_S: Final = 1.0
 """A shot's last frame is searched if the search before it is so long ago, or half an interval [seconds]."""
-CHEST: Final = (0.12, 0.62)
-"""Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
-somebody whom it cuts off."""
 
 
 class RunOcrConfig(StageConfig):
@@ -76,7 +73,7 @@ class RunOcrConfig(StageConfig):
         3.0,
         ge=0,
         description="Text whose pixels are still there, or were there before, is carried on and back for so long "
-        "without being read again [seconds]; 0 is never",
+        "before it is read again [seconds]; 0 is never",
     )
     board_margin: float = Field(
         1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
@@ -115,7 +112,7 @@ class _Found:
 
 
 class RunOcr:
-    """Runs the node. State between chunks: open tracks and counters.
+    """Runs the node. State between chunks: open tracks, the votes on their zones, and counters.
 
     Where text is searched depends on the pictures alone, not on what was read before: so frames are searched side by
     side, on all cores, and read and followed from one to the next afterwards.
@@ -126,26 +123,25 @@ class RunOcr:
         self._engine = engine
         state = state or {}
         self._tracker = Tracker(state.get("tracker"))
+        self._zones = ZoneVotes(state.get("zones"))
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
         """Readings of the chunk's kept frames."""
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
+        people: dict[int, list[Box]] = {}
         travel: dict[int, _Travel] = defaultdict(_Travel)
         for scene, edge, height, lines in self._lines(chunk):
-            people = (
-                [o.box for o in objects[scene.sequence].objects if o.label in PEOPLE]
-                if scene.sequence in objects
-                else []
-            )
+            looked_at = objects.get(scene.sequence)
+            known = looked_at is not None or not objects
+            people[scene.sequence] = here = [o.box for o in looked_at.objects if o.label in PEOPLE] if looked_at else []
             camera = edge.camera if edge else None
             found = [(line.quad, line.text, line.confidence) for line in lines]
             tracks = self._tracker.step(scene.shot, scene.timestamp, camera, found)
             for track, line in zip(tracks, lines, strict=True):
-                quad = line.quad
-                zone = self._zone(quad, edge, people, height)
-                covered = covered_share(quad, people) if zone == "board" else 0.0
+                zone = zone_of(line.quad, edge, here, height, board_margin=self._config.board_margin)
+                self._zones.add(track, zone, people_known=known)
                 readings.append(
                     Reading(
                         sequence=scene.sequence,
@@ -154,17 +150,23 @@ class RunOcr:
                         track=track,
                         text=line.text,
                         confidence=line.confidence,
-                        quad=quad,
+                        quad=line.quad,
                         zone=zone,
                         origin=line.origin(scene.timestamp),
-                        unoccluded=1.0 - covered,
-                        height_px=line_height(quad),
+                        unoccluded=1.0,
+                        height_px=line_height(line.quad),
                     )
                 )
-                travel[track].add(scene.sequence, quad, camera)
+                travel[track].add(scene.sequence, line.quad, camera)
         still = {track for track, t in travel.items() if t.stands_still(self._config.overlay_travel)}
         self._counts["readings"] += len(readings)
-        return [replace(r, zone="overlay") if r.track in still else r for r in readings]
+        return [self._placed(r, people[r.sequence], r.track in still) for r in readings]
+
+    def _placed(self, reading: Reading, people: Sequence[Box], still: bool) -> Reading:
+        """The reading with its track's zone; people cover what stands on a board."""
+        zone: Zone = "overlay" if still else self._zones.winner(reading.track)
+        covered = covered_share(reading.quad, people) if zone == "board" else 0.0
+        return replace(reading, zone=zone, unoccluded=1.0 - covered)
 
     def _lines(self, chunk: Chunk) -> list[tuple[SceneFrame, FrameEdges | None, int, list[Line]]]:
         """Each kept frame with its height [pixels] and its lines. Pictures are let go of as reading goes on."""
@@ -251,27 +253,11 @@ class RunOcr:
         self._counts["strip_search_s"] += found.strip_s
         self._counts["read_s"] += read_s
 
-    def _zone(self, quad: Quad, edge: FrameEdges | None, people: Sequence[Box], height: int) -> Zone:
-        point = centre(quad)
-        if edge and any(inside(point, box_quad(_grown(o.box, 4.0))) for o in edge.overlays):
-            return "overlay"
-        x1, _, x2, _ = bounds(quad)
-        for left, top, right, bottom in people:
-            upper = top + CHEST[0] * (bottom - top)
-            lower = bottom if bottom >= height - 2 else top + CHEST[1] * (bottom - top)
-            if left <= point[0] <= right and upper <= point[1] <= lower and x2 - x1 <= 1.1 * (right - left):
-                return "jersey"
-        if edge:
-            for tl, tr, br, bl in ribbons(edge.boards):
-                lift = self._config.board_margin * (bl[1] - tl[1] + br[1] - tr[1]) / 2
-                if inside(point, ((tl[0], tl[1] - lift), (tr[0], tr[1] - lift), br, bl)):
-                    return "board"
-        return "other"
-
     def state(self) -> dict[str, Any]:
-        """Open tracks and counters."""
+        """Open tracks with their votes, and counters."""
         return {
             "tracker": self._tracker.state(),
+            "zones": self._zones.state(self._tracker.open),
             "counts": dict(self._counts),
         }
 
@@ -342,10 +328,6 @@ class _Travel:
     def stands_still(self, travel: float) -> bool:
         """At least three frames, a camera that travelled, and text that moved less than a quarter of its height."""
         return len(self._frames) >= 3 and travel > 0 and self._camera >= travel and self._moved <= 0.25
-
-
-def _grown(box: Box, by: float) -> Box:
-    return (box[0] - by, box[1] - by, box[2] + by, box[3] + by)
 
 
 def serialize(document: Reading) -> dict[str, Any]:

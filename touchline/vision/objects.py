@@ -27,6 +27,8 @@ OFFICIAL_SHA256: Final = {"yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd9
 """Models that may be named without a checksum: assets of ultralytics' releases on GitHub (v8.3.0 and later)."""
 HOST: Final = "github.com"
 """Where ultralytics fetches named weights from."""
+PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
+"""Labels under which somebody wears a jersey."""
 STRIDE: Final = 32
 """YOLO searches pictures whose sides are multiples of this."""
 CONFIGURE: Final = (
@@ -51,6 +53,11 @@ class ObjectDetector(Protocol):
     @property
     def identity(self) -> str:
         """Model, weights' checksum and settings in one line; part of the fingerprint of what it found."""
+        ...
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels that its objects can have."""
         ...
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
@@ -107,6 +114,11 @@ class YoloDetector:
             f"{self._weights} sha256:{self._sha256} at {self._image_size} px, confidence {self._confidence:g}, "
             f"labels: {kept}"
         )
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Those of `classes` that the model knows; all of its own without `classes`."""
+        return frozenset(self._labels[number] for number in self._classes or self._labels)
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
         """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels."""

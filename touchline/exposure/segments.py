@@ -1,0 +1,58 @@
+"""A brand's time cut where the zones change: pieces that never overlap, so that their lengths can be added up.
+
+Belongs here: cutting, and giving times to the millisecond without their sums coming apart. Spans of one zone may
+overlap those of another, as when a board and an overlay show the brand together; here such a moment is one piece, of
+both.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from itertools import pairwise
+
+from touchline.exposure.intervals import Span, Spans, subtract, union
+from touchline.values import Zone
+
+
+def cut_by_zone(zones: Mapping[Zone, Spans]) -> list[tuple[tuple[Zone, ...], Span]]:
+    """(zones on screen, in the mapping's order; span) of each piece, rising by time.
+
+    Pieces do not overlap and together cover what the zones cover. An instant (a still picture, a sample of no length)
+    is a piece only where no other piece touches it.
+    """
+    begins: dict[Fraction, set[Zone]] = defaultdict(set)
+    ends: dict[Fraction, set[Zone]] = defaultdict(set)
+    instants: dict[Fraction, set[Zone]] = defaultdict(set)
+    for zone, spans in zones.items():
+        for start, end in union(spans):
+            if start == end:
+                instants[start].add(zone)
+            else:
+                begins[start].add(zone)
+                ends[end].add(zone)
+    pieces: list[tuple[set[Zone], Span]] = []
+    on_screen: set[Zone] = set()
+    for start, end in pairwise(sorted(begins.keys() | ends.keys())):
+        on_screen = (on_screen - ends[start]) | begins[start]
+        if on_screen:
+            pieces.append((on_screen, (start, end)))
+    covered = [span for _, span in pieces]
+    for instant in subtract(((at, at) for at in instants), covered):
+        pieces.append((instants[instant[0]], instant))
+    return [
+        (tuple(zone for zone in zones if zone in there), span)
+        for there, span in sorted(pieces, key=lambda piece: piece[1])
+    ]
+
+
+def to_millisecond(span: Span) -> Span:
+    """The span with both ends at the nearest millisecond: spans that touch still do."""
+    start, end = (Fraction(round(at * 1000), 1000) for at in span)
+    return start, end
+
+
+def to_milliseconds(spans: Iterable[Span]) -> Spans:
+    """The set with all ends at the nearest millisecond. Sums over it are sums of the ends as reports show them."""
+    return union(map(to_millisecond, spans))

@@ -1,0 +1,82 @@
+"""What a line of text stands on: an advertising board, a jersey, an overlay, or something else.
+
+Belongs here: judging one line in one frame by what is around it, and the vote of a track, which gives all its lines one
+zone. What is around it is found by `detect_edges` and `detect_objects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from touchline.geometry import bounds, box_quad, centre, inside
+from touchline.values import Box, FrameEdges, Quad, Zone
+from touchline.vision.strips import ribbons
+
+CHEST: Final = (0.12, 0.62)
+"""Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
+somebody whom it cuts off."""
+OVERLAY_MARGIN: Final = 4.0
+"""How far beyond an overlay's box its text may be centred [pixels of the frame]."""
+ABSENT: Final = 0.3
+"""What a frame in which nothing was found around a line weighs in the vote, a find being 1. A board row is missed in
+one frame of a pan and found in the next, and never found where there is none; so three finds outweigh nine misses."""
+UNSEEN: Final = 0.01
+"""What a frame weighs in which no object detector looked for people, beside frames of the same track in which one did:
+a jersey cannot be told there."""
+_FIRST: Final[tuple[Zone, ...]] = ("overlay", "jersey", "board", "other")
+"""Of zones with equal votes the one named first is taken."""
+
+
+def zone_of(
+    quad: Quad, edge: FrameEdges | None, people: Sequence[Box], picture_height: int, *, board_margin: float
+) -> Zone:
+    """The zone of a line in one frame, as that frame alone shows it.
+
+    `people` are boxes of persons; `picture_height` and all coordinates are pixels of the stored frame; `board_margin`
+    is how far above a board row text still belongs to it [heights of the row].
+    """
+    point = centre(quad)
+    if edge and any(inside(point, box_quad(_grown(o.box, OVERLAY_MARGIN))) for o in edge.overlays):
+        return "overlay"
+    x1, _, x2, _ = bounds(quad)
+    for left, top, right, bottom in people:
+        upper = top + CHEST[0] * (bottom - top)
+        lower = bottom if bottom >= picture_height - 2 else top + CHEST[1] * (bottom - top)
+        if left <= point[0] <= right and upper <= point[1] <= lower and x2 - x1 <= 1.1 * (right - left):
+            return "jersey"
+    if edge:
+        for tl, tr, br, bl in ribbons(edge.boards):
+            lift = board_margin * (bl[1] - tl[1] + br[1] - tr[1]) / 2
+            if inside(point, ((tl[0], tl[1] - lift), (tr[0], tr[1] - lift), br, bl)):
+                return "board"
+    return "other"
+
+
+class ZoneVotes:
+    """The votes of tracks, over the chunks that they last. `state` is that of a former one, or none."""
+
+    def __init__(self, state: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        self._votes = {int(track): dict(votes) for track, votes in (state or {}).items()}
+
+    def add(self, track: int, zone: Zone, *, people_known: bool) -> None:
+        """One frame's judgement. `people_known`: whether an object detector looked at that frame."""
+        weight = ABSENT if zone == "other" else 1.0
+        if not people_known and zone != "overlay":
+            weight *= UNSEEN
+        votes = self._votes.setdefault(track, {})
+        votes[zone] = votes.get(zone, 0.0) + weight
+
+    def winner(self, track: int) -> Zone:
+        """The zone of all the track's lines; "other" for a track without votes."""
+        votes = self._votes.get(track)
+        return max(_FIRST, key=lambda zone: votes.get(zone, 0.0)) if votes else "other"
+
+    def state(self, tracks: Collection[int]) -> dict[str, Any]:
+        """The votes of these tracks, as BSON takes them; those of others are let go of."""
+        self._votes = {track: votes for track, votes in self._votes.items() if track in tracks}
+        return {str(track): dict(votes) for track, votes in self._votes.items()}
+
+
+def _grown(box: Box, by: float) -> Box:
+    return (box[0] - by, box[1] - by, box[2] + by, box[3] + by)
