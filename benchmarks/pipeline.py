@@ -18,8 +18,8 @@ from touchline.errors import TouchlineError
 
 if TYPE_CHECKING:
     from benchmarks.clips import Clip
+    from detection_assets.heartbeat import Listener
     from detection_assets.runner import Runner
-    from detection_assets.stage_run import Listener
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,20 @@ def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None,
     """Wall time [s] of fresh runs of all clips in this order, `at_once` at a time, as `touchline run` does them.
 
     Each process has done one of the runs before, so that its models are loaded as they are in `run`.
+    Raises TouchlineError where a run fails.
     """
     pieces = [Piece(str(clip.path), partial(_wall, clip, brands_csv)) for clip in clips]
     with Workers(runner.settings, runner.endpoints, at_once) as workers:
-        for _ in workers.do(pieces[:at_once]):
-            pass
+        _all_of(workers, pieces[:at_once])
         began = time.perf_counter()
-        for _ in workers.do(pieces):
-            pass
+        _all_of(workers, pieces)
         return time.perf_counter() - began
+
+
+def _all_of(workers: Workers, pieces: Sequence[Piece[float]]) -> None:
+    for _, result in workers.do(pieces):
+        if isinstance(result, TouchlineError):
+            raise result
 
 
 def _wall(clip: Clip, brands_csv: Path | None, runner: Runner, listener: Listener) -> float:

@@ -5,6 +5,7 @@ Belongs here: reading a job's checkpoints side by side and naming the files. Dra
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from resources.storage import Connection
 from touchline import repository
 from touchline.errors import BadInputError, CheckpointError
 from touchline.geometry import bounds, box_quad
+from touchline.report.files import SOURCE_FILE, owner, unwritten, write_files
 from touchline.schema import DetectJob
 from touchline.values import BrandDetection, FrameEdges, FrameObjects, Image, Reading, SceneFrame
 
@@ -37,9 +39,12 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
 
     Brown: boards of `detect_edges`; grey: objects; by zone (board orange, jersey blue, overlay purple, other yellow):
     readings with their track and confidence, in brackets where they were carried on from the frame before; green:
-    brands. Stages that the job did not come to are left out. Raises BadInputError for a job without frames,
-    CheckpointError for a checkpoint that is damaged.
+    brands. Stages that the job did not come to are left out. `source.json` tells whose pictures they are. Raises
+    BadInputError for a job without frames or a folder of another source's pictures, CheckpointError for a checkpoint
+    that is damaged, TouchlineError where nothing can be written.
     """
+    if (other := owner(directory, SOURCE_FILE)) not in (None, job.partition_key):
+        raise BadInputError(f"{directory} holds the pictures of {other or 'something else'}; name another folder")
     with connection.database.session() as session:
         rows = {
             stage: repository.lineage_checkpoint(session, job.id, stage)
@@ -48,7 +53,8 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
     frames = rows.pop("extract_frames")
     if frames is None or rows["filter_scenes"] is None:
         raise BadInputError(f"job {job.id} did not come as far as filter_scenes: it has no frames to draw on")
-    directory.mkdir(parents=True, exist_ok=True)
+    whose = {"source": job.partition_key, "video_path": job.video_path, "job_id": str(job.id)}
+    _write(directory, SOURCE_FILE, json.dumps(whose, ensure_ascii=False).encode())
     streams = {
         stage: DocumentStream(map(STAGES[stage].module.deserialize, connection.checkpoints.read(row)))
         for stage, row in rows.items()
@@ -61,10 +67,17 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
         if scene is None or not scene.kept:
             continue
         image = frame_loader(connection, lambda frame=frame: [frame])(frame.sequence)  # type: ignore[misc]
-        path = directory / f"{frame.sequence:06d}_{frame.timestamp:.2f}s.jpg"
-        path.write_bytes(drawn(image, scene, found))
+        name = f"{frame.sequence:06d}_{frame.timestamp:.2f}s.jpg"
+        _write(directory, name, drawn(image, scene, found))
         written += 1
     return written
+
+
+def _write(directory: Path, name: str, data: bytes) -> None:
+    try:
+        write_files(directory, {name: data})
+    except OSError as error:
+        raise unwritten(directory, error) from error
 
 
 def drawn(image: Image, scene: SceneFrame, found: Sequence[Any]) -> bytes:

@@ -1,7 +1,7 @@
-"""Whether the process that does a run's work is still there.
+"""Whether the process that does a run's work is still there, and ending it where it hangs.
 
-Belongs here: marking a run with its process, and asking whether that process is dead. What follows from it is in
-`reconcile.py`.
+Belongs here: marking a run with its process, asking whether that process is dead, and killing it. What follows from
+it is in `reconcile.py`; when a process is killed, in `watchdog.py` and `side_by_side.py`.
 
 Dagster learns that a run has ended from the run itself, or from the server that launched it. A run inside `touchline
 run` has no such server, and a server can die with its runs: killed, they would stay "started" for ever.
@@ -13,6 +13,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,53 @@ def dead_process(tags: Mapping[str, str], run_id: str) -> str | None:
     except psutil.NoSuchProcess:
         return name
     except psutil.AccessDenied:
+        return None
+
+
+def works_here(tags: Mapping[str, str], run_id: str, process: tuple[int, float] | None = None) -> bool:
+    """Whether a run carries the mark of a process of this machine; of this one (id and start), if given."""
+    mark = _read(tags, run_id)
+    if mark is None or mark["host"] != _host():
+        return False
+    return process is None or (
+        int(str(mark["pid"])) == process[0] and abs(float(str(mark["started"])) - process[1]) < CLOCK_S
+    )
+
+
+def kill_process(tags: Mapping[str, str], run_id: str) -> bool:
+    """Kills the process that does a run, if it is one of this machine and not this one; whether it is gone."""
+    mark = _read(tags, run_id)
+    if mark is None or mark["host"] != _host() or run_id in done_here or int(str(mark["pid"])) == os.getpid():
+        return False
+    return kill_tree(int(str(mark["pid"])), float(str(mark["started"])))
+
+
+def kill_tree(pid: int, started: float | None = None) -> bool:
+    """Kills a process (one begun at `started` [s since 1970], if given) with all that it began; whether it is gone.
+
+    Children in a session of their own are spared: the embedded servers are, and outlive whoever started them. A
+    stopped process is killed as well as one that runs.
+    """
+    try:
+        process = psutil.Process(pid)
+        if started is not None and abs(process.create_time() - started) >= CLOCK_S:
+            return True
+        session = os.getsid(pid)
+        begun = [child for child in process.children(recursive=True) if _session(child.pid) == session]
+        for one in (process, *begun):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return True
+    except (psutil.AccessDenied, PermissionError):
+        return False
+    return True
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
         return None
 
 

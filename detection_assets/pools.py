@@ -14,6 +14,8 @@ import dagster as dg
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from sqlalchemy.exc import IntegrityError
 
+from detection_assets import heartbeat
+
 POOLS: Final = {"gpu": 2, "ocr": 2, "cloud_llm": 2}
 """Steps at work at once where nothing else was set (in Dagster's UI, or by `dagster instance concurrency set`): as many
 as runs, since a step that finds no place asks again after a second at the earliest.
@@ -36,6 +38,7 @@ def sleep_while_waiting() -> None:
 
 def _until_next_claim(waiting: InstanceConcurrencyContext) -> float:
     """Seconds until one of a run's waiting steps may ask for a place again."""
+    heartbeat.waiting()
     now = time.time()
     left = [float(at) - now for at in waiting._pending_timeouts.values()]
     return max(0.0, min([LONGEST_SLEEP_S, *left]))

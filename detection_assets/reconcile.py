@@ -13,6 +13,7 @@ from uuid import UUID
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus
+from dagster_shared.error import SerializableErrorInfo
 
 from detection_assets.bookkeeping import INTERRUPTED
 from detection_assets.liveness import dead_process
@@ -98,7 +99,7 @@ def failure(instance: DagsterInstance, run_id: str) -> str:
         event = entry.dagster_event
         if event is not None and event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
-            return str((error.cause or error).message).strip()
+            return message_of(error.cause or error)
         message = (event.message if event is not None else None) or ""
         if event is not None and event.is_engine_event:
             noted = message or noted
@@ -106,6 +107,13 @@ def failure(instance: DagsterInstance, run_id: str) -> str:
             own = message or own
     # Of a worker that died Dagster says how in an event of its own, and then only that the run has ended.
     return noted if noted and own.startswith(FROM_OUTSIDE) else own or "the run failed without a message"
+
+
+def message_of(error: SerializableErrorInfo) -> str:
+    """What Dagster kept of an exception, in words: one that is raised on purpose without the name of its class."""
+    text = str(error.message).strip()
+    name, colon, words = text.partition(": ")
+    return words if colon and name.startswith("touchline.errors.") else text
 
 
 def _cancelled(job: DetectJob) -> str:

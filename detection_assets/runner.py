@@ -20,24 +20,25 @@ from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from dagster_postgres.utils import DagsterPostgresException
 
-from detection_assets import stage_run
+from detection_assets import heartbeat
 from detection_assets.bookkeeping import ALONE_TAG, CONTINUES_TAG, refuse_beside
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.instance import close_connections, keep_connections
 from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
-from detection_assets.reconcile import reconcile
+from detection_assets.reconcile import message_of, reconcile
+from detection_assets.reports import fetch_report
 from detection_assets.resume import Request, request_of
 from detection_assets.run_config import run_config
+from detection_assets.watchdog import end_with_process
+from resources.connection import Connection, connect
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
-from resources.storage import Connection, connect
 from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.profiles import load_profile
-from touchline.report.files import REPORT_FILES, files_of
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.sources import checksum, library_path
 from touchline.video import probe
@@ -78,6 +79,20 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
     return home
 
 
+def bury(settings: Settings, endpoints: Endpoints, process: tuple[int, float], why: str) -> str:
+    """Ends the run that a dead process (id, and start [s since 1970]) was doing; what its job says, if it had one.
+
+    Raises ServiceError if the database cannot be reached.
+    """
+    connection = connect(endpoints)
+    with _instance(prepare(settings, endpoints)) as instance:
+        return end_with_process(instance, connection, process, why)
+
+
+def _instance(home: Path) -> DagsterInstance:
+    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
+
+
 class Runner:
     """Definitions, instance and clients, opened once for any number of runs in this process."""
 
@@ -85,7 +100,7 @@ class Runner:
         home = prepare(settings, endpoints)
         self.settings, self.endpoints = settings, endpoints
         self.connection: Connection = connect(endpoints)
-        self.instance = DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
+        self.instance = _instance(home)
         keep_connections(self.instance)
         set_limits(self.instance)
         self._job = build_defs().resolve_job_def(JOB)
@@ -119,7 +134,7 @@ class Runner:
         first: str | None = None,
         until: str | None = None,
         from_job: UUID | None = None,
-        listener: stage_run.Listener | None = None,
+        listener: heartbeat.Listener | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> RunOutcome:
         """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
@@ -139,7 +154,7 @@ class Runner:
         return self._execute(source, Request(tuple(selected), config), continued, listener, {**(tags or {}), **alone})
 
     def resume(
-        self, job: DetectJob, *, listener: stage_run.Listener | None = None, tags: Mapping[str, str] | None = None
+        self, job: DetectJob, *, listener: heartbeat.Listener | None = None, tags: Mapping[str, str] | None = None
     ) -> RunOutcome:
         """Goes on with a paused or failed job in this process, as it was asked for: a retry in its line.
 
@@ -155,7 +170,7 @@ class Runner:
         source: SourceAsset,
         request: Request,
         continued: DetectJob | None,
-        listener: stage_run.Listener | None,
+        listener: heartbeat.Listener | None,
         tags: Mapping[str, str] | None,
     ) -> RunOutcome:
         """One run in this process."""
@@ -198,13 +213,8 @@ class Runner:
             return repository.job_of_run(session, run_id, source.id)
 
     def fetch_report(self, job: DetectJob, directory: Path) -> Path:
-        """Writes a job's report files into `directory`; returns the path of report.json."""
-        if not job.report_prefix:
-            raise BadInputError(f"job {job.id} has no report; it is {job.status} (run it to the end first)")
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in files_of(self.connection.objects.get(job.report_prefix + REPORT_FILES[0])):
-            (directory / name).write_bytes(self.connection.objects.get(job.report_prefix + name))
-        return directory / REPORT_FILES[0]
+        """Writes a job's report files into `directory`; returns the path of report.json. Raises as in `reports.py`."""
+        return fetch_report(self.connection, job, directory)
 
     def latest_reported_job(self, source: SourceAsset) -> DetectJob:
         """The newest job of a source that has a report."""
@@ -259,15 +269,15 @@ class Runner:
 
 
 @contextmanager
-def _listening(listener: stage_run.Listener | None) -> Iterator[None]:
+def _listening(listener: heartbeat.Listener | None) -> Iterator[None]:
     if listener is None:
         yield
         return
-    stage_run.listeners.append(listener)
+    heartbeat.listeners.append(listener)
     try:
         yield
     finally:
-        stage_run.listeners.remove(listener)
+        heartbeat.listeners.remove(listener)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:
@@ -276,7 +286,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
-            return str((error.cause or error).message).strip()
+            return message_of(error.cause or error)
         if event.is_job_failure and (fault := event.job_failure_data.error):
-            own = str((fault.cause or fault).message).strip()
+            own = message_of(fault.cause or fault)
     return own

@@ -1,7 +1,7 @@
-"""Several pieces of work at once, each in a process of its own with its share of the cores.
+"""Pieces of work in processes of their own, watched from here, each with its share of the cores.
 
-Belongs here: the processes, what passes between them and this one, and how they end. What a piece of work does is the
-caller's: a run of one source, mostly.
+Belongs here: the processes, what passes between them and this one, and how they end, hung ones too. What a piece of
+work does is the caller's: a run of one source, mostly.
 
 What a run does beside its networks (Dagster's books, scenes, the camera's motion) keeps one core busy at most: two runs
 on a core each take seven tenths of the time of one after the other on both (docs/benchmarks.md).
@@ -9,30 +9,29 @@ on a core each take seven tenths of the time of one after the other on both (doc
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import pickle
-import queue
-import signal
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from detection_assets.quiet import quiet
-from touchline.errors import TouchlineError
+from detection_assets.worker import Worker, shares
+from touchline.errors import ServiceError, TouchlineError, in_words
+from touchline.watch import Watch, stood_still
 
 if TYPE_CHECKING:
     # Dagster is imported by the processes once they are quiet.
+    from detection_assets.heartbeat import Listener
     from detection_assets.runner import Runner
-    from detection_assets.stage_run import Listener
     from resources.local_services import Endpoints
     from resources.settings import Settings
 
 T = TypeVar("T")
+
+LOOK_S: Final = 5.0
+"""Seconds between two looks at processes that say nothing."""
+GRACE_S: Final = 30.0
+"""Seconds that interrupted work has to put itself in order before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -49,171 +48,112 @@ class Piece(Generic[T]):
 class Workers:
     """`count` processes, each with a runner that is opened once. To be used as a context: its end ends them.
 
-    Their end comes as well when this process dies, however it dies: work is then interrupted as by Ctrl-C, and its job
-    can be continued.
+    They begin to load at once, and to work when they are given `endpoints`, here or by `connect`. Their end comes as
+    well when this process dies, however it dies: work is then interrupted as by Ctrl-C, and its job can be continued.
+    Work that shows no progress for longer than `settings.stall` allows is killed, and fails.
     """
 
-    def __init__(self, settings: Settings, endpoints: Endpoints, count: int) -> None:
-        self._workers = [_Worker(settings, endpoints, share) for share in _shares(count)]
+    def __init__(self, settings: Settings, endpoints: Endpoints | None, count: int) -> None:
+        self._settings, self._endpoints = settings, endpoints
+        self._workers = [Worker(settings, share) for share in shares(count)]
+        if endpoints is not None:
+            self.connect(endpoints)
+
+    def connect(self, endpoints: Endpoints) -> None:
+        """Tells the processes where the servers are."""
+        self._endpoints = endpoints
+        for worker in self._workers:
+            worker.connect(endpoints)
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes: at once those that wait, by an interruption those that work.
+
+        What has not ended after GRACE_S, or when Ctrl-C comes again, is killed, and its job told so.
+        """
         for worker in self._workers:
             worker.let_go()
+        deadline = time.monotonic() + GRACE_S
+        try:
+            for worker in self._workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            deadline = 0.0
         for worker in self._workers:
-            worker.process.join()
+            if worker.process.is_alive():
+                worker.kill()
+                if worker.at_work is not None:
+                    self._bury(worker, "interrupted, and ended from outside because it did not end by itself")
 
     def do(
         self, pieces: Sequence[Piece[T]], listener: Callable[[int, str, float], None] = lambda *_: None
-    ) -> Iterator[tuple[int, T]]:
-        """Number and result of each piece, as they are done; begun in the order given.
+    ) -> Generator[tuple[int, T | TouchlineError]]:
+        """Number of each piece and its result, or what made it fail, as they end; begun in the order given.
 
-        `listener` hears of number, stage and share done, 0..1. When a piece raises an exception no other is begun;
-        those at work are done, then it is raised. Raises TouchlineError where a process is killed.
+        `listener` hears of number, stage and share done, 0..1. A piece that fails, is killed or hangs does not stop the
+        others; its process is replaced. But when a server is gone for good (a ServiceError) nothing more is begun:
+        those at work are done, and pieces that are left give nothing.
         """
-        waiting, failure = list(range(len(pieces))), None
-        at_work: dict[_Worker, int] = {}
+        waiting, gone = list(range(len(pieces))), False
+        watch = Watch(4 * LOOK_S)
+        for worker in self._workers:
+            worker.at_work = None
         while True:
             for worker in self._workers:
-                keys = {pieces[number].key for number in at_work.values()}
+                keys = {pieces[w.at_work].key for w in self._workers if w.at_work is not None}
                 free = next((number for number in waiting if pieces[number].key not in keys), None)
-                if worker not in at_work and free is not None and failure is None:
+                if worker.at_work is None and free is not None and not gone:
                     waiting.remove(free)
-                    at_work[worker] = free
-                    worker.begin(pieces[free].work)
-            if not at_work:
-                break
-            ready = wait([worker.results for worker in at_work])
-            for worker, number in list(at_work.items()):
-                if worker.results not in ready:
+                    worker.begin(free, pieces[free].work)
+            busy = [worker for worker in self._workers if worker.at_work is not None]
+            if not busy:
+                return
+            ready = wait([worker.results for worker in busy], self._pause(busy))
+            for worker in busy:
+                number = worker.at_work
+                assert number is not None
+                if worker.results in ready:
+                    kind, value = worker.receive()
+                    if kind == "progress":
+                        listener(number, *value)
+                        continue
+                    if kind == "died":
+                        value = self._replaced(worker, pieces[number].key, value)
+                elif (stood := watch.look(worker, (number, worker.heard))) > self._settings.stall.of(worker.stage):
+                    worker.kill()
+                    said = f"{stood_still(stood, worker.stage)}, so it was ended from outside"
+                    value = self._replaced(worker, pieces[number].key, said)
+                else:
                     continue
-                kind, value = worker.receive(pieces[number].key)
-                if kind == "progress":
-                    listener(number, *value)
-                    continue
-                del at_work[worker]
-                if kind == "done":
-                    yield number, value
-                elif failure is None:
-                    failure = value
-        if failure is not None:
-            raise failure
+                worker.at_work = None
+                gone = gone or isinstance(value, ServiceError)
+                yield number, value
 
+    def _pause(self, busy: Sequence[Worker]) -> float:
+        """Seconds until the next look."""
+        return min([LOOK_S, *(self._settings.stall.of(worker.stage) / 4 for worker in busy)])
 
-class _Worker:
-    """One process, seen from here: tasks go in, what becomes of them comes out."""
+    def _replaced(self, worker: Worker, key: str, why: str) -> TouchlineError:
+        """What to tell of a piece whose process is dead; another process takes its place."""
+        told = self._bury(worker, why)
+        place = self._workers.index(worker)
+        self._workers[place] = Worker(self._settings, worker.share)
+        if self._endpoints is not None:
+            self._workers[place].connect(self._endpoints)
+        return TouchlineError(told or f"{why}; run the same command again to continue" + worker.last_words())
 
-    def __init__(self, settings: Settings, endpoints: Endpoints, share: Sequence[int]) -> None:
-        context = multiprocessing.get_context("spawn")
-        tasks, self._tasks = context.Pipe(duplex=False)
-        self.results, results = context.Pipe(duplex=False)
-        self.process = context.Process(target=_serve, args=(settings, endpoints, share, tasks, results), daemon=True)
-        self.process.start()
-        # The process has its own: while we held these, we would not see the end of it, nor it ours.
-        tasks.close()
-        results.close()
+    def _bury(self, worker: Worker, why: str) -> str:
+        """Has the jobs of a dead process say what became of it; what they say, or nothing if there are none."""
+        if self._endpoints is None:
+            return ""
+        from detection_assets.runner import bury
 
-    def begin(self, work: Callable[[Runner, Listener], Any]) -> None:
-        """Gives the process something to do."""
-        # If it is gone, `receive` says so.
-        with suppress(BrokenPipeError):
-            self._tasks.send(work)
-
-    def receive(self, key: str) -> tuple[str, Any]:
-        """The next thing that the process says: "progress", "done" or "failed", and what belongs to it."""
         try:
-            kind, value = self.results.recv()
-        except EOFError:
-            self.process.join()
-            return "failed", TouchlineError(
-                f"{key}: the process that worked on it ended with code {self.process.exitcode} (-9: killed, as systems "
-                "do that are short of memory); run the same command again to continue, perhaps with --at-once 1"
-            )
-        return kind, value
-
-    def let_go(self) -> None:
-        """Ends the process: at once if it waits, by an interruption if it works."""
-        self._tasks.close()
-        self.results.close()
-
-
-def _shares(count: int) -> list[list[int]]:
-    """The cores of this process in `count` shares; none where a system does not tell."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return [cores[n::count] or cores[n % len(cores) :][:1] if cores else [] for n in range(count)]
-
-
-def _serve(
-    settings: Settings, endpoints: Endpoints, share: Sequence[int], tasks: Connection, results: Connection
-) -> None:
-    """The process: does what comes, until the other end goes away."""
-    # Ctrl-C at the terminal reaches the process that waits for us; it closes `tasks`, which is one interruption.
-    os.setpgid(0, 0)
-    if share:
-        os.sched_setaffinity(0, share)
-    quiet()
-    from detection_assets.runner import Runner
-
-    inbox = _Inbox(tasks)
-    with suppress(KeyboardInterrupt, BrokenPipeError):
-        try:
-            runner = Runner(settings, endpoints)
+            return bury(self._settings, self._endpoints, (worker.pid, worker.started), why)
         except TouchlineError as error:
-            results.send(("failed", error))
-            return
-        for task in inbox:
-            with inbox.at_work():
-                answer = _done(task, runner, results)
-            results.send(answer)
-        runner.close()
-
-
-def _done(task: bytes, runner: Runner, results: Connection) -> tuple[str, Any]:
-    def listen(stage: str, share: float) -> None:
-        # Nobody there any more: the inbox knows, and is about to interrupt us.
-        with suppress(BrokenPipeError):
-            results.send(("progress", (stage, share)))
-
-    try:
-        return "done", pickle.loads(task)(runner, listen)  # noqa: S301 (from the process that started this one)
-    except TouchlineError as error:
-        return "failed", error
-    except Exception as error:
-        return "failed", TouchlineError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-
-
-class _Inbox:
-    """Tasks as they come, pickled. When the other end goes away, what is at work is interrupted as by Ctrl-C."""
-
-    def __init__(self, tasks: Connection) -> None:
-        self._tasks = tasks
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._working = False
-        threading.Thread(target=self._receive, name="inbox", daemon=True).start()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while (task := self._waiting.get()) is not None:
-            yield task
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Between its ends there is something to interrupt."""
-        with self._lock:
-            self._working = True
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._working = False
-
-    def _receive(self) -> None:
-        with suppress(EOFError, ConnectionResetError):
-            while True:
-                self._waiting.put(self._tasks.recv_bytes())
-        self._waiting.put(None)
-        with self._lock:
-            if self._working:
-                os.kill(os.getpid(), signal.SIGINT)
+            return f"{why}; its job could not be told ({in_words(error)}); run the same command again to continue"

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
+from detection_assets.heartbeat import Heartbeat, announce
 from detection_assets.pictures import findings
 from detection_assets.provenance import input_tags, read_from
 from detection_assets.stages import STAGES, Context, Stage
@@ -33,16 +34,11 @@ from touchline.brands import BrandBook, read_csv
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.garbage import ADOPTABLE
-from touchline.nodes import NODE_INDEX, NODE_NAMES
 from touchline.profiles import Profile, apply_overrides, difference, load_profile
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
 from touchline.video import decode_frame
-
-Listener = Callable[[str, float], None]
-listeners: list[Listener] = []
-"""Called with a stage's name and the share of it that is done, 0..1: the CLI's progress bar."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +61,10 @@ class Work:
         """The stage's settings in this run."""
         return self.profile.stage(self.stage.name)
 
-    def report_progress(self, share: float) -> None:
-        """Tells the job and whoever listens how much of the stage is done, 0..1."""
-        done = (NODE_INDEX[self.stage.name] + share) / len(NODE_NAMES)
-        self.connection.database.transact(
-            lambda session: repository.set_progress(session, self.job.id, self.stage.name, done)
-        )
-        announce(self.stage.name, share)
-
-
-def announce(stage: str, share: float) -> None:
-    """Tells the listeners of this process."""
-    for listener in list(listeners):
-        listener(stage, share)
+    @cached_property
+    def heart(self) -> Heartbeat:
+        """What is told of this stage's progress."""
+        return Heartbeat(self.connection, self.job.id, self.stage.name, selected_stages(self.context.run))
 
 
 def run_stage(
@@ -100,6 +87,7 @@ def run_stage(
         profile = apply_overrides(base, overrides)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
+        work.heart.begin()
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
@@ -236,21 +224,28 @@ def _compute(work: Work, print_: str) -> StageOutput:
 
 
 def _extract(work: Work, journal: Journal) -> dict[str, Any]:
-    with local_video(work.connection.objects, work.source.video_path, work.source.checksum) as video:
+    fetched = partial(work.heart.moved, 0.0)
+    with local_video(work.connection.objects, work.source.video_path, work.source.checksum, fetched) as video:
         return _extract_from(video, work, journal)
 
 
 def _extract_from(video: Path, work: Work, journal: Journal) -> dict[str, Any]:
     checkpoints = work.connection.checkpoints
-    extractor = ExtractFrames(video, work.config, save=lambda n, jpeg: checkpoints.put_frame(work.job.id, n, jpeg))
     duration = work.source.duration or 0.0
+
+    def save(sequence: int, jpeg: bytes) -> str:
+        if duration:
+            work.heart.moved(sequence / work.config.sample_fps / duration)
+        return checkpoints.put_frame(work.job.id, sequence, jpeg)
+
+    extractor = ExtractFrames(video, work.config, save=save)
     after = journal.finished[-1] if journal.finished else None
     stats = dict(journal.state or {})
     for chunk_id, frames in extractor.chunks(after):
         stats = {**extractor.stats(), "warnings": [*stats.get("warnings", ()), *extractor.stats().get("warnings", ())]}
         stats["warnings"] = list(dict.fromkeys(stats["warnings"]))
         journal.write(chunk_id, [work.stage.module.serialize(f) for f in frames], stats)
-        work.report_progress(min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0))
+        work.heart.reached(min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0))
         stop_if_asked(work.context, work.connection, work.job)
     done = extractor.stats()
     # The length is known for sure only once the last frame was decoded.
@@ -268,15 +263,26 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
     for chunk_id, group in groupby(frames_of(work.connection, row), key=lambda f: f.chunk_id):
         frames = tuple(group)
         documents = {name: stream.up_to(frames[-1].sequence) for name, stream in streams.items()}
+        places = {frame.sequence: place / total for place, frame in enumerate(frames, seen)}
         seen += len(frames)
         if chunk_id in done:
             continue
-        load = frame_loader(work.connection, partial(tuple, frames))
+        load = telling(frame_loader(work.connection, partial(tuple, frames)), places, work.heart)
         found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
         journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
-        work.report_progress(seen / total)
+        work.heart.reached(seen / total)
         stop_if_asked(work.context, work.connection, work.job)
     return worker.stats()
+
+
+def telling(load: FrameLoader, places: Mapping[int, float], heart: Heartbeat) -> FrameLoader:
+    """A loader that tells of every frame that is asked for: all before it are done. `places` are shares by sequence."""
+
+    def loaded(sequence: int, lines: int | None = None, /) -> Image:
+        heart.moved(places.get(sequence, 0.0))
+        return load(sequence, lines)
+
+    return loaded
 
 
 class DocumentStream:

@@ -7,7 +7,7 @@ obstore itself, with jitter, for as long as patience lasts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -149,14 +149,16 @@ class ObjectStore:
         with self._reaching(key):
             return bytes(obstore.get(self._store, key).bytes())
 
-    def download(self, key: str, file: Path | IO[bytes], *, etag: str = "") -> None:
-        """Streams an object into a file, given by path or open. Raises as `get`.
+    def download(
+        self, key: str, file: Path | IO[bytes], *, etag: str = "", moved: Callable[[], None] = lambda: None
+    ) -> None:
+        """Streams an object into a file, given by path or open. `moved` is called after each part. Raises as `get`.
 
         With `etag`, raises CheckpointError before the first byte if the object has another by now.
         """
         if isinstance(file, Path):
             with file.open("wb") as opened:
-                self.download(key, opened, etag=etag)
+                self.download(key, opened, etag=etag, moved=moved)
             return
         with self._reaching(key):
             found = obstore.get(self._store, key)
@@ -164,6 +166,7 @@ class ObjectStore:
                 raise CheckpointError(f"{key}: expected the content with etag {etag}, found {now}; it was replaced")
             for block in found.stream(min_chunk_size=STREAM):
                 file.write(block)
+                moved()
 
     def reader(self, key: str) -> ReadableFile:
         """An object as a file to read and seek in, fetched in parts as they are asked for.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from touchline.errors import BadInputError
+from touchline.watch import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ ENVIRONMENT: Final = (
         "Seconds that a run waits for a server that is away or hangs; then it ends, and can be continued.",
     ),
     EnvironmentVariable(
+        "TOUCHLINE_STALL_S",
+        "900; 1800 for extract_frames, detect_objects and the escalations",
+        "Seconds without any progress after which a stage counts as hung: its process is ended, and its job can be "
+        "continued. One number for all, or pairs such as run_ocr=300,detect_objects=3600; 0 is never.",
+    ),
+    EnvironmentVariable(
         "TOUCHLINE_UPLOADS",
         "$TOUCHLINE_HOME/uploads",
         "Folder that is watched for uploads, beside uploads/ in the bucket; where there is none, the bucket alone is.",
@@ -74,6 +81,7 @@ class Settings:
     s3_access_key_id: str = field(default="", repr=False)
     s3_secret_access_key: str = field(default="", repr=False)
     patience_s: float = 120.0
+    stall: Bounds = field(default_factory=Bounds)
     uploads: Path = Path("uploads")
     """Relative to the home, unless absolute."""
     yolo_weights: str = ""
@@ -94,6 +102,7 @@ class Settings:
             s3_access_key_id=env.get("TOUCHLINE_S3_ACCESS_KEY_ID") or env.get("AWS_ACCESS_KEY_ID", ""),
             s3_secret_access_key=env.get("TOUCHLINE_S3_SECRET_ACCESS_KEY") or env.get("AWS_SECRET_ACCESS_KEY", ""),
             patience_s=_seconds(env, "TOUCHLINE_PATIENCE_S", 120.0),
+            stall=Bounds.parse(env.get("TOUCHLINE_STALL_S", ""), "TOUCHLINE_STALL_S"),
             yolo_weights=env.get("TOUCHLINE_YOLO_WEIGHTS", ""),
             yolo_sha256=env.get("TOUCHLINE_YOLO_SHA256", ""),
         )

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -233,13 +233,15 @@ def sampled_checksum(path: Path) -> str:
 
 
 @contextmanager
-def local_video(objects: ObjectStore, video_path: str, content: str) -> Iterator[Path]:
+def local_video(
+    objects: ObjectStore, video_path: str, content: str, moved: Callable[[], None] = lambda: None
+) -> Iterator[Path]:
     """A source's video as a file of this machine, for the block: the file itself, or a copy of the object.
 
     A copy rather than parts on demand: a server that fails for a moment is waited for, where a decoder would take it
-    for damage of the video. `content` is the source's checksum. Raises BadInputError if the object is not there any
-    more or has other content, ServiceError if there is no room for it or the server fails; errors in the block name
-    the source, not the copy.
+    for damage of the video. `content` is the source's checksum; `moved` is called while parts arrive. Raises
+    BadInputError if the object is not there any more or has other content, ServiceError if there is no room for it or
+    the server fails; errors in the block name the source, not the copy.
     """
     where = bucket_key(video_path)
     if where is None:
@@ -252,7 +254,8 @@ def local_video(objects: ObjectStore, video_path: str, content: str) -> Iterator
         name = PurePosixPath(key).name
         copy = folder / (name if len(name.encode()) <= LONGEST_NAME else f"video{PurePosixPath(key).suffix[:10]}")
         try:
-            objects.download(key, copy, etag=content.removeprefix(ETAG) if content.startswith(ETAG) else "")
+            etag = content.removeprefix(ETAG) if content.startswith(ETAG) else ""
+            objects.download(key, copy, etag=etag, moved=moved)
         except CheckpointError as error:
             raise BadInputError(
                 f"{video_path} was removed or replaced after it was registered; upload it again, or wait until the "

@@ -23,7 +23,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,10 +33,10 @@ import sqlalchemy as sa
 from alembic import command  # noqa: F401
 from sqlalchemy import orm
 
-import detection_assets.runner  # noqa: F401
 import resources.models
 import touchline.ocr.rapid  # noqa: F401
-from detection_assets import stage_run
+from detection_assets import side_by_side, stage_run
+from detection_assets.runner import Runner
 from detection_assets.stages import STAGES
 from resources.journal import Journal
 from resources.object_store import ObjectStore
@@ -89,6 +89,23 @@ class RememberingEngine:
             draft.write_bytes(pickle.dumps(answer()))
             draft.replace(path)
         return pickle.loads(path.read_bytes())  # noqa: S301 (written by this very class)
+
+
+class Here:
+    """Stands for the processes beside a command: the same work in the process of the command, which is to die."""
+
+    def __init__(self, settings: Any, endpoints: Any, count: int) -> None:
+        self._settings = settings
+
+    def connect(self, endpoints: Any) -> None:
+        self._runner = Runner(self._settings, endpoints)
+
+    def close(self) -> None:
+        pass
+
+    def do(self, pieces: Any, listener: Callable[..., None]) -> Iterator[tuple[int, Any]]:
+        for number, piece in enumerate(pieces):
+            yield number, piece.work(self._runner, partial(listener, number))
 
 
 class Faults:
@@ -213,6 +230,7 @@ def _child(order: dict[str, Any], answer: int) -> None:
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
     try:
         Faults(Path(order["log"]), order["kill"]).install()
+        side_by_side.Workers = Here  # type: ignore[assignment, misc]
         cli_session.console.file = cli_session.errors.file = said
         with redirect_stdout(said), redirect_stderr(said):
             try:

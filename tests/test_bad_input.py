@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import av
 import cv2
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from touchline_cli.app import main
+from touchline_cli.run import _looked_into
 
 
 @pytest.fixture
@@ -62,19 +65,19 @@ def cut_off(path: Path) -> None:
     path.write_bytes(b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41")
 
 
+KINDS = [
+    (nothing, "no such file"),
+    (empty, "empty"),
+    (text, "expected a video"),
+    (Path.mkdir, "directory"),
+    (no_frames, "match.mp4"),
+    (cut_off, "match.mp4"),
+]
+
+
 @pytest.mark.parametrize("json", [(), ("--json",)], ids=["", "json"])
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (nothing, "no such file"),
-        (empty, "empty"),
-        (text, "expected a video"),
-        (Path.mkdir, "directory"),
-        (no_frames, "match.mp4"),
-        (cut_off, "match.mp4"),
-    ],
-)
-def test_what_is_no_video_is_refused_by_name_even_behind_good_ones(
+@pytest.mark.parametrize(("make", "says"), KINDS)
+def test_what_is_no_video_is_refused_by_name(
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -83,10 +86,43 @@ def test_what_is_no_video_is_refused_by_name_even_behind_good_ones(
     json: tuple[str, ...],
 ) -> None:
     make(home.parent / "match.mp4")
-    message = refused(home, monkeypatch, capsys, "run", "good.png", "match.mp4", *json)
+    message = refused(home, monkeypatch, capsys, "run", "match.mp4", *json)
     assert "match.mp4" in message
     assert says in message
-    assert "good.png" not in message
+
+
+@pytest.mark.parametrize(
+    "fault", [UnicodeDecodeError("utf-8", b"b\xe9", 1, 2, "invalid"), ValueError("odd"), MemoryError()], ids=str
+)
+def test_whatever_goes_wrong_while_one_input_is_looked_into_is_its_refusal_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    import touchline.video
+
+    (home.parent / "odd.png").write_bytes((home.parent / "good.png").read_bytes())
+    (home.parent / "none.mp4").touch()
+    whole = touchline.video.probe
+
+    def look(path: Path) -> Any:
+        if path.name == "odd.png":
+            raise fault
+        return whole(path)
+
+    monkeypatch.setattr(touchline.video, "probe", look)
+    paths = [Path(name) for name in ("odd.png", "none.mp4", "good.png")]
+    lengths, why = _looked_into(paths, {"--report": None})
+    assert lengths == {2: 0.0}
+    assert set(why) == {0, 1}
+    assert "odd.png: it cannot be looked into" in why[0]
+    assert "none.mp4" in why[1]
+
+
+def test_a_place_for_reports_that_is_none_is_refused_before_any_work(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (("run", "good.png"), ("replay", "any", "--from", "run_ocr"), ("resume", str(UUID(int=0)))):
+        message = refused(home, monkeypatch, capsys, *command, "--report", "good.png")
+        assert "--report good.png: no folder can be made there" in message
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,8 @@ def test_debug_pictures_show_what_was_read_and_which_brand_it_is(home: Path, fol
     arguments = ("--brands", folder / "ours.csv", "--debug-pictures", folder / "debug", "--json")
     [row] = json.loads(touchline(home, "run", folder / "boards.png", *arguments).stdout)
     assert row["debug_pictures"] == str(folder / "debug" / "boards")
-    assert [path.name for path in (folder / "debug" / "boards").iterdir()] == ["000000_0.00s.jpg"]
+    names = sorted(path.name for path in (folder / "debug" / "boards").iterdir())
+    assert names == ["000000_0.00s.jpg", "source.json"]
     drawn = cv2.imread(str(folder / "debug" / "boards" / "000000_0.00s.jpg"))
     assert drawn is not None
     assert drawn.shape == (480, 1280, 3)

@@ -67,7 +67,7 @@ LINES = {
         "after put reports/report.json",
     ),
     "deaths of the last stages": (
-        "after commit progress filter_scenes 0.21",
+        "after commit progress filter_scenes 0.29",
         "before put stages/match_brands.partial/2.bson",
         "before commit row match_brands",
         "before chunk escalate_cloud 0",

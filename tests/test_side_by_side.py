@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,15 +20,15 @@ from typing import Any
 import psutil
 import pytest
 
+from detection_assets.heartbeat import Listener
 from detection_assets.runner import Runner
 from detection_assets.side_by_side import Piece, Workers
-from detection_assets.stage_run import Listener
 from resources.local_services import Endpoints
 from resources.settings import Settings
 from tests.test_cli import at_work, environment
 from touchline import repository
 from touchline.ahead import cores
-from touchline.errors import BadInputError, TouchlineError
+from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.schema import DetectJobStatus
 from touchline.synthetic import Truth
 from touchline_cli.run import processes
@@ -72,6 +73,10 @@ def stumble(runner: Runner, listener: Listener) -> None:
     raise ZeroDivisionError("a fault of ours")
 
 
+def lose(runner: Runner, listener: Listener) -> None:
+    raise ServiceError("the database is gone")
+
+
 def die(runner: Runner, listener: Listener) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -84,8 +89,8 @@ def test_pieces_are_done_at_once_by_processes_that_share_the_cores(settings: Set
     heard: list[tuple[int, str, float]] = []
     pieces = [Piece(key, partial(linger, 0.5)) for key in ("a", "b", "c")]
     with Workers(settings, services, 2) as workers:
-        done = dict(workers.do(pieces, lambda *said: heard.append(said)))
-        again = dict(workers.do([Piece("d", partial(linger, 0.0))]))
+        done: dict[int, Any] = dict(workers.do(pieces, lambda *said: heard.append(said)))
+        again: dict[int, Any] = dict(workers.do([Piece("d", partial(linger, 0.0))]))
     assert set(done) == {0, 1, 2}
     processes = {pid for pid, *_ in done.values()}
     assert len(processes) == 2
@@ -99,7 +104,8 @@ def test_pieces_are_done_at_once_by_processes_that_share_the_cores(settings: Set
 def test_pieces_of_one_key_are_done_one_after_another(settings: Settings, services: Endpoints) -> None:
     pieces = [Piece("same", partial(linger, 0.3)) for _ in range(3)]
     with Workers(settings, services, 2) as workers:
-        spans = sorted((begin, end) for _, (_, _, begin, end) in workers.do(pieces))
+        results: dict[int, Any] = dict(workers.do(pieces))
+    spans = sorted((begin, end) for _, _, begin, end in results.values())
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
 
 
@@ -108,10 +114,10 @@ def test_pieces_of_one_key_are_done_one_after_another(settings: Settings, servic
     [
         (refuse, BadInputError, "not this one"),
         (stumble, TouchlineError, "ZeroDivisionError: a fault of ours"),
-        (die, TouchlineError, r"broken: .* ended with code -9"),
+        (die, TouchlineError, r"the process that worked on it ended with code -9"),
     ],
 )
-def test_what_is_at_work_is_done_before_a_failure_is_raised_and_nothing_new_is_begun(
+def test_a_piece_that_fails_or_dies_stops_no_other(
     settings: Settings,
     services: Endpoints,
     tmp_path: Path,
@@ -119,27 +125,41 @@ def test_what_is_at_work_is_done_before_a_failure_is_raised_and_nothing_new_is_b
     kind: type[TouchlineError],
     says: str,
 ) -> None:
-    done: list[int] = []
     pieces: list[Piece[Any]] = [
         Piece("whole", partial(outlast, tmp_path)),
         Piece("broken", partial(fail, tmp_path, work)),
+        Piece("late", partial(touch, tmp_path / "late")),
     ]
-    pieces.append(Piece("late", partial(touch, tmp_path / "late")))
+    with Workers(settings, services, 2) as workers:
+        done = dict(workers.do(pieces))
+    assert (done[0], done[2]) == (None, None)
+    assert type(done[1]) is kind
+    assert re.search(says, str(done[1]))
+    assert "Traceback" not in str(done[1])
+    assert (tmp_path / "late").exists()
 
-    def collect() -> None:
-        for number, _ in workers.do(pieces):
-            done.append(number)
 
-    with Workers(settings, services, 2) as workers, pytest.raises(kind, match=says):
-        collect()
-    assert done == [0]
+def test_when_a_server_is_gone_those_at_work_are_done_and_nothing_new_is_begun(
+    settings: Settings, services: Endpoints, tmp_path: Path
+) -> None:
+    pieces: list[Piece[Any]] = [
+        Piece("whole", partial(outlast, tmp_path)),
+        Piece("broken", partial(fail, tmp_path, lose)),
+        Piece("late", partial(touch, tmp_path / "late")),
+    ]
+    with Workers(settings, services, 2) as workers:
+        done = dict(workers.do(pieces))
+    assert set(done) == {0, 1}
+    assert isinstance(done[1], ServiceError)
     assert not (tmp_path / "late").exists()
 
 
 def test_what_cannot_be_opened_is_told(settings: Settings, services: Endpoints) -> None:
     nowhere = Endpoints("postgresql+psycopg2://u:p@127.0.0.1:9/x", "", "", "", "", "", False, False, patience_s=0.0)
-    with Workers(settings, nowhere, 1) as workers, pytest.raises(TouchlineError, match="127.0.0.1:9"):
-        list(workers.do([Piece("a", partial(linger, 0.0))]))
+    with Workers(settings, nowhere, 1) as workers:
+        [(_, error)] = workers.do([Piece("a", partial(linger, 0.0)), Piece("b", partial(linger, 0.0))])
+    assert isinstance(error, ServiceError)
+    assert "127.0.0.1:9" in str(error)
 
 
 @pytest.mark.parametrize(

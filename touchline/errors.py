@@ -1,7 +1,10 @@
 """The errors Touchline raises on purpose. Each says what was expected, what came, and what to do next.
 
-Belongs here: exception classes and nothing else. Code that raises them lives where the fault is noticed.
+Belongs here: exception classes, and what to say of an exception. Code that raises them lives where the fault is
+noticed.
 """
+
+from __future__ import annotations
 
 
 class TouchlineError(Exception):
@@ -32,3 +35,15 @@ class JobStoppedError(TouchlineError):
     """The job was asked to stop between two chunks. What is journalled stays and the job can be resumed."""
 
     exit_code = 130
+
+
+def in_words(error: BaseException) -> str:
+    """What to tell a person of an exception: the message of one that is raised on purpose, as it is.
+
+    Of others the operating system's words with the file's name, or, for a fault nobody foresaw, its kind and message.
+    """
+    if isinstance(error, TouchlineError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"

@@ -187,6 +187,8 @@ class DetectJob(Base, kw_only=True, eq=False):
     current_stage: Mapped[str | None] = mapped_column(default=None)
     progress: Mapped[float] = mapped_column(default=0.0)
     """Share of the whole job that is done, 0 to 1."""
+    progress_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When it last showed that it gets on, by the database's clock; several times a minute while it works."""
     error_message: Mapped[str | None] = mapped_column(default=None)
     total_detections: Mapped[int] = mapped_column(default=0)
     brands_found: Mapped[int] = mapped_column(default=0)

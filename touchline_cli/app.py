@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from touchline.errors import BadInputError, TouchlineError
+from touchline_cli.output import bear_any_text
 
 app = typer.Typer(
     name="touchline",
@@ -263,6 +264,7 @@ def brands_import(
 
 def main() -> None:
     """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
+    bear_any_text()
     try:
         app()
     except TouchlineError as error:

@@ -6,20 +6,22 @@ Belongs here: which sources, with which settings and tags, and who runs them. On
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from detection_assets.quiet import quiet
 from detection_assets.run_config import PRIORITY_TAG
-from touchline.errors import BadInputError
+from touchline.errors import BadInputError, TouchlineError
 from touchline.nodes import NODES, REPORT, downstream
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
-    from resources.storage import Connection
+    from resources.connection import Connection
     from touchline.schema import SourceAsset
 
 BACKFILL_TAG: Final = "touchline/backfill"
@@ -88,25 +90,35 @@ def _through(
 def _here(
     first: str, only: str | None, options: dict[str, Any], tags: Mapping[str, str], found: dict[str, Any], as_json: bool
 ) -> int:
-    """Runs source by source in this process; returns how many failed."""
-    from touchline_cli.run import one, progress_bar
+    """Runs source by source in one process beside this one; returns how many failed or were not begun."""
+    from touchline_cli.progress import Shown
+    from touchline_cli.run import outcomes, run_source
 
-    failed = 0
-    with session.runner() as runner, progress_bar(as_json) as progress:
-        sources = _sources(runner.connection, downstream(first), only, found)
-        total = progress.add_task("sources", total=len(sources))
-        for source in sources:
-            name = source.partition_key
-            outcome = one(runner, source, name, progress, {**options, "first": first, "tags": tags})
-            row = {"partition_key": name, "run_id": outcome.run_id, "job_id": str(outcome.job.id)}
-            row["status"] = str(outcome.job.status)
-            if not outcome.succeeded:
-                failed += 1
-                row["error"] = outcome.error
-                session.complain(f"{name}: {outcome.error}")
-            found["runs"].append(row)
-            progress.advance(total)
-    return failed
+    done = failed = 0
+    with session.working(1) as (workers, connection), Shown(as_json) as progress:
+        sources = _sources(connection, downstream(first), only, found)
+        keys = [source.partition_key for source in sources]
+        total = progress.add_task("sources", total=len(sources), stage="")
+        works = [partial(run_source, key, {**options, "first": first, "tags": tags}) for key in keys]
+        with closing(outcomes(workers, keys, works, progress, keys, downstream(first))) as ended:
+            for number, one in ended:
+                row: dict[str, Any] = {"partition_key": keys[number], "run_id": ""}
+                if isinstance(one, TouchlineError):
+                    row |= {"status": "failed", "error": str(one)}
+                else:
+                    row |= {"run_id": one.outcome.run_id, "job_id": str(one.outcome.job.id)}
+                    row["status"] = str(one.outcome.job.status)
+                    if not one.outcome.succeeded:
+                        row["error"] = one.outcome.error
+                if "error" in row:
+                    failed += 1
+                    session.complain(f"{keys[number]}: {row['error']}")
+                found["runs"].append(row)
+                done += 1
+                progress.advance(total)
+    if done < len(keys):
+        session.complain(f"{len(keys) - done} sources were not begun, for a server is gone; run the same command again")
+    return failed + len(keys) - done
 
 
 def _sources(

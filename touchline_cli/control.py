@@ -5,6 +5,8 @@ Belongs here: what a person asks of a job from outside. How a run looks for it i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,10 @@ from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
+    from detection_assets.heartbeat import Listener
     from detection_assets.runner import Runner
     from touchline.schema import DetectJob, DetectJobStatus
+    from touchline_cli.outcome import Ended
 
 
 def pause(job_id: str, as_json: bool) -> int:
@@ -45,38 +49,56 @@ def cancel(job_id: str, server: str | None, as_json: bool) -> int:
 
 
 def resume(job_id: str, report: Path | None, priority: int | None, server: str | None, as_json: bool) -> int:
-    """Launches a retry through the webserver, or runs it here. 1 if it failed here, 130 after Ctrl-C."""
-    from detection_assets.definitions import JOB
-    from detection_assets.resume import request_of
+    """Launches a retry through the webserver, or runs it in a process beside. 1 if it failed here, 130 after Ctrl-C."""
     from resources.settings import Settings
-    from touchline_cli.run import finish, progress_bar, with_bar
+    from touchline import repository
+    from touchline.report.files import check_folder
+    from touchline_cli.outcome import row_of
+    from touchline_cli.progress import Shown
+    from touchline_cli.run import one
 
     url = find(Settings.from_environment().home, server)
-    if url is not None and report is not None:
-        raise BadInputError(f"--report: the run is done by {url}; `touchline report` fetches it once it has ended")
-    with session.runner() as runner, progress_bar(as_json) as progress:
-        job = _corrected(runner, job_id)
-        tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
-        if url is not None:
-            from detection_assets.bookkeeping import CONTINUES_TAG
-
-            request = request_of(runner.instance, runner.connection, job)
-            tags[CONTINUES_TAG] = str(job.id)
-            run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
-            _tell(job, f"goes on as Dagster run {run_id}, in the queue", as_json, continued_by=run_id)
-            return 0
-        try:
-            outcome = with_bar(
-                job.partition_key, progress, lambda listen: runner.resume(job, listener=listen, tags=tags)
-            )
-        except KeyboardInterrupt:
-            session.errors.print("interrupted; `touchline jobs` shows the job to resume")
-            return 130
-        video = Path(job.video_path)
-        row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)
+    if url is not None:
+        if report is not None:
+            raise BadInputError(f"--report: the run is done by {url}; `touchline report` fetches it once it has ended")
+        return _queued(url, job_id, priority, as_json)
+    if report is not None:
+        check_folder("--report", report)
+    try:
+        with session.working(1) as (workers, connection), Shown(as_json) as progress:
+            with connection.database.session() as database:
+                job = repository.get_job(database, job_id)
+            tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
+            ended = one(workers, job.partition_key, partial(_resumed, job_id, tags), progress)
+            video = Path(job.video_path)
+            row = row_of(connection, ended, video, (report, video.stem) if report else None, progress, as_json)
+    except KeyboardInterrupt:
+        session.errors.print("interrupted; `touchline jobs` shows the job to resume")
+        return 130
     if as_json:
         session.print_json(row)
-    return 0 if outcome.succeeded else 1
+    return 1 if "error" in row else 0
+
+
+def _resumed(job_id: str, tags: Mapping[str, str], runner: Runner, listener: Listener) -> Ended:
+    from touchline_cli.outcome import Ended
+
+    return Ended(runner.resume(_corrected(runner, job_id), listener=listener, tags=tags))
+
+
+def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
+    """Has the webserver launch the retry."""
+    from detection_assets.bookkeeping import CONTINUES_TAG
+    from detection_assets.definitions import JOB
+    from detection_assets.resume import request_of
+
+    with session.runner() as runner:
+        job = _corrected(runner, job_id)
+        request = request_of(runner.instance, runner.connection, job)
+        tags = {PRIORITY_TAG: str(job.priority if priority is None else priority), CONTINUES_TAG: str(job.id)}
+        run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
+    _tell(job, f"goes on as Dagster run {run_id}, in the queue", as_json, continued_by=run_id)
+    return 0
 
 
 def _corrected(runner: Runner, job_id: str) -> DetectJob:

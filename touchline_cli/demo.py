@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from touchline_cli import session
-from touchline_cli.run import one, progress_bar
+from touchline_cli.outcome import Ended
+from touchline_cli.progress import Shown
+from touchline_cli.run import one
+
+if TYPE_CHECKING:
+    from detection_assets.heartbeat import Listener
+    from detection_assets.runner import Runner
 
 
 def demo(as_json: bool) -> int:
     """0 only if the brands found are exactly those that were rendered."""
+    from detection_assets.reports import fetch_report
     from resources.settings import Settings
     from touchline.synthetic import DEMO, render, write_truth
 
@@ -21,13 +31,12 @@ def demo(as_json: bool) -> int:
     truth = render(video, DEMO)
     write_truth(folder / "broadcast.truth.json", truth)
     shown = {brand.name: brand for brand in truth.brands}
-    with session.runner() as runner, progress_bar(as_json) as progress:
-        source = runner.register(video)
-        outcome = one(runner, source, video.name, progress, {})
+    with session.working(1) as (workers, connection), Shown(as_json) as progress:
+        outcome = one(workers, video.name, partial(_register_and_run, video), progress).outcome
         if not outcome.succeeded:
             session.complain(f"the demo failed: {outcome.error}")
             return 1
-        path = runner.fetch_report(outcome.job, folder / "report")
+        path = fetch_report(connection, outcome.job, folder / "report")
     report = json.loads(path.read_text("utf-8"))
     found = {brand["name"] for brand in report["brands"]}
     right = found == set(shown)
@@ -42,3 +51,7 @@ def demo(as_json: bool) -> int:
     if not right:
         session.complain(f"missed: {sorted(set(shown) - found)}; not shown: {sorted(found - set(shown))}")
     return 0 if right else 1
+
+
+def _register_and_run(video: Path, runner: Runner, listener: Listener) -> Ended:
+    return Ended(runner.run(runner.register(video), listener=listener))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
+from touchline.watch import stood_still
 from touchline_cli import session
 
 if TYPE_CHECKING:
     from touchline.brands import BrandEntry
+
+WORTH_SAYING_S: Final = 60.0
+"""A running job that has shown no progress for so long says so [s]."""
 
 
 def report(key_or_path: str, out: Path, job: str | None) -> int:
@@ -34,6 +38,7 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     with session.storage() as connection, connection.database.session() as database:
         source = repository.get_source(database, key_or_path) if key_or_path else None
         found = repository.list_jobs(database, source.id if source else None, limit=limit)
+        still = repository.standing_still(database, found)
     shown = ("id", "partition_key", "run_type", "status", "current_stage", "progress", "brands_found", "priority")
     fields = (*shown, "created_at")
     if as_json:
@@ -45,11 +50,14 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
             "parent_job_id",
             "dagster_run_id",
         )
-        session.print_json([{name: getattr(job, name) for name in (*fields, *more)} for job in found])
+        rows = [{name: getattr(job, name) for name in (*fields, *more)} for job in found]
+        session.print_json([{**row, "no_progress_s": still.get(job.id)} for row, job in zip(rows, found, strict=True)])
         return 0
     table = Table(*fields[:-1], "created", box=None)
     for job in found:
         values = [getattr(job, name) for name in fields]
+        if still.get(job.id, 0.0) >= WORTH_SAYING_S:
+            values[3] = f"{job.status}, {stood_still(still[job.id], job.current_stage)}"
         values[5], values[-1] = f"{values[5]:.0%}", f"{values[-1]:%Y-%m-%d %H:%M}"
         table.add_row(*("" if value is None else str(value) for value in values))
     session.print_whole(table)

@@ -1,8 +1,11 @@
-"""`touchline run` and `touchline replay`."""
+"""`touchline run` and `touchline replay`: the inputs, the work in other processes, and what is told of its end.
+
+Belongs here: what these commands check, do and print. Bars are in `progress.py`, the processes in
+`detection_assets/side_by_side.py`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -11,23 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
 from detection_assets.run_config import PRIORITY_TAG
-from detection_assets.side_by_side import Piece, Workers
 from touchline.ahead import cores
-from touchline.errors import BadInputError
+from touchline.errors import BadInputError, TouchlineError, in_words
 from touchline_cli import session
+from touchline_cli.outcome import Ended, row_of
+from touchline_cli.progress import Bars, Shown
 
 if TYPE_CHECKING:
-    from detection_assets.runner import Runner, RunOutcome
-    from detection_assets.stage_run import Listener
-    from touchline.schema import SourceAsset
+    from detection_assets.heartbeat import Listener
+    from detection_assets.runner import Runner
+    from detection_assets.side_by_side import Workers
 
 AT_ONCE: Final = 2
 """Sources worked on at once where nothing else is asked: each takes some 800 MB, and the pool `ocr` has two places."""
 WORTH_S: Final = 60.0
 """Less video than this [s] is sooner done by one process than processes are started."""
+Work = Callable[["Runner", "Listener"], Ended]
 
 
 def run(
@@ -43,23 +46,25 @@ def run(
     at_once: int | None,
     as_json: bool,
 ) -> int:
-    """Checks everything, then runs the sources. 0 if all ended well, 1 if any failed, 130 after Ctrl-C."""
-    from touchline.video import probe
+    """Checks everything, then runs what can be run.
+
+    0 if all ended well, 1 if any failed or was refused, 2 if all were refused, 130 after Ctrl-C.
+    """
+    from touchline.report.files import check_folder
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(until, "--until", report=True)
     session.check_brands(brands)
-    for option, folder in (("--report", report), ("--debug-pictures", debug_pictures)):
+    folders = {"--report": report, "--debug-pictures": debug_pictures}
+    for option, folder in folders.items():
         if folder is not None:
             _check_stems(videos, option)
-    if debug_pictures is not None:
-        try:
-            debug_pictures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInputError(
-                f"--debug-pictures {debug_pictures}: no folder can be made there: {error.strerror}"
-            ) from error
-    lengths = [probe(video).duration_s for video in videos]
+    lengths, refused = _looked_into(videos, folders)
+    if not lengths:
+        raise BadInputError("\n".join(refused.values()))
+    for option, folder in folders.items():
+        if folder is not None:
+            check_folder(option, folder)
     options: dict[str, Any] = {
         "profile": profile,
         "overrides": changes,
@@ -68,56 +73,113 @@ def run(
         "until": until,
         "tags": {PRIORITY_TAG: str(priority)},
     }
-    rows: dict[int, dict[str, Any]] = {}
-    failed = 0
+    rows = {
+        number: {"source": str(videos[number]), "status": "refused", "error": why} for number, why in refused.items()
+    }
+    for why in refused.values():
+        session.complain(why)
+    # The longest first, so that no process is left alone with it at the end.
+    order = sorted(lengths, key=lambda number: -lengths[number])
+    works = [partial(_register_and_run, videos[number], profile, options, debug_pictures) for number in order]
+    names = [str(videos[number].resolve()) for number in order]
     try:
-        with session.runner() as runner, progress_bar(as_json) as progress:
-            total = progress.add_task("sources", total=len(videos), visible=len(videos) > 1)
-            works = [partial(_register_and_run, video, profile, options) for video in videos]
-            with closing(_outcomes(runner, videos, works, processes(at_once, lengths), lengths, progress)) as outcomes:
-                for number, outcome in outcomes:
+        with (
+            session.working(processes(at_once, list(lengths.values()))) as (workers, connection),
+            Shown(as_json) as bars,
+        ):
+            total = bars.add_task("sources", total=len(order), visible=len(order) > 1, stage=f"0 of {len(order)}")
+            with closing(outcomes(workers, names, works, bars, [videos[n].name for n in order])) as ended:
+                for place, outcome in ended:
+                    number = order[place]
                     video = videos[number]
-                    failed += not outcome.succeeded
-                    row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)
-                    if debug_pictures is not None and outcome.succeeded:
-                        row |= _draw(runner, outcome, debug_pictures / video.stem, progress, as_json)
-                    rows[number] = row
-                    progress.advance(total)
+                    rows[number] = row_of(connection, outcome, video, _under(report, video), bars, as_json)
+                    done = len(rows) - len(refused)
+                    bars.update(total, advance=1, stage=f"{done} of {len(order)}")
     except KeyboardInterrupt:
         session.errors.print("interrupted; run the same command again to continue")
         return 130
+    for number in set(lengths) - set(rows):
+        why = f"{videos[number].name}: not begun, for a server is gone; run the same command again once it is back"
+        rows[number] = {"source": str(videos[number]), "status": "not begun", "error": why}
+        session.complain(why)
     if as_json:
         session.print_json([row for _, row in sorted(rows.items())])
-    return 1 if failed else 0
+    if all(row["status"] == "refused" for row in rows.values()):
+        return BadInputError.exit_code
+    return 1 if any("error" in row for row in rows.values()) else 0
+
+
+def _looked_into(videos: Sequence[Path], folders: Mapping[str, Path | None]) -> tuple[dict[int, float], dict[int, str]]:
+    """Lengths [s] of the inputs that can be worked on, and for the others why not, both by number.
+
+    Whatever goes wrong while one input is looked into is that input's refusal.
+    """
+    from touchline.report.files import check_folder
+    from touchline.video import probe
+
+    lengths: dict[int, float] = {}
+    refused: dict[int, str] = {}
+    for number, video in enumerate(videos):
+        try:
+            lengths[number] = probe(video).duration_s
+            for option, base in folders.items():
+                # Those that are there: others can be made once the folder above can.
+                if base is not None and (base / video.stem).exists():
+                    check_folder(option, base / video.stem)
+        except BadInputError as error:
+            refused[number] = str(error)
+        except Exception as error:
+            refused[number] = f"{video}: it cannot be looked into ({in_words(error)}); convert it, or leave it out"
+        if number in refused:
+            lengths.pop(number, None)
+    return lengths, refused
 
 
 def _register_and_run(
-    video: Path, profile: str, options: Mapping[str, Any], runner: Runner, listener: Listener
-) -> RunOutcome:
-    return runner.run(runner.register(video, profile), listener=listener, **options)
+    video: Path, profile: str, options: Mapping[str, Any], pictures: Path | None, runner: Runner, listener: Listener
+) -> Ended:
+    outcome = runner.run(runner.register(video, profile), listener=listener, **options)
+    ended = Ended(outcome)
+    if pictures is not None and outcome.succeeded:
+        from detection_assets.debug_pictures import write_debug_pictures
+        from touchline.report.files import SOURCE_FILE, folder_of
+
+        try:
+            ended.pictures = folder_of(pictures, video.stem, outcome.job.partition_key, SOURCE_FILE)
+            ended.drawn = write_debug_pictures(runner.connection, outcome.job, ended.pictures)
+        except TouchlineError as error:
+            ended.error = str(error)
+    return ended
 
 
-def _outcomes(
-    runner: Runner,
-    videos: Sequence[Path],
-    works: Sequence[Callable[[Runner, Listener], RunOutcome]],
-    count: int,
-    lengths: Sequence[float],
-    progress: Progress,
-) -> Generator[tuple[int, RunOutcome]]:
-    """Number and outcome of each video as they end: in this process one after another, or in `count` others."""
-    if count == 1:
-        for number, work in enumerate(works):
-            yield number, with_bar(videos[number].name, progress, partial(work, runner))
-        return
-    # The longest first, so that no process is left alone with it at the end.
-    order = sorted(range(len(videos)), key=lambda number: -lengths[number])
-    pieces = [Piece(str(videos[number].resolve()), works[number]) for number in order]
-    bars = Bars([videos[number].name for number in order], progress)
-    with Workers(runner.settings, runner.endpoints, count) as workers:
-        for place, outcome in workers.do(pieces, bars.move):
-            bars.remove(place)
-            yield order[place], outcome
+def outcomes(
+    workers: Workers,
+    keys: Sequence[str],
+    works: Sequence[Work],
+    progress: Shown,
+    names: Sequence[str],
+    stages: Sequence[str] = (),
+) -> Generator[tuple[int, Ended | TouchlineError]]:
+    """Number and outcome of each piece of work as they end, with a bar for each that is being done.
+
+    `keys` tell which are of one source, `names` are shown, `stages` are those that the runs go through.
+    """
+    from detection_assets.side_by_side import Piece
+
+    bars = Bars(names, progress, stages)
+    bars.show(0)
+    with closing(workers.do([Piece(*item) for item in zip(keys, works, strict=True)], bars.move)) as done:
+        for number, outcome in done:
+            bars.remove(number)
+            yield number, outcome
+
+
+def one(workers: Workers, name: str, work: Work, progress: Shown, stages: Sequence[str] = ()) -> Ended:
+    """One piece of work with a bar. Raises TouchlineError where it does not come to a job's end."""
+    [(_, outcome)] = outcomes(workers, [name], [work], progress, [name], stages)
+    if isinstance(outcome, TouchlineError):
+        raise outcome
+    return outcome
 
 
 def processes(at_once: int | None, lengths: Sequence[float]) -> int:
@@ -140,112 +202,46 @@ def replay(
 ) -> int:
     """Runs a registered source again from a stage on."""
     from touchline import repository
+    from touchline.nodes import downstream
+    from touchline.report.files import check_folder
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
     session.check_brands(brands)
-    with session.runner() as runner, progress_bar(as_json) as progress:
-        with runner.connection.database.session() as database:
-            source = repository.get_source(database, key_or_path)
-            if job is not None:
-                repository.get_job(database, job)
-        options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
-        options |= {"from_job": UUID(job) if job else None, "tags": {PRIORITY_TAG: str(priority)}}
-        outcome = one(runner, source, source.partition_key, progress, options)
-        directory = report / Path(source.video_path).stem if report else None
-        row = finish(runner, outcome, Path(source.video_path), directory, progress, as_json)
+    if report is not None:
+        check_folder("--report", report)
+    try:
+        with session.working(1) as (workers, connection), Shown(as_json) as progress:
+            with connection.database.session() as database:
+                source = repository.get_source(database, key_or_path)
+                if job is not None:
+                    repository.get_job(database, job)
+            options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
+            options |= {"from_job": UUID(job) if job else None, "tags": {PRIORITY_TAG: str(priority)}}
+            work = partial(run_source, source.partition_key, options)
+            video = Path(source.video_path)
+            ended = one(workers, source.partition_key, work, progress, downstream(first))
+            row = row_of(connection, ended, video, _under(report, video), progress, as_json)
+    except KeyboardInterrupt:
+        session.errors.print("interrupted; `touchline jobs` shows the job to resume")
+        return 130
     if as_json:
         session.print_json(row)
-    return 0 if outcome.succeeded else 1
+    return 1 if "error" in row else 0
 
 
-def one(runner: Runner, source: SourceAsset, name: str, progress: Progress, options: dict[str, Any]) -> RunOutcome:
-    """One run with a bar that moves from stage to stage."""
-    return with_bar(name, progress, lambda listen: runner.run(source, listener=listen, **options))
+def run_source(key: str, options: Mapping[str, Any], runner: Runner, listener: Listener) -> Ended:
+    """A run of a registered source, in whichever process has the runner."""
+    from touchline import repository
+
+    with runner.connection.database.session() as database:
+        source = repository.get_source(database, key)
+    return Ended(runner.run(source, listener=listener, **options))
 
 
-def with_bar(name: str, progress: Progress, work: Callable[[Listener], RunOutcome]) -> RunOutcome:
-    """Does `work`, whose listener moves a bar from stage to stage."""
-    bars = Bars([name], progress)
-    bars.show(0)
-    outcome = work(partial(bars.move, 0))
-    bars.remove(0)
-    return outcome
-
-
-class Bars:
-    """One bar for each piece of work that has begun."""
-
-    def __init__(self, names: Sequence[str], progress: Progress) -> None:
-        self._names, self._progress = names, progress
-        self._tasks: dict[int, TaskID] = {}
-
-    def show(self, number: int) -> TaskID:
-        """A bar for what begins, if it has none yet."""
-        from touchline.nodes import NODE_NAMES
-
-        if number not in self._tasks:
-            self._tasks[number] = self._progress.add_task(self._names[number], total=len(NODE_NAMES) + 1)
-        return self._tasks[number]
-
-    def move(self, number: int, stage: str, share: float) -> None:
-        """Shows that `share` (0..1) of a stage is done."""
-        from touchline.nodes import NODE_INDEX, NODE_NAMES
-
-        done = NODE_INDEX.get(stage, len(NODE_NAMES)) + share
-        description = f"{self._names[number]}  [dim]{stage}[/dim]"
-        self._progress.update(self.show(number), completed=done, description=description)
-
-    def remove(self, number: int) -> None:
-        """Takes away the bar of what has ended."""
-        if number in self._tasks:
-            self._progress.remove_task(self._tasks.pop(number))
-
-
-def finish(
-    runner: Runner, outcome: RunOutcome, video: Path, directory: Path | None, progress: Progress, as_json: bool
-) -> dict[str, Any]:
-    """Tells how one run ended and writes its report; returns its row for --json."""
-    row: dict[str, Any] = {
-        "source": str(video),
-        "partition_key": outcome.job.partition_key,
-        "job_id": str(outcome.job.id),
-    }
-    row |= {"status": str(outcome.job.status), "dagster_run_id": outcome.run_id}
-
-    def say(what: Any) -> None:
-        if not as_json:
-            # As it is: brackets in file names are no markup.
-            progress.console.print(what, markup=False, highlight=False, soft_wrap=isinstance(what, str))
-
-    if outcome.continued is not None:
-        row["continued_job"] = str(outcome.continued.id)
-        say(f"{video.name}: went on with the unfinished job {outcome.continued.id}")
-    if not outcome.succeeded:
-        row["error"] = outcome.error
-        session.complain(f"{video.name}: {outcome.error}")
-        return row
-    if not outcome.job.report_prefix:
-        say(f"{video.name}: done, {outcome.job.run_type} job {outcome.job.id}; no report was asked for")
-        return row
-    contents = json.loads(runner.connection.objects.get(outcome.job.report_prefix + "report.json"))
-    row["brands"] = {brand["name"]: brand["seconds"] for brand in contents["brands"]}
-    say(session.brand_table(contents, f"{video.name}  ({contents['duration_s']:.1f} s)"))
-    if directory is not None:
-        runner.fetch_report(outcome.job, directory)
-        row["report"] = str(directory / "report.html")
-        say(f"  report: {directory / 'report.html'}")
-    return row
-
-
-def _draw(runner: Runner, outcome: RunOutcome, directory: Path, progress: Progress, as_json: bool) -> dict[str, Any]:
-    """Writes the annotated frames of one run; returns what --json tells of them."""
-    from detection_assets.debug_pictures import write_debug_pictures
-
-    number = write_debug_pictures(runner.connection, outcome.job, directory)
-    if not as_json:
-        progress.console.print(f"  {number} debug pictures: {directory}", markup=False, highlight=False, soft_wrap=True)
-    return {"debug_pictures": str(directory)}
+def _under(report: Path | None, video: Path) -> tuple[Path, str] | None:
+    """Where a report goes: the folder, and the name of the one in it."""
+    return None if report is None else (report, video.stem)
 
 
 def _check_stems(videos: Sequence[Path], option: str) -> None:
@@ -256,9 +252,3 @@ def _check_stems(videos: Sequence[Path], option: str) -> None:
             f"{option}: several inputs are called {twice[0]!r} and would write into one folder; run them one by one, "
             f"each with a {option} of its own"
         )
-
-
-def progress_bar(hidden: bool) -> Progress:
-    """One line a source; nothing where a machine reads."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=session.console, disable=hidden, transient=True)

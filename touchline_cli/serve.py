@@ -6,14 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from touchline.errors import ServiceError
+from touchline.errors import ServiceError, in_words
 from touchline_cli import session
 from touchline_cli.webserver import announced
+
+if TYPE_CHECKING:
+    from resources.local_services import Endpoints
+    from resources.settings import Settings
 
 
 class _StopError(Exception):
@@ -56,7 +64,7 @@ def serve(host: str, port: int) -> int:
                 children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
                 children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
                 _wait(f"http://{host}:{port}/server_info", children)
-                with announced(settings.home, host, port):
+                with announced(settings.home, host, port), _watching(settings, endpoints):
                     session.say(f"Dagster:      http://{host}:{port}")
                     session.say(f"object store: {endpoints.s3_endpoint}")
                     session.say(f"uploads:      {settings.uploads}, s3://{endpoints.s3_bucket}/{PREFIX}")
@@ -75,8 +83,43 @@ def serve(host: str, port: int) -> int:
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
-    # A group of its own: Ctrl-C at the terminal reaches us alone, and we end the parts in order.
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], start_new_session=True)
+    # A session of its own: Ctrl-C at the terminal reaches us alone, and we end the parts in order. Nothing to read:
+    # programs that runs start would take the user's typing, or set the terminal.
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+
+
+@contextmanager
+def _watching(settings: Settings, endpoints: Endpoints) -> Iterator[None]:
+    """Ends jobs of this machine that hang, as long as the block runs.
+
+    In a thread of this process, which no run and no part of Dagster can hold up.
+    """
+    from dagster import DagsterInstance
+
+    from detection_assets.watchdog import LOOK_S, Watchdog
+    from resources.connection import connect
+
+    over = threading.Event()
+
+    def watch() -> None:
+        with DagsterInstance.get() as instance:
+            watchdog = Watchdog(instance, connect(endpoints), settings.stall)
+            while not over.wait(LOOK_S):
+                try:
+                    for ended in watchdog.look():
+                        session.complain(str(ended))
+                except Exception as error:
+                    # A server that is away, mostly; it is looked at again in a moment.
+                    session.complain(f"hung jobs could not be looked for: {in_words(error)}")
+
+    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(5)
 
 
 def _wait(url: str, children: list[subprocess.Popen[bytes]]) -> None:

@@ -6,9 +6,12 @@ Belongs here: opening and closing what a command needs, and refusing bad input.
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,8 +22,9 @@ from touchline.errors import BadInputError
 
 if TYPE_CHECKING:
     from detection_assets.runner import Runner
+    from detection_assets.side_by_side import Workers
+    from resources.connection import Connection
     from resources.local_services import Endpoints
-    from resources.storage import Connection
 
 console = Console()
 errors = Console(stderr=True)
@@ -42,10 +46,52 @@ def servers() -> Iterator[Endpoints]:
 @contextmanager
 def storage() -> Iterator[Connection]:
     """Database and object store, without Dagster."""
-    from resources.storage import connect
+    from resources.connection import connect
 
     with servers() as endpoints:
         yield connect(endpoints)
+
+
+@contextmanager
+def working(count: int) -> Iterator[tuple[Workers, Connection]]:
+    """`count` processes that do runs, and the storage they use; they load while the servers start.
+
+    SIGTERM and the end of the terminal interrupt them as Ctrl-C does.
+    """
+    from detection_assets.side_by_side import Workers
+    from resources.connection import connect
+    from resources.settings import Settings
+
+    with interruptible(), ExitStack() as stack:
+        workers = Workers(Settings.from_environment(), None, count)
+        stack.callback(workers.close)
+        endpoints = stack.enter_context(servers())
+        try:
+            connection = connect(endpoints)
+            workers.connect(endpoints)
+            yield workers, connection
+        finally:
+            # Before the servers that they use.
+            workers.close()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, unless whoever started us had them ignored (nohup)."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    changed = {
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for number, handler in changed.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -115,8 +161,9 @@ def warn(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output, nothing else there."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """JSON on standard output, nothing else there; letters that its encoding lacks are escaped as JSON does."""
+    plain = not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
+    print(json.dumps(value, indent=2, ensure_ascii=plain, default=str))
 
 
 def print_whole(table: Table) -> None:

@@ -5,11 +5,12 @@ from uuid import UUID
 import dagster as dg
 from sqlalchemy.orm import Session
 
-from detection_assets.bookkeeping import open_job, truthful
+from detection_assets.bookkeeping import open_job, selected_stages, truthful
+from detection_assets.heartbeat import Heartbeat, announce
 from detection_assets.partitions import sources
 from detection_assets.pictures import picture
 from detection_assets.provenance import input_tags, read_from
-from detection_assets.stage_run import ancestors, announce, frame_loader, frames_of, job_overrides
+from detection_assets.stage_run import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
 from resources.run_settings import RunSettings
@@ -48,7 +49,9 @@ def brand_report(
     changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}
+    heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run))
     with truthful(connection, job):
+        heart.begin()
         profile = apply_overrides(base, changed)
         tags = input_tags(context, inputs)
         rows = ancestors(connection, escalate_cloud.row, NODE_NAMES)
@@ -68,7 +71,7 @@ def brand_report(
             frames=frames_of(connection, extracted),
             scenes=map(STAGES["filter_scenes"].module.deserialize, connection.checkpoints.read(rows["filter_scenes"])),
             documents=escalate_cloud.documents(),
-            load=frame_loader(connection, lambda: frames_of(connection, extracted)),
+            load=telling(frame_loader(connection, lambda: frames_of(connection, extracted)), {}, heart),
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )

@@ -6,7 +6,7 @@ Belongs here: rows of `detect_jobs`. Who calls these at which moment of a Dagste
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict
 
@@ -120,6 +120,7 @@ def set_job_status(
     job.error_message = None if error_message is None else plain_text(error_message)
     if status is DetectJobStatus.RUNNING:
         job.started_at = job.started_at or now
+        job.progress_at = session.scalar(sa.select(sa.func.clock_timestamp()))
         job.stop_requested = None
     job.completed_at = now if status in FINAL or status is DetectJobStatus.FAILED else None
     session.flush()
@@ -153,8 +154,52 @@ def set_progress(session: Session, job_id: uuid.UUID, stage: str | None, progres
     session.execute(
         sa.update(DetectJob)
         .where(DetectJob.id == job_id, DetectJob.status.not_in(FINAL))
-        .values(current_stage=stage, progress=min(1.0, max(0.0, float(progress))))
+        .values(
+            current_stage=stage,
+            progress=min(1.0, max(0.0, float(progress))),
+            progress_at=sa.func.clock_timestamp(),
+        )
     )
+
+
+def beat(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> None:
+    """As `set_progress`, within a chunk: only of a job that runs, and progress never falls."""
+    session.execute(
+        sa.update(DetectJob)
+        .where(DetectJob.id == job_id, DetectJob.status == DetectJobStatus.RUNNING)
+        .values(
+            current_stage=stage,
+            progress=sa.func.greatest(DetectJob.progress, min(1.0, max(0.0, float(progress)))),
+            progress_at=sa.func.clock_timestamp(),
+        )
+    )
+
+
+def standing_still(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.UUID, float]:
+    """For how long [s] each of these jobs that runs has shown no progress, by the database's clock."""
+    now = session.scalar(sa.select(sa.func.clock_timestamp()))
+    assert now is not None
+    return {
+        job.id: max(0.0, (now - job.progress_at).total_seconds())
+        for job in jobs
+        if job.status is DetectJobStatus.RUNNING and job.progress_at is not None
+    }
+
+
+def end_if(
+    session: Session, job_id: uuid.UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
+) -> DetectJobStatus | None:
+    """Fails a running job from outside if `still` holds of its row and `end`, which ends its process, could.
+
+    The row is locked meanwhile, so that the job can say nothing between the question and its end. One that was asked
+    to stop becomes what it was asked to be. Returns its new status, or nothing where it was left as it is.
+    """
+    job = _locked(session, job_id)
+    if job.status is not DetectJobStatus.RUNNING or not still(job) or not end():
+        return None
+    asked = job.stop_requested
+    told = f"{asked} by request; {message}" if asked else message
+    return set_job_status(session, job_id, asked or DetectJobStatus.FAILED, error_message=told).status
 
 
 def finish_job(session: Session, job_id: uuid.UUID, totals: JobTotals) -> DetectJob:

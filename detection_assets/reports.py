@@ -1,0 +1,34 @@
+"""Reports out of the object store, as files for people.
+
+Belongs here: fetching them. How files are written safely is in `touchline/report/files.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resources.connection import Connection
+from touchline.errors import BadInputError
+from touchline.report.files import REPORT_FILES, files_of, owner, unwritten, write_files
+from touchline.schema import DetectJob
+
+
+def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Path:
+    """Writes a job's report files into `directory`, all of them or none; returns the path of report.json.
+
+    Raises BadInputError for a job without a report, or where the folder holds another source's; TouchlineError where
+    they cannot be written, ServiceError or CheckpointError where they cannot be read.
+    """
+    if not job.report_prefix:
+        raise BadInputError(f"job {job.id} has no report; it is {job.status} (run it to the end first)")
+    if (other := owner(directory)) not in (None, job.partition_key):
+        whose = f"the report of {other}" if other else "a report.json that is no report"
+        raise BadInputError(f"{directory} holds {whose}; it is not written over: name another folder")
+    contents = {REPORT_FILES[0]: connection.objects.get(job.report_prefix + REPORT_FILES[0])}
+    for name in files_of(contents[REPORT_FILES[0]])[1:]:
+        contents[name] = connection.objects.get(job.report_prefix + name)
+    try:
+        write_files(directory, contents)
+    except OSError as error:
+        raise unwritten(directory, error) from error
+    return directory / REPORT_FILES[0]

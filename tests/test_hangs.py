@@ -1,0 +1,63 @@
+"""Work that hangs under the command line: ended by the command that watches it, and gone on with by the next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from detection_assets.runner import Runner
+from resources.settings import Settings
+from tests.hanging import planted
+from tests.test_cli import touchline
+from touchline import repository
+from touchline.schema import DetectJobStatus
+
+pytestmark = pytest.mark.slow
+
+SLOW = ("--set", "extract_frames.chunk_s=1")
+BOUND = {"TOUCHLINE_STALL_S": "run_ocr=20"}
+"""Long enough for a frame on a busy machine."""
+
+
+@pytest.mark.parametrize("how", ["sleep", "stop", "hold"])
+def test_a_run_whose_stage_hangs_is_ended_and_resumed_after_its_last_chunk(
+    settings: Settings, runner: Runner, own_video: Path, tmp_path: Path, how: str
+) -> None:
+    done = touchline(
+        settings.home, "run", own_video, *SLOW, "--json", code=1, **BOUND, **planted(tmp_path / "plant", how)
+    )
+    [row] = json.loads(done.stdout)
+    assert "Traceback" not in done.stderr
+    assert "no progress for" in row["error"]
+    assert "in run_ocr" in row["error"]
+    with runner.connection.database.session() as session:
+        source = repository.get_source(session, str(own_video.resolve()))
+        [job] = repository.list_jobs(session, source.id)
+    assert (job.status, job.current_stage, job.error_message) == (DetectJobStatus.FAILED, "run_ocr", row["error"])
+    journal = f"checkpoints/{job.id}/stages/run_ocr.partial/"
+    assert [key for key, _ in runner.connection.objects.list(journal)] == [f"{journal}0.bson"]
+    assert f"touchline resume {job.id}" in row["error"]
+    if how == "stop":
+        return
+    again = json.loads(touchline(settings.home, "resume", str(job.id), "--json").stdout)
+    assert (again["status"], again["continued_job"]) == ("completed", str(job.id))
+    told = [entry.user_message for entry in runner.instance.all_logs(again["dagster_run_id"])]
+    assert f"goes on after chunk 0 of job {job.id}" in told
+
+
+def test_a_source_that_hangs_does_not_stop_the_one_after_it(
+    settings: Settings, runner: Runner, own_video: Path, tmp_path: Path
+) -> None:
+    import cv2
+    import numpy as np
+
+    # A picture has one chunk, and the second is the one that hangs.
+    picture = tmp_path / "after.png"
+    cv2.imwrite(str(picture), np.full((90, 160, 3), 40, np.uint8))
+    arguments = ("run", own_video, picture, *SLOW, "--at-once", "1", "--json")
+    done = touchline(settings.home, *arguments, code=1, **BOUND, **planted(tmp_path / "plant", "hold"))
+    first, second = json.loads(done.stdout)
+    assert "no progress for" in first["error"]
+    assert (second["status"], second.get("error")) == ("completed", None)

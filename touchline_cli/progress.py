@@ -1,0 +1,114 @@
+"""How far runs have come: a bar for each at a terminal, a plain line now and then elsewhere.
+
+Belongs here: showing progress. What is shown is told by `detection_assets/heartbeat.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TaskProgressColumn
+from rich.text import Text
+
+from touchline.nodes import NODE_NAMES, REPORT
+from touchline.progress import share_done
+from touchline.watch import in_minutes
+from touchline_cli import session
+
+LONGEST_NAME: Final = 28
+"""Letters shown of a name, so that a line fits a narrow terminal."""
+LINE_S: Final = 60.0
+"""Where there is no terminal, a line is printed of each source no more often than this [s]."""
+FIRM: Final = 0.02
+"""Share that must be done before the end is estimated."""
+
+
+@dataclass
+class Pace:
+    """How fast one run gets on, by what it has done since it was first heard of."""
+
+    since: float
+    """When that was, on the monotonic clock [s]."""
+    first: float
+    """The share that was done then: what is taken over costs no time."""
+    share: float
+    at: float
+    """When the share was told [s]."""
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds to the end at this pace; nothing as long as that would be a guess."""
+        if self.share - self.first < FIRM or self.at <= self.since:
+            return None
+        per_share = (self.at - self.since) / (self.share - self.first)
+        return max(0.0, (1.0 - self.share) * per_share - (now - self.at))
+
+
+class Bars:
+    """One bar for each run that has begun. `stages` are those that the runs go through; unknown, all."""
+
+    def __init__(self, names: Sequence[str], progress: Shown, stages: Collection[str] = ()) -> None:
+        self._names, self._progress = [_short(name) for name in names], progress
+        self._stages = stages or (*NODE_NAMES, REPORT)
+        self._tasks: dict[int, TaskID] = {}
+        self._paces: dict[int, Pace] = {}
+        self._lines: dict[int, float] = {}
+
+    def show(self, number: int) -> TaskID:
+        """A bar for what begins, if it has none yet."""
+        if number not in self._tasks:
+            self._lines[number] = time.monotonic()
+            self._tasks[number] = self._progress.add_task(self._names[number], total=1.0, stage="starting", pace=None)
+        return self._tasks[number]
+
+    def move(self, number: int, stage: str, share: float) -> None:
+        """Shows that `share` (0..1) of a stage is done, which is the one at work."""
+        task, now = self.show(number), time.monotonic()
+        done = share_done(self._stages, stage, share) if stage in self._stages else 0.0
+        pace = self._paces.setdefault(number, Pace(now, done, done, now))
+        pace.share, pace.at = max(pace.share, done), now
+        self._progress.update(task, completed=pace.share, stage=stage, pace=pace)
+        if self._progress.lines and now - self._lines[number] >= LINE_S:
+            self._lines[number] = now
+            session.say(f"{self._names[number]}: {pace.share:.0%}, {stage}, {_times(now - pace.since, pace, now)}")
+
+    def remove(self, number: int) -> None:
+        """Takes away the bar of what has ended."""
+        if number in self._tasks:
+            self._progress.remove_task(self._tasks.pop(number))
+            self._paces.pop(number, None)
+
+
+class Shown(Progress):
+    """Bars at a terminal; elsewhere none, but `lines` if people may read them. Nothing where a machine reads."""
+
+    def __init__(self, hidden: bool) -> None:
+        terminal = session.console.is_terminal
+        self.lines = not hidden and not terminal
+        columns = (_What(), BarColumn(bar_width=16), TaskProgressColumn(), _Times())
+        super().__init__(*columns, console=session.console, disable=hidden or not terminal, transient=True)
+
+
+class _What(ProgressColumn):
+    """Name and stage, as they are: brackets are no markup."""
+
+    def render(self, task: Task) -> Text:
+        return Text.assemble(task.description, "  ", (str(task.fields.get("stage", "")), "dim"))
+
+
+class _Times(ProgressColumn):
+    """How long it has taken, and how long it will."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_times(task.elapsed or 0.0, task.fields.get("pace"), time.monotonic()), style="dim")
+
+
+def _times(elapsed: float, pace: Pace | None, now: float) -> str:
+    left = pace.left_s(now) if pace else None
+    return f"{in_minutes(elapsed)} so far" + ("" if left is None else f", about {in_minutes(left)} left")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 11]}...{name[-8:]}"
