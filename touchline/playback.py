@@ -7,6 +7,7 @@ of `touchline/video.py`, the clock that of `touchline/stream_clock.py`.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Final, NamedTuple, cast
@@ -26,6 +27,8 @@ _TRIES: Final = 8
 """How often in a row reading may fail before a file counts as ended."""
 
 
+_AT_SEAM: Final = 3
+"""Packets before a step of the clock that the demuxer may mark for it."""
 _LOST_TAIL_S: Final = 1.0
 """How much earlier than announced pictures may end before it is told [s]: containers round."""
 _MATROSKA_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
@@ -104,7 +107,8 @@ class Playback:
         self.has_fields = False
         context = stream.codec_context
         self._fields = FieldPictures(bytes(context.extradata or b"")) if context.name == "h264" else None
-        self._at_seams: set[int | None] = set()
+        self._corrupt: set[int] = set()
+        self._at_seams: set[int] = set()
         self._follows = Fraction(0)
         self._has_shown = False
         self._end = Fraction(0)
@@ -171,7 +175,9 @@ class Playback:
         length = frame.duration * base if frame.duration and base else self._step
         shown = Shown(time, length, frame)
         self._follows, self._has_shown = time + length, True
-        self.damage.see(shown, frame.is_corrupt and frame.pts not in self._at_seams)
+        # Not all decoders pass on what the demuxer says of a packet.
+        is_corrupt = frame.is_corrupt or (frame.pts is not None and frame.pts in self._corrupt)
+        self.damage.see(shown, is_corrupt and frame.pts not in self._at_seams)
         return shown
 
     def _is_whole(self, packet: Packet[VideoStream] | None) -> bool:
@@ -186,30 +192,31 @@ class Playback:
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """The stream's packets, then none, which makes the decoder give out the frames that it still holds."""
-        before: Packet[VideoStream] | None = None
-        stepped_before = False
+        held: deque[Packet[VideoStream]] = deque()
         for packet in self._demuxed():
-            stepped = self.clock.correct(packet)
-            if before is not None:
-                self._note(before, at_seam=stepped_before or stepped)
-                yield before
-            before, stepped_before = packet, stepped
-        if before is not None:
+            if self.clock.correct(packet):
+                # Where two recordings meet, their packets' numbers do not follow each other: nothing is missing.
+                self._at_seams.update(one.pts for one in (*held, packet) if one.pts is not None)
+            held.append(packet)
+            if len(held) > _AT_SEAM:
+                yield self._noted(held.popleft())
+        while held:
+            packet = held.popleft()
             # A transport stream's packets may be marked for what was lost before them.
-            self.breaks_off = before.is_corrupt and not self._may_jump
+            self.breaks_off = not held and packet.is_corrupt and not self._may_jump
             if not (self.breaks_off and self._has_shown):  # of a picture that is not all there, less would be seen
-                self._note(before, at_seam=stepped_before)
-                yield before
+                yield self._noted(packet)
         yield None
 
-    def _note(self, packet: Packet[VideoStream], *, at_seam: bool) -> None:
-        if packet.is_corrupt and at_seam:
-            self._at_seams.add(packet.pts)  # where two recordings meet, their packets' numbers do not follow
+    def _noted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        if packet.is_corrupt and packet.pts is not None:
+            self._corrupt.add(packet.pts)
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is not None and packet.time_base is not None and not packet.is_discard:
             self.holds.add(
                 stamp * packet.time_base, packet.duration * packet.time_base if packet.duration else self._step
             )
+        return packet
 
     def _demuxed(self) -> Iterator[Packet[VideoStream]]:
         failures = 0

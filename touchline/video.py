@@ -265,7 +265,7 @@ def breaks_off(path: Path) -> bool:
                 length = int.from_bytes(head[8:16], "big")
             if length == 0:
                 return False
-            if length < 8:
+            if length < 8 or not head[4:8].isalnum():
                 return False  # no box: other data follows the last one
             at += length
     return at > size
