@@ -85,8 +85,7 @@ class Playback:
     `is_damaged` it has one, so that they are the same on every machine, if played from the first packet on.
 
     `starts` is when the first of the file's streams begins [s]. After the last frame: `clock.steps`, `holds` and
-    `damage` as their classes say; `breaks_off`: the file ends within a packet; `has_fields`: its pictures are coded as
-    two fields each.
+    `damage` as their classes say; `breaks_off`: the file ends within a packet.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, is_damaged: bool = False) -> None:
@@ -104,7 +103,6 @@ class Playback:
         self.damage = Damage()
         self.starts = Fraction(container.start_time or 0, av.time_base)
         self.breaks_off = False
-        self.has_fields = False
         context = stream.codec_context
         self._fields = FieldPictures(bytes(context.extradata or b"")) if context.name == "h264" else None
         self._corrupt: set[int] = set()
@@ -186,7 +184,6 @@ class Playback:
             return True
         holds = self._fields.holds(bytes(packet))
         if holds is PacketHolds.ONE_FIELD:
-            self.has_fields = True
             packet.duration = 2 * (packet.duration or 0)
         return holds is PacketHolds.FRAME
 
