@@ -240,16 +240,12 @@ def _extract_from(video: Path, work: Work, journal: Journal) -> dict[str, Any]:
 
     extractor = ExtractFrames(video, work.config, save=save)
     after = journal.finished[-1] if journal.finished else None
-    stats = dict(journal.state or {})
-    for chunk_id, frames in extractor.chunks(after):
-        stats = {**extractor.stats(), "warnings": [*stats.get("warnings", ()), *extractor.stats().get("warnings", ())]}
-        stats["warnings"] = list(dict.fromkeys(stats["warnings"]))
-        journal.write(chunk_id, [work.stage.module.serialize(f) for f in frames], stats)
+    for chunk_id, frames in extractor.chunks(after, journal.state):
+        journal.write(chunk_id, [work.stage.module.serialize(f) for f in frames], extractor.stats())
         work.heart.reached(min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0))
         stop_if_asked(work.context, work.connection, work.job)
-    done = extractor.stats()
-    # The length is known for sure only once the last frame was decoded.
-    return {**done, "warnings": list(dict.fromkeys([*stats.get("warnings", ()), *done.get("warnings", ())]))}
+    # The length, and what was not whole, is known for sure only once the last frame was decoded.
+    return extractor.stats()
 
 
 def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:

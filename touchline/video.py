@@ -6,26 +6,24 @@ they go is the business of `touchline/stages/extract_frames.py`.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
-from typing import IO, Final, NamedTuple, cast
+from typing import IO, Final, NamedTuple
 
 import av
 import cv2
 import numpy as np
-from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from touchline.errors import BadInputError
+from touchline.errors import BadInputError, TouchlineError
 from touchline.picture_tracks import choose_track
+from touchline.playback import Playback, announced_duration, frame_rate
 from touchline.stills import Still, read_still
 from touchline.upright import orientation, upright
 from touchline.values import Image, SampledFrame
@@ -36,12 +34,13 @@ _CONTAINERS: Final = (
 )
 """Demuxers that may be used: files of pictures. Playlists (which open other files) and text (which FFmpeg draws as a
 terminal) are left out."""
-_WITH_ALPHA: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _REDUCED: Final = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (8, cv2.IMREAD_REDUCED_COLOR_8),
 )
+_FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp")
+"""With which a file of the MP4 family begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +73,48 @@ def probe(path: Path) -> VideoInfo:
     no video, has no picture stream, or holds not a single frame that decodes.
     """
     _check_file(path)
-    with path.open("rb") as file:
-        if (still := read_still(file, path)) is not None:
-            return _still_info(still)
-    with open_video(path) as container:
-        return _video_info(container, path)
+    with _refusing(path):
+        with path.open("rb") as file:
+            if (still := read_still(file, path)) is not None:
+                return _still_info(still)
+        with open_video(path) as container:
+            return _video_info(container, path)
 
 
 def probe_file(file: IO[bytes], path: PurePath) -> VideoInfo:
-    """As `probe`, of an open file that can be read and sought in; `path` is its name. Reads no more than it must."""
+    """As `probe`, of an open file that can be read and sought in; `path` is its name. Reads no more than it must.
+
+    Raises BadInputError as `probe` does, and what `file` raises: OSError, or an error of Touchline's.
+    """
     if not file.read(1):
         raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
-    if (still := read_still(file, path)) is not None:
-        return _still_info(still)
+    with _refusing(path, reads=OSError):
+        if (still := read_still(file, path)) is not None:
+            return _still_info(still)
     file.seek(0)
-    with _opened(file, path) as container:
+    with _refusing(path, reads=OSError), _opened(file, path) as container:
         return _video_info(container, path)
 
 
 def _still_info(still: Still) -> VideoInfo:
     height, width = still.image.shape[:2]
     return VideoInfo(0.0, 0.0, width, height, still.format, 0, True, notes=still.notes)
+
+
+@contextmanager
+def _refusing(path: PurePath, reads: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """Whatever goes wrong inside is the refusal of this one file. `reads` is what the reading itself may raise."""
+    try:
+        yield
+    except TouchlineError:
+        raise
+    except Exception as error:
+        if isinstance(error, reads) and not isinstance(error, av.FFmpegError):
+            raise
+        raise BadInputError(
+            f"{path}: expected a video or an image, but looking into it failed ({type(error).__name__}: {error}). "
+            "The file is damaged or of a kind that cannot be read here; export or convert it (H.264 in MP4 works)."
+        ) from error
 
 
 def _video_info(container: InputContainer, path: PurePath) -> VideoInfo:
@@ -118,7 +138,7 @@ def _video_info(container: InputContainer, path: PurePath) -> VideoInfo:
 
 
 def _first(container: InputContainer, stream: VideoStream, path: PurePath) -> TimedFrame:
-    first = next(decoded_frames(container, stream, []), None)
+    first = next(decoded_frames(container, stream), None)
     if first is None:
         raise BadInputError(
             f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
@@ -186,7 +206,9 @@ def open_video(path: Path) -> InputContainer:
 
 def _opened(file: str | IO[bytes], path: PurePath) -> InputContainer:
     try:
-        return av.open(file, "r", options={"protocol_whitelist": "file", "format_whitelist": _CONTAINERS})
+        # Titles are of no interest, and many are in some other encoding than the container asks for.
+        options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+        return av.open(file, "r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise BadInputError(
             f"{path}: expected a video (mp4, mov, mkv, ts, avi...) or an image (png, jpg...), but its content is "
@@ -204,98 +226,47 @@ def picture_stream(container: InputContainer, path: PurePath) -> VideoStream:
 
 def announced_fps(stream: VideoStream) -> float:
     """Frames per second by the file's own account; 0 where it gives none."""
-    return round(float(stream.average_rate), 6) if stream.average_rate else 0.0
+    return round(float(frame_rate(stream)), 6)
 
 
-def announced_duration(container: InputContainer, stream: VideoStream) -> float:
-    """Length in seconds by the file's own account; 0 where it gives none."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    if not container.duration:
-        return 0.0
-    # Matroska announces when the last frame ends, counted from 0 rather than from the first frame.
-    start = container.start_time if "matroska" in container.format.name else 0
-    return max(0.0, (container.duration - max(0, start or 0)) / av.time_base)
-
-
-def seek(container: InputContainer, stream: VideoStream, time: Fraction) -> bool:
-    """Go to the keyframe at or before `time` (presentation time in the stream, s). False where that cannot be done."""
-    if stream.time_base is None:
-        return False
-    try:
-        container.seek(math.floor(time / stream.time_base), stream=stream, backward=True)
-    except av.FFmpegError:
-        return False
-    return True
+def breaks_off(path: Path) -> bool:
+    """Whether a file of the MP4 family ends within one of its boxes. False for other files."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        at = 0
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if at == 0 and head[4:8] not in _FIRST_BOXES:
+                return False
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            if length == 0:
+                return False
+            if length < 8 or not head[4:8].isalnum():
+                return False  # no box: other data follows the last one
+            at += length
+    return at > size
 
 
 def decoded_frames(
     container: InputContainer,
     stream: VideoStream,
-    damage: list[str],
+    playback: Playback | None = None,
     needed: Callable[[Fraction], bool] = lambda _: True,
+    first: int = 0,
 ) -> Iterator[TimedFrame]:
-    """Every frame that decodes, in presentation order. Damaged places are noted in `damage` and passed over.
+    """Every frame that decodes, in presentation order. What is damaged or odd is noted in `playback`, if one is given.
 
-    Frames for whose time [s] `needed` says no are left out where no other is predicted from them (B-frames, mostly):
-    they need not be decoded. It is asked in the order of decoding.
+    `needed` and `first` as `Playback.frames` has them: which frames may be left out, and the packet to begin with.
     """
-    decoder = _decoder(stream)
+    playback = playback or Playback(container, stream)
     # Where the container says nothing of its own the shape of pixels is the coded stream's, and may change in it.
     declared = stream.sample_aspect_ratio
     is_coded = declared == stream.codec_context.sample_aspect_ratio
-    step = 1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 25)
-    follows = Fraction(0)
-    for packet in _packets(container, stream, damage):
-        shown_at = _shown_at(packet)
-        leave_out = shown_at is not None and not needed(shown_at)
-        decoder.skip_frame = "NONREF" if leave_out else "DEFAULT"
-        try:
-            frames = decoder.decode(packet)
-        except av.EOFError:
-            return
-        except av.FFmpegError as error:
-            damage.append(error.strerror or type(error).__name__)
-            continue
-        for frame in frames:
-            if frame.time_base is None and stream.time_base is not None:
-                frame.time_base = stream.time_base  # frames that come out at the end lack it
-            stamp = frame.pts if frame.pts is not None else frame.dts
-            # Raw streams carry no clock: their frames follow each other at the announced rate.
-            time = follows if stamp is None or not frame.time_base else stamp * frame.time_base
-            length = frame.duration * frame.time_base if frame.duration and frame.time_base else step
-            follows = time + length
-            aspect = decoder.sample_aspect_ratio if is_coded else declared
-            # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
-            usual = aspect is not None and Fraction(1, 4) <= aspect <= 4
-            yield TimedFrame(time, length, frame, Fraction(aspect) if aspect and usual else Fraction(1))
-
-
-def _decoder(stream: VideoStream) -> VideoCodecContext:
-    """What decodes the stream: of VP8 and VP9 with transparency, which FFmpeg's own decoders leave out, libvpx."""
-    own = stream.codec_context
-    name = _WITH_ALPHA.get(own.name)
-    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
-        return own
-    decoder = cast(VideoCodecContext, CodecContext.create(name, "r"))
-    decoder.thread_type = "AUTO"
-    return decoder
-
-
-def _shown_at(packet: Packet[VideoStream] | None) -> Fraction | None:
-    """When the frame of a packet is shown, by the packet [s]; none where it does not say, or its frame is not shown."""
-    if packet is None or packet.pts is None or packet.time_base is None or packet.is_discard:
-        return None
-    return packet.pts * packet.time_base
-
-
-def _packets(container: InputContainer, stream: VideoStream, damage: list[str]) -> Iterator[Packet[VideoStream] | None]:
-    """The stream's packets, then none, which makes the decoder give out the frames that it still holds."""
-    packets = container.demux(stream)
-    try:
-        for packet in packets:
-            if packet.size:
-                yield packet
-    except av.FFmpegError as error:
-        damage.append(error.strerror or type(error).__name__)
-    yield None
+    for time, length, frame in playback.frames(needed, first):
+        aspect = playback.decoder.sample_aspect_ratio if is_coded else declared
+        # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
+        usual = aspect is not None and Fraction(1, 4) <= aspect <= 4
+        yield TimedFrame(time, length, frame, Fraction(aspect) if aspect and usual else Fraction(1))

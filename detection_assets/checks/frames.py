@@ -46,9 +46,11 @@ def extract_frames_checks(context: dg.AssetCheckExecutionContext, storage: Stora
     intact, frames = examine(connection, row, lambda documents: sum(1 for _ in documents))
     counted = unreadable("extract_frames", "frame_count")
     if frames is not None:
+        # Where the clock steps, what its first and last times promise is no length.
+        announced = None if row.stats.get("clock_steps") else source.duration
         verdict = frame_count(
             frames,
-            duration_s=float(source.duration or row.stats.get("duration_s") or 0.0),
+            duration_s=float(announced or row.stats.get("duration_s") or 0.0),
             sample_fps=float(row.config_snapshot["sample_fps"]),
             fps=float(row.stats.get("fps") or source.fps or 0.0),
             is_image=bool(row.stats.get("is_image")),

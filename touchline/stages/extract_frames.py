@@ -6,7 +6,8 @@ and refusing files is the business of `touchline/video.py`; where JPEGs are kept
 Sample k is the first frame whose time, counted from the first frame of the video, is at least k / `sample_fps`. A
 frame that is first for several k is taken once and carries the largest of them, so sequence numbers rise but may have
 gaps in a video with fewer frames than samples. Sequence and chunk depend on the frame's time alone, which is what lets
-an interrupted extraction go on in the middle of a file.
+an interrupted extraction go on in the middle of a file. Where the recording's clock steps, times and time stamps are
+those of the steady clock that `touchline/stream_clock.py` makes of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from fractions import Fraction
@@ -27,17 +28,20 @@ from pydantic import Field
 
 from touchline.config import StageConfig
 from touchline.errors import TouchlineError
+from touchline.playback import Playback
+from touchline.recording_faults import DamageTally, Faults
+from touchline.stream_clock import Span
 from touchline.upright import resized
 from touchline.values import Image, SampledFrame
 from touchline.video import (
     TimedFrame,
     VideoInfo,
+    breaks_off,
     decoded_frames,
     open_video,
     picture_stream,
     probe,
     read_image,
-    seek,
 )
 
 __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "deserialize", "probe", "serialize"]
@@ -51,13 +55,9 @@ _PENDING: Final = 8
 """Frames that may wait to be encoded and saved: bounds memory whatever the length of the video."""
 _REORDERED: Final = 32
 """Frames of which the one shown before another is sought: coded pictures are reordered over 16 at most (H.264)."""
-_WHOLE_S: Final = 1
-"""Of so much of a video's end [s] every frame is decoded: the last one tells how long the video is."""
-_SEEK_BACK_S: Final = (0, 2, 10, 30)
-"""How much before a chunk to seek [s], in turn: containers without an index land only roughly, and what lands too late
-would lose samples. Where none lands in time, decoding starts anew."""
-_LOST_TAIL_S: Final = 1.0
-"""How much earlier than announced a video may end before it is said to break off (containers round, audio runs on)."""
+_LANDINGS: Final = 3
+"""How many of the keyframes before a chunk are tried, the last one first: what decodes from one may be shown too late.
+Then decoding starts anew."""
 
 
 _STRIP: Final = 25
@@ -86,7 +86,11 @@ class ExtractFrames:
         self._save = save
         self._rate = Fraction(config.sample_fps).limit_denominator(100_000)
         self._chunk = Fraction(config.chunk_s).limit_denominator(100_000)
-        self._announced_s = 0.0
+        self._since = Fraction(0)
+        self._origin: Fraction | None = None
+        self._playback: Playback | None = None
+        self._earlier = DamageTally()
+        self._notes: list[str] = []
         self._warnings: list[str] = []
         self._stats: dict[str, Any] = {
             "decoded": 0,
@@ -102,50 +106,61 @@ class ExtractFrames:
 
         `duration_s` (until which the last sample stands), `fps`, stored `width` and `height` [px], `codec`, `rotation`
         [degrees], `is_mirrored`, `is_image`, which picture `track` of how many `tracks` was taken, `resumed_after`
-        (chunk id or none), and `warnings`, sentences for the report.
+        (chunk id or none), and `warnings`, sentences for the report. Of a video
+        also `damaged_s`, `damaged_places` and `damaged_from_s` (stretches with pictures that are damaged, how many, and
+        when the first begins; up to the chunk that was yielded last), `clock_steps` (when the recording's clock
+        stepped and by how much, [[at, by]], the first 20), `held_s` (time in which a picture stands far longer than
+        its neighbours), `misdated_s` (pictures not looked at because their times had passed) and `start_s` (how long
+        after the file's start the first picture is shown; all times count from it) [s].
         """
         return self._stats | {"warnings": list(self._warnings)}
 
-    def chunks(self, after: int | None = None) -> Iterator[tuple[int, list[SampledFrame]]]:
+    def chunks(
+        self, after: int | None = None, earlier: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[int, list[SampledFrame]]]:
         """Yield (chunk id, its frames) for all chunks after the finished chunk `after` (none: from the start).
 
-        A chunk without a frame is left out. A video that breaks off yields what decoded and leaves a warning in
-        `stats()`. Raises BadInputError as `probe` does, and whatever `save` raises.
+        `earlier` are the `stats()` of the attempt that finished it, as they were then: what it found damaged is told
+        with the rest. A chunk without a frame is left out. A video that is not whole yields what decoded and leaves
+        warnings in `stats()`. Raises BadInputError as `probe` does, and whatever `save` raises.
         """
         info = probe(self._path)
-        self._announced_s = info.duration_s
+        self._since = (after + 1) * self._chunk if after is not None else Fraction(0)
+        self._earlier = DamageTally.of(earlier or {})
         self._stats |= {"fps": info.fps, "codec": info.codec, "rotation": info.rotation, "is_image": info.is_image}
         self._stats |= {"is_mirrored": info.is_mirrored, "track": info.track, "tracks": info.tracks}
-        self._warnings += info.notes
+        self._notes += info.notes
         if max(info.width, info.height) >= _STRIP * min(info.width, info.height):
-            self._warnings.append(
+            self._notes.append(
                 f"{self._path.name}: a picture of {info.width} x {info.height} px is so long that it is searched at a "
                 "small fraction of its size, at which text may not be seen. Cut it into pieces that are at most "
                 "ten times as long as high."
             )
+        self._warnings = list(self._notes)
         self._stats["resumed_after"] = after
         if info.is_image:
             if after is None:
                 yield 0, [self._image()]
             return
         with ThreadPoolExecutor(max_workers=2, thread_name_prefix="frames") as pool:
-            yield from self._video_chunks(after, pool)
+            yield from self._video_chunks(pool)
 
     def _image(self) -> SampledFrame:
         frame = self._stored(0, 0, (Fraction(0), Fraction(0)), 0, Fraction(1), read_image(self._path))
         self._stats |= {"decoded": 1, "sampled": 1, "width": frame.width, "height": frame.height}
         return frame
 
-    def _video_chunks(self, after: int | None, pool: ThreadPoolExecutor) -> Iterator[tuple[int, list[SampledFrame]]]:
+    def _video_chunks(self, pool: ThreadPoolExecutor) -> Iterator[tuple[int, list[SampledFrame]]]:
         pending: deque[Future[SampledFrame]] = deque()
         chunk_id: int | None = None
         done: list[SampledFrame] = []
         try:
-            for sequence, time, until, timed in self._samples(after):
+            for sequence, time, until, timed in self._samples():
                 current = int(time // self._chunk)
                 if chunk_id is not None and current != chunk_id:
                     done.extend(future.result() for future in pending)
                     pending.clear()
+                    self._stats |= self._damage((chunk_id + 1) * self._chunk).stats()
                     yield chunk_id, done
                     done = []
                 chunk_id = current
@@ -162,91 +177,139 @@ class ExtractFrames:
             self._stats |= {"width": done[-1].width, "height": done[-1].height}
             yield chunk_id, done
 
-    def _samples(self, after: int | None) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
+    def _samples(self) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
         """(sequence, time since the video's first frame, until when it is shown, frame) of the frames to be stored."""
-        start = (after + 1) * self._chunk if after is not None else Fraction(0)
+        taken = -1
+        is_damaged = self._earlier.places > 0
+        while True:
+            for sequence, time, until, timed in self._firsts(is_damaged):
+                if sequence <= taken or time < self._since:
+                    continue
+                # Where what follows is damaged, until when this frame is shown may depend on the decoder's threads.
+                if not is_damaged and self._playback is not None and self._playback.damage.covers(timed.time):
+                    break
+                taken = sequence
+                yield sequence, time, until, timed
+            else:
+                return
+            # Up to here all was whole, and the same whoever decodes it. From here on it is not.
+            is_damaged = True
+
+    def _firsts(self, is_damaged: bool) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
+        """As `_samples`, and those before that had to be decoded; once through the video."""
         last, end = -1, Fraction(0)
-        damage: list[str] = []
         shown = [Fraction(-1)]
         left_out: list[Fraction] = []  # the times of frames that are not decoded, rising
         held: tuple[int, Fraction, TimedFrame] | None = None
 
         def needed(time: Fraction) -> bool:
-            """Whether a frame is the first after a moment at which one is taken, or among the last of all."""
+            """Whether a frame is the first after a moment at which one is taken."""
             at = bisect_left(shown, time)
             before = shown[at - 1] if at else Fraction(-1)
             shown.insert(at, time)
             del shown[:-_REORDERED]
-            due = math.floor(time * self._rate) > math.floor(before * self._rate)
-            if due or time >= self._announced_s - _WHOLE_S:
+            if math.floor(time * self._rate) > math.floor(before * self._rate):
                 return True
             insort(left_out, time)
             return False
 
-        for time, timed in self._from(start, damage, needed):
+        def released(before: Fraction) -> tuple[int, Fraction, Fraction, TimedFrame]:
+            """The frame that is held, which the next one given out, at `before`, or one left out takes the place of."""
+            assert held is not None
+            after_held = bisect_right(left_out, held[1])
+            follows = left_out[after_held] if after_held < len(left_out) else before
+            return held[0], held[1], max(held[1], min(follows, before)), held[2]
+
+        for time, timed in self._frames(Fraction(0) if is_damaged else self._since, needed, is_damaged):
             self._stats["decoded"] += 1
             end = max(end, time + timed.length)
             # What was left out between two frames that are given out went into the decoder before the second one.
             if held is not None:
-                after_held = bisect_right(left_out, held[1])
-                follows = left_out[after_held] if after_held < len(left_out) else time
-                yield *held[:2], max(held[1], min(follows, time)), held[2]
+                yield released(time)
                 held = None
             del left_out[: bisect_right(left_out, time)]
             sequence = math.floor(time * self._rate)
             if sequence > last:
                 last = sequence
-                if time >= start:
-                    held = (sequence, time, timed)
+                held = (sequence, time, timed)
+        end = self._ended(end)
         if held is not None:
-            yield *held[:2], end, held[2]
-        self._stats["duration_s"] = round(float(end), 6)
-        name = self._path.name
-        if damage:
-            self._warnings.append(
-                f"{name}: the video is damaged; {len(damage)} place(s) were skipped (first: {damage[0]}), "
-                "what decoded is kept."
-            )
-        if self._announced_s - float(end) > _LOST_TAIL_S:
-            self._warnings.append(
-                f"{name}: the video breaks off at {float(end):.2f} s of the {self._announced_s:.2f} s it announces; "
-                "what decoded is kept. Copy the file again if it should be complete."
-            )
+            yield released(end)
+        self._finish(end)
 
-    def _from(
-        self, start: Fraction, damage: list[str], needed: Callable[[Fraction], bool]
+    def _frames(
+        self, start: Fraction, needed: Callable[[Fraction], bool], is_damaged: bool
     ) -> Iterator[tuple[Fraction, TimedFrame]]:
         """(time since the video's first frame, frame), from the last sample due before `start` or earlier.
 
-        `needed` says of times since the first frame what `decoded_frames` asks.
+        `needed` says of times since the first frame what `decoded_frames` asks. The packets before are read, though
+        not decoded: they tell where the clock stepped.
         """
-        origin: Fraction | None = None
+        due = math.floor(start * self._rate) / self._rate
+        places = self._keyframes(due) if due > 0 else []
 
         def asked(time: Fraction) -> bool:
-            return origin is None or needed(time - origin)
+            return self._origin is None or needed(time - self._origin)
 
-        due = math.floor(start * self._rate) / self._rate
-        if due > 0:
+        for place in (*reversed(places[-_LANDINGS:]), 0):
             with open_video(self._path) as container:
                 stream = picture_stream(container, self._path)
-                first = next(decoded_frames(container, stream, damage), None)
-                origin = first.time if first else None
-                for back in _SEEK_BACK_S:
-                    if origin is None or not seek(container, stream, origin + due - back):
-                        break
-                    frames = decoded_frames(container, stream, damage, asked)
-                    landed = next(frames, None)
-                    if landed is not None and landed.time - origin <= due:
-                        yield landed.time - origin, landed
-                        for timed in frames:
-                            yield timed.time - origin, timed
-                        return
-        damage.clear()
-        origin = None
+                self._playback = Playback(container, stream, is_damaged=is_damaged)
+                frames = decoded_frames(container, stream, self._playback, asked, place)
+                landed = next(frames, None)
+                if landed is None or (place and landed.time - self._begins(landed) > due):
+                    continue
+                yield landed.time - self._begins(landed), landed
+                for timed in frames:
+                    yield timed.time - self._begins(timed), timed
+                return
+
+    def _keyframes(self, due: Fraction) -> list[int]:
+        """The packets of the keyframes shown at `due` [s] or before."""
         with open_video(self._path) as container:
-            for timed in decoded_frames(container, picture_stream(container, self._path), damage, asked):
-                origin = timed.time if origin is None else origin
-                yield timed.time - origin, timed
+            stream = picture_stream(container, self._path)
+            first = next(decoded_frames(container, stream), None)
+            if first is None:
+                return []
+        with open_video(self._path) as container:
+            stream = picture_stream(container, self._path)
+            return Playback(container, stream).keyframes(self._begins(first) + due)
+
+    def _begins(self, first: TimedFrame) -> Fraction:
+        """The time of the video's first frame in the stream [s]."""
+        if self._origin is None:
+            self._origin = first.time
+        return self._origin
+
+    def _ended(self, end: Fraction) -> Fraction:
+        """When the video ends [s], of which the last frame decoded ends at `end`: one left out may end later."""
+        if self._playback is None or self._origin is None:
+            return end
+        return max(end, self._playback.holds.end - self._origin)
+
+    def _finish(self, end: Fraction) -> None:
+        """The numbers and the warnings of the whole video, which ends at `end` [s]."""
+        playback, origin = self._playback, self._origin
+        if playback is None or origin is None:
+            return
+        faults = Faults(
+            steps=_counted_from(origin, playback.clock.steps),
+            holds=_counted_from(origin, playback.holds.found()),
+            misdated=_counted_from(origin, playback.holds.misdated),
+            late=origin - playback.starts,
+            end=end,
+            breaks_off=playback.breaks_off or breaks_off(self._path),
+            announced=playback.announced(end),
+        )
+        tally = self._damage(None)
+        self._stats |= {"duration_s": round(float(end), 6)} | tally.stats() | faults.stats()
+        self._warnings = [*self._notes, *tally.sentences(self._path.name), *faults.sentences(self._path.name)]
+
+    def _damage(self, until: Fraction | None) -> DamageTally:
+        """Damage before `until` (none: of all), with what was found before this attempt's first chunk."""
+        if self._playback is None or self._origin is None:
+            return self._earlier
+        return self._earlier.plus(_counted_from(self._origin, self._playback.damage.spans), self._since, until)
 
     def _store(self, sequence: int, chunk_id: int, time: Fraction, until: Fraction, timed: TimedFrame) -> SampledFrame:
         pts, base = timed.frame.pts, timed.frame.time_base
@@ -276,6 +339,10 @@ class ExtractFrames:
             size=len(jpeg),
             shown_until=round(float(until), 6),
         )
+
+
+def _counted_from(origin: Fraction, spans: list[Span]) -> list[Span]:
+    return [Span(start - origin, length) for start, length in spans]
 
 
 def fit(image: Image, max_side: int) -> Image:
