@@ -26,15 +26,17 @@ from pydantic import Field
 from touchline.ahead import map_ahead
 from touchline.config import StageConfig
 from touchline.geometry import bounds, box_quad, centre, covered_share, flat, inside, line_height, quad_from
+from touchline.machine import in_words
 from touchline.ocr.engine import OcrEngine, TextPlace
 from touchline.ocr.lines import LineReader, Searched
+from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
-VERSION: Final = "6"
+VERSION: Final = "7"
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels of an object detector under which somebody wears a jersey."""
 CUT: Final = 0.5
@@ -50,6 +52,11 @@ class RunOcrConfig(StageConfig):
     """Settings of `run_ocr`."""
 
     engine: Literal["rapidocr", "doctr"] = Field("rapidocr", description="OCR engine [rapidocr or doctr]")
+    runtime: Runtime = Field(
+        DEFAULT_RUNTIME,
+        description="What computes rapidocr's networks, in 32 bits either way; they read alike but for rounding. docTR "
+        "has PyTorch [onnxruntime or openvino]",
+    )
     min_confidence: float = Field(0.4, ge=0, le=1, description="Readings less sure are dropped [0-1, recogniser's own]")
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
     strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
@@ -114,7 +121,7 @@ class _Found:
 
 
 class RunOcr:
-    """Runs the node. State between chunks: open tracks and counters.
+    """Runs the node. State between chunks: open tracks, counters, machines.
 
     Where text is searched depends on the pictures alone, not on what was read before: so frames are searched side by
     side, on all cores, and read and followed from one to the next afterwards.
@@ -126,6 +133,9 @@ class RunOcr:
         state = state or {}
         self._tracker = Tracker(state.get("tracker"))
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
+        self._computed_on: list[str] = list(state.get("computed_on", ()))
+        if (here := f"{engine.runtime}: {in_words(engine.parallel)}") not in self._computed_on:
+            self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
         """Readings of the chunk's kept frames."""
@@ -268,16 +278,20 @@ class RunOcr:
         return "other"
 
     def state(self) -> dict[str, Any]:
-        """Open tracks and counters."""
+        """Open tracks, counters, and on which machines it worked."""
         return {
             "tracker": self._tracker.state(),
             "counts": dict(self._counts),
+            "computed_on": self._computed_on,
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine."""
+        """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine, and
+        what computed it: runtime, precision, processor, threads and instructions, more than one where a job went on
+        elsewhere.
+        """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
-        return {"engine": self._engine.identity, **counts}
+        return {"engine": self._engine.identity, "computed_on": "; ".join(self._computed_on), **counts}
 
 
 def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
