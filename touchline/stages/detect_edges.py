@@ -25,7 +25,7 @@ from touchline.vision.motion import Affine, camera_motion, shift
 from touchline.vision.overlays import StandingEdges
 from touchline.vision.pitch import WORKING_HEIGHT, find_pitch
 
-VERSION: Final = "4"
+VERSION: Final = "5"
 
 
 class DetectEdgesConfig(StageConfig):
