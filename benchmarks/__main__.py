@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import library, long_video, uploads
+from benchmarks import determinism, library, long_video, uploads
 from benchmarks.ablations import ABLATIONS, Ablation
 from benchmarks.baseline import PlainOcr
 from benchmarks.clips import Clip, Material, footage, synthetic
@@ -56,6 +56,8 @@ def main() -> None:
                     found["synthetic"] = measure(runner, rendered)
                 if options.ablations:
                     found["ablations"] = {name: ablation(runner, material, o) for name, o in ABLATIONS.items()}
+        if options.machines:
+            found["machines"] = determinism.measure(*determinism.clips(folder, options.footage))
         if options.long:
             with servers(folder / "long") as runner:
                 found["long"] = long_video.measure(runner, folder, options.long)
@@ -176,6 +178,8 @@ def page(found: Mapping[str, Any]) -> str:
             f"| {a['wall_s']:.0f} |"
             for name, a in found["ablations"].items()
         ]
+    if "machines" in found:
+        lines += ["", "## The same numbers on every machine", "", *determinism.page(found["machines"])]
     if "long" in found:
         lines += ["", "## A long video", "", *long_video.page(found["long"])]
     if "memory" in found:
@@ -236,6 +240,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--footage", type=Path, help="folder of clips with truth; rendered broadcasts without it")
     parser.add_argument("--synthetic", type=int, default=3, help="number of rendered broadcasts (default: 3)")
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
+    parser.add_argument("--machines", action="store_true", help="compare runs under other code paths and threads, too")
     parser.add_argument("--long", type=float, metavar="MINUTES", help="measure a video of so many minutes, too")
     parser.add_argument("--memory", action="store_true", help="measure memory for 1, 10 and 90 minutes, too")
     parser.add_argument("--library", action="store_true", help="measure a library of 10,000 sources, too")

@@ -79,8 +79,8 @@ STAGES: dict[str, Stage] = {
         Stage(
             "run_ocr",
             run_ocr,
-            lambda c, x: x.models.ocr(c.engine).identity,
-            lambda c, x, s: run_ocr.RunOcr(c, x.models.ocr(c.engine), s),
+            lambda c, x: x.models.ocr(c.engine, c.runtime).identity,
+            lambda c, x, s: run_ocr.RunOcr(c, x.models.ocr(c.engine, c.runtime), s),
         ),
         Stage(
             "match_brands",

@@ -66,6 +66,10 @@ class RememberingEngine:
     def identity(self) -> str:
         return str(self._remembered(b"identity", lambda: self._engine.identity))
 
+    @property
+    def runtime(self) -> str:
+        return str(self._remembered(b"runtime", lambda: self._engine.runtime))
+
     def find(self, image: Any, ignore: Any = (), rows: Any = None) -> Any:
         asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore), rows))
         return self._remembered(asked, lambda: self._engine.find(image, ignore, rows))

@@ -94,6 +94,19 @@ def test_every_dependency_is_pinned_and_no_pin_is_an_address() -> None:
     assert names <= pinned, f"not pinned: {sorted(names - pinned)}"
 
 
+def test_no_sentence_says_to_install_by_a_name_that_is_not_ours_or_without_the_pins() -> None:
+    # What an index has under our name is somebody else's, and what is not pinned is not what was tested.
+    pinned = re.compile(r"pip install (--quiet )?(-c|--constraint) constraints\.txt (-e|--editable) ")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in tracked:
+        if Path(name).suffix not in {".py", ".md", ".html", ".toml", ".yaml", ""} or name == "tests/test_house.py":
+            continue
+        for number, line in enumerate((ROOT / name).read_text("utf-8").splitlines(), 1):
+            for found in re.finditer(r"(?:pipx?|uv(?: pip)?|conda|poetry) (?:install|add) \S+", line):
+                assert pinned.match(line, found.start()), f"{name}:{number}: {line.strip()}"
+            assert not re.search(r"touchline\[\w+\]", line), f"{name}:{number}: {line.strip()}"
+
+
 def test_the_licence_is_the_one_that_is_declared() -> None:
     licence = (ROOT / "LICENSE").read_text("utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

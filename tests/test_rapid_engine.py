@@ -17,7 +17,7 @@ from touchline.errors import ModelUnavailableError
 from touchline.geometry import bounds, box_quad
 from touchline.ocr import rapid
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.networks import RUNTIMES, Runtime, fastest
+from touchline.ocr.networks import RUNTIMES
 from touchline.ocr.pp_ocr import TextRecogniser
 from touchline.ocr.rapid import (
     EASY,
@@ -152,14 +152,6 @@ def test_both_runtimes_read_the_same() -> None:
         here, there = one.read(picture, place), other.read(picture, place)
         assert here.text == there.text
         assert here.confidence == pytest.approx(there.confidence, abs=0.01)
-
-
-def test_the_runtime_is_chosen_by_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: dict[bool, Runtime] = {}
-    for has_avx_512 in (True, False):
-        monkeypatch.setattr(cv2, "checkHardwareSupport", lambda _, has=has_avx_512: has)
-        chosen[has_avx_512] = fastest()
-    assert chosen == {True: "openvino", False: "onnxruntime"}
 
 
 def test_only_lines_that_the_smaller_network_is_not_sure_of_go_to_the_larger(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,17 @@ Belongs here: small pure functions on the geometry types of `touchline/values.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from touchline.values import Box, Quad
+
+DIGITS: Final = 4
+"""Decimals of a pixel that are kept where a quad is carried. What is beyond differs with the processor: matrices are
+multiplied and inverted by BLAS and LAPACK, which add in another order on each."""
 
 
 def quad_from(corners: ArrayLike) -> Quad:
@@ -110,11 +115,10 @@ def ends_inside(line: Quad, quad: Quad) -> bool:
 
 
 def transform_quad(quad: Quad, matrix: NDArray[np.float64]) -> Quad:
-    """A quad under a 3 x 3 homography or a 2 x 3 affine matrix."""
+    """A quad under a 3 x 3 homography or a 2 x 3 affine matrix, rounded to DIGITS."""
     points = np.array(quad, np.float64).reshape(-1, 1, 2)
-    return quad_from(
-        cv2.perspectiveTransform(points, matrix) if matrix.shape[0] == 3 else cv2.transform(points, matrix)
-    )
+    moved = cv2.perspectiveTransform(points, matrix) if matrix.shape[0] == 3 else cv2.transform(points, matrix)
+    return quad_from(moved.round(DIGITS))
 
 
 def covered_share(quad: Quad, boxes: Sequence[Box]) -> float:

@@ -30,6 +30,7 @@ def doctor(as_json: bool) -> int:
     """Gathers and prints; starts nothing. 1 if a server that was given by address does not answer."""
     from resources.local_services import LocalServices
     from resources.settings import ENVIRONMENT, Settings
+    from touchline.machine import in_words
 
     settings = Settings.from_environment()
     services = LocalServices(settings).status()
@@ -37,6 +38,7 @@ def doctor(as_json: bool) -> int:
     found: dict[str, Any] = {
         "home": str(settings.home),
         "python": platform.python_version(),
+        "processor": in_words(),
         "services": [
             {"name": s.name, "kind": "embedded" if s.embedded else "external", "running": s.running}
             | {"address": s.address, "version": s.version, "data": s.data}
@@ -55,16 +57,18 @@ def doctor(as_json: bool) -> int:
 
 def _models() -> dict[str, str]:
     from touchline.errors import ModelUnavailableError
-    from touchline.ocr.networks import fastest
+    from touchline.extras import install
+    from touchline.ocr.networks import runtime_identity
     from touchline.profiles import load_profile
     from touchline.stages.detect_objects import load_detector
 
     models = {}
-    spec = find_spec("rapidocr")
-    models["OCR (rapidocr)"] = f"comes along, nothing to download; runs on {fastest()}" if spec else "not installed"
-    models["OCR (doctr)"] = "installed" if find_spec("doctr") else "not installed: pip install 'touchline[doctr]'"
+    profile = load_profile()
+    computes = runtime_identity(profile.run_ocr.runtime)
+    models["OCR (rapidocr)"] = f"{computes}; comes along" if find_spec("rapidocr") else "not installed"
+    models["OCR (doctr)"] = "installed" if find_spec("doctr") else f"not installed: {install('doctr')}"
     try:
-        models["object detector (YOLO)"] = load_detector(load_profile().detect_objects).identity
+        models["object detector (YOLO)"] = load_detector(profile.detect_objects).identity
     except ModelUnavailableError as error:
         models["object detector (YOLO)"] = f"off: {error}"
     models["local VLM"] = "off: not configured"
@@ -87,6 +91,7 @@ def _version(name: str) -> str:
 
 def _print(found: dict[str, Any]) -> None:
     session.say(f"home: {found['home']}    Python {found['python']}")
+    session.say(f"processor: {found['processor']}")
     services = Table(
         "server", "kind", "state", "address", "version", "data", box=None, title="Servers", title_justify="left"
     )

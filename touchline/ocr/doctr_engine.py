@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
+from touchline.extras import install
 from touchline.geometry import area, bounds, centre, ends_inside, intersection, line_height, quad_from
-from touchline.ocr.engine import StripText, TextPlace
+from touchline.machine import steady_torch
+from touchline.ocr.engine import DIGITS, StripText, TextPlace
 from touchline.ocr.rapid import cut_line
 from touchline.values import Image, Quad
 from touchline.weights import reachable, verify
 
 HOST: Final = "doctr-static.mindee.com"
 """docTR's model hub."""
-NOT_INSTALLED: Final = "docTR is not installed; pip install 'touchline[doctr]'"
+NOT_INSTALLED: Final = f"docTR is not installed; {install('doctr')}"
 WIDE: Final = 2.5
 """A picture wider than this times its height is folded into rows before it is searched: docTR searches squares, in
 which a board ribbon would be a few pixels high."""
@@ -69,6 +71,7 @@ class DoctrEngine:
         from doctr.models.detection.zoo import detection_predictor
         from doctr.models.recognition.zoo import recognition_predictor
 
+        steady_torch()
         detector, det_source = _model(detection, det_arch, det_weights, det_sha256, pretrained)
         recogniser, reco_source = _model(recognition, reco_arch, reco_weights, reco_sha256, pretrained)
         if device == "auto":
@@ -81,17 +84,26 @@ class DoctrEngine:
         self._min_text_score = min_text_score
         self._characters = frozenset(str(recogniser.vocab))
         self.parallel = 1
-        self._identity = f"doctr {version('python-doctr')} {det_arch} {det_source}, {reco_arch} {reco_source}"
+        computes = f"torch {version('torch')} f32"
+        self._runtime = f"{computes} on {device}"
+        self._identity = (
+            f"doctr {version('python-doctr')} {det_arch} {det_source}, {reco_arch} {reco_source}, {computes}"
+        )
 
     @property
     def identity(self) -> str:
-        """Version of docTR, the architectures and where their weights are from."""
+        """Version of docTR, the architectures, where their weights are from, and what computes them."""
         return self._identity
 
     @property
     def characters(self) -> frozenset[str]:
         """The vocabulary that the recogniser was trained on."""
         return self._characters
+
+    @property
+    def runtime(self) -> str:
+        """PyTorch's version, its precision and device."""
+        return self._runtime
 
     def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
         """Finds words and joins those that stand side by side. Quads are in the picture's pixels."""
@@ -109,7 +121,7 @@ class DoctrEngine:
         read = [word for word in words if word.text and word.confidence >= self._min_text_score]
         letters = sum(len(word.text) for word in read)
         confidence = sum(word.confidence * len(word.text) for word in read) / max(1, letters)
-        return StripText(" ".join(word.text for word in read), confidence)
+        return StripText(" ".join(word.text for word in read), round(confidence, DIGITS))
 
     def read_strips(self, images: Sequence[Image]) -> list[StripText]:
         """The recogniser alone, one line a strip. Strips are BGR, uint8; docTR wants RGB."""
@@ -197,7 +209,7 @@ def _follows(left: Quad, right: Quad) -> bool:
 
 def _strip_text(text: str, confidence: float) -> StripText:
     text = text.strip()
-    return StripText(text, min(1.0, max(0.0, confidence)) if text else 0.0)
+    return StripText(text, round(min(1.0, max(0.0, confidence)), DIGITS) if text else 0.0)
 
 
 def _model(zoo: Any, arch: str, weights: Path | None, sha256: str, pretrained: bool) -> tuple[Any, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from touchline.geometry import clipped, inside_picture, line_length, transform_q
 from touchline.values import Image, Quad
 
 ENGINES = ("rapidocr", "doctr")
+DIGITS: Final = 3
+"""Decimals to which confidences are rounded before anything is decided by them. Those from the fifth on differ with the
+processor and the runtime, which add in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,10 @@ class TextPlace:
 
 @dataclass(frozen=True, slots=True)
 class StripText:
-    """What a recogniser read on one strip (a picture of a single line). `confidence` 0..1; empty text reads as 0."""
+    """What a recogniser read on one strip (a picture of a single line).
+
+    `confidence` is 0..1, rounded to DIGITS; empty text has 0.
+    """
 
     text: str
     confidence: float
@@ -59,7 +65,14 @@ class OcrEngine(Protocol):
 
     @property
     def identity(self) -> str:
-        """Engine, models and versions in one line; part of the fingerprint of what it read."""
+        """Engine, networks, what computes them and in which precision, in one line: part of the fingerprint of what it
+        read. Nothing that differs from machine to machine is in it.
+        """
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """What computes the networks, in which precision, and where; told with what was read."""
         ...
 
     def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
@@ -93,7 +106,7 @@ class KnowsCharacters(Protocol):
 
 
 def load_engine(name: str, **options: Any) -> OcrEngine:
-    """The engine of that name, its models loaded.
+    """The engine of that name, its models loaded; `options` are its constructor's.
 
     `rapidocr` needs no download. `doctr` needs the extra of that name and weights (see `doctr_engine`).
     Raises ModelUnavailableError if it is unknown, not installed or has no weights.

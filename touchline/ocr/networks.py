@@ -1,15 +1,16 @@
-"""Runs a network on the CPU, by whichever of two runtimes does it faster there.
+"""Runs a network on the CPU with one of two runtimes, in 32-bit floating point with either.
 
 Belongs here: loading a network and giving it a picture. What its output means is in `pp_ocr.py`.
 
-OpenVINO is several times as fast where the CPU has AVX-512 (or AMX, which comes with it). Elsewhere ONNX Runtime is as
-fast, and it prepares nothing for a picture of a new size, which costs OpenVINO as much again as that picture; board
-ribbons and lines of text are of ever new sizes.
+The runtime is a setting (`run_ocr.runtime`) and never the machine's choice, because the two round differently. ONNX
+Runtime is the default: it prepares nothing for a picture of a new size, which costs OpenVINO as much again as that
+picture, and board ribbons and lines of text are of ever new sizes.
 """
 
 from __future__ import annotations
 
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
 
@@ -17,15 +18,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from touchline.errors import ModelUnavailableError
 from touchline.values import Image
 
 Runtime = Literal["onnxruntime", "openvino"]
 RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
+DEFAULT_RUNTIME: Final[Runtime] = "onnxruntime"
+PRECISION: Final = "f32"
+"""OpenVINO's name of the type in which both runtimes compute. By itself OpenVINO takes bfloat16 (8 bits of mantissa)
+where the CPU has instructions for it, and other text is read there."""
 
 MIDDLE: Final = 127.5
 """Networks take pictures whose 0..255 became -1..1 (RapidOCR's normalisation of PP-OCR's input)."""
-_AVX_512F: Final = 13
-"""OpenCV's number for it, which Python does not name."""
+_WARM_UP: Final = 64
+"""Side of the first picture that a network is given [pixels]; a multiple of every network's stride."""
 
 
 class Network(Protocol):
@@ -39,19 +45,21 @@ class Network(Protocol):
         ...
 
 
-def fastest() -> Runtime:
-    """The runtime for this machine's CPU."""
-    return "openvino" if cv2.checkHardwareSupport(_AVX_512F) else "onnxruntime"
+def runtime_identity(runtime: Runtime) -> str:
+    """Name, version and precision of a runtime in a few words: all of it that changes what a network answers."""
+    return f"{runtime} {version(runtime)} {PRECISION}"
 
 
-def load_network(path: Path, *, threads: int, height: int | None = None, runtime: Runtime | None = None) -> Network:
+def load_network(path: Path, *, threads: int, height: int | None = None, runtime: Runtime = DEFAULT_RUNTIME) -> Network:
     """The network of an ONNX file; `height` (pixels) where its pictures have always the same.
 
-    `runtime` is the fastest here by default.
+    It has answered once when it is returned. A runtime sets up what it shares between threads under its first
+    inference; in OpenVINO two threads that do so at once wait for each other for ever (one holds Python's lock and
+    waits for a C++ guard, the other holds the guard and waits for Python's lock).
     """
-    if (runtime or fastest()) == "openvino":
-        return _OpenVino(path, threads, height)
-    return _OnnxRuntime(path)
+    network = _OpenVino(path, threads, height) if runtime == "openvino" else _OnnxRuntime(path)
+    network(np.zeros((height or _WARM_UP, _WARM_UP, 3), np.uint8))
+    return network
 
 
 class _OnnxRuntime:
@@ -92,7 +100,13 @@ class _OpenVino:
         steps.input().preprocess().convert_element_type(ov.Type.f32).mean([MIDDLE] * 3).scale([MIDDLE] * 3)
         # One core a request: two requests on a core each take four fifths of the time of one after the other on both.
         how = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
+        how |= {"INFERENCE_PRECISION_HINT": PRECISION, "EXECUTION_MODE_HINT": "ACCURACY"}
         self._compiled = core.compile_model(steps.build(), "CPU", how)
+        if (precision := str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())) != PRECISION:
+            raise ModelUnavailableError(
+                f"{path.name}: OpenVINO {version('openvino')} computes in {precision}, asked for {PRECISION}; "
+                f"set run_ocr.runtime to {DEFAULT_RUNTIME}"
+            )
         self._local = threading.local()
 
     def __call__(self, image: Image) -> NDArray[np.float32]:

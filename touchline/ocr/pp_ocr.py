@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
-from touchline.ocr.networks import Runtime, load_network
+from touchline.ocr.engine import DIGITS
+from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime, load_network
 from touchline.values import Image
 
 STRIDE: Final = 32
@@ -36,7 +37,7 @@ class TextDetector:
     `min_score` 0..1 is the score of a box (mean of the map of text under it) below which it is dropped.
     """
 
-    def __init__(self, path: Path, *, threads: int, min_score: float, runtime: Runtime | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int, min_score: float, runtime: Runtime = DEFAULT_RUNTIME) -> None:
         from rapidocr.ch_ppocr_det.utils import DBPostProcess
 
         self._network = load_network(path, threads=threads, runtime=runtime)
@@ -69,7 +70,7 @@ class TextRecogniser:
     """
 
     def __init__(
-        self, path: Path, *, threads: int, letters: Path | None = None, runtime: Runtime | None = None
+        self, path: Path, *, threads: int, letters: Path | None = None, runtime: Runtime = DEFAULT_RUNTIME
     ) -> None:
         from rapidocr.ch_ppocr_rec.utils import CTCLabelDecode
 
@@ -81,9 +82,9 @@ class TextRecogniser:
         self._decode: Any = CTCLabelDecode(character=characters.splitlines())
 
     def __call__(self, image: Image) -> tuple[str, float]:
-        """Text and confidence (0..1) of a picture of one line (BGR)."""
+        """Text and confidence (0..1, rounded to DIGITS) of a picture of one line (BGR)."""
         ((text, confidence),), _ = self._decode(self._network(_line(image)))
-        return str(text), float(confidence)
+        return str(text), round(float(confidence), DIGITS)
 
 
 def _line(image: Image) -> Image:

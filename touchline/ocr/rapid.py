@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from touchline.ahead import cores
 from touchline.geometry import ends_inside, quad_from
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.networks import RUNTIMES, Runtime
+from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime, runtime_identity
 from touchline.ocr.pp_ocr import LINE_HEIGHT, TextDetector, TextRecogniser
 from touchline.values import Image, Quad
+from touchline.weights import sha256_of
 
 SHORT_SIDE: Final = 640
 """Pictures are searched at this short side at least. PP-OCR's own is 736; but small text is on boards, which are
@@ -42,9 +43,11 @@ LONGEST_RIBBON: Final = 2656
 """Width at which the longest ribbon is searched [pixels]; the network takes no 4096."""
 WIDTH_RATIO: Final = 1.1
 """Widths at which ribbons are searched stand in this ratio: a new one costs OpenVINO another search, 5 % of stretch
-nothing."""
+nothing. They are the same with ONNX Runtime, so that both search the same picture."""
 MIN_BOX_SCORE: Final = 0.45
 """Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
+CHECKSUM: Final = 16
+"""Hexadecimal digits of a network's SHA-256 that stand in the engine's identity."""
 EASY: Final = 0.9
 """What `tiny` reads this surely (0..1) is not read by `small` as well..."""
 EASY_LETTERS: Final = 3
@@ -57,29 +60,40 @@ class RapidOcrEngine:
     """PP-OCR on the CPU.
 
     Holds four networks. Serves `parallel` calls at once, each on a core: `threads`, or the cores that the process may
-    use, up to 16. `runtime` is the fastest for this CPU by default.
+    use, up to 16. What it reads does not depend on their number.
     """
 
-    def __init__(self, *, threads: int | None = None, runtime: Runtime | None = None) -> None:
+    def __init__(self, *, threads: int | None = None, runtime: Runtime = DEFAULT_RUNTIME) -> None:
         import rapidocr
 
         small, tiny = Path(rapidocr.__file__).parent / "models", Path(__file__).parent / "weights"
+        files = {
+            "small det": small / "PP-OCRv6_det_small.onnx",
+            "small rec": small / "PP-OCRv6_rec_small.onnx",
+            "tiny det": tiny / "PP-OCRv6_tiny_det.onnx",
+            "tiny rec": tiny / "PP-OCRv6_tiny_rec.onnx",
+            "tiny letters": tiny / "PP-OCRv6_tiny_rec.txt",
+        }
         self.parallel = threads if threads is not None else cores()
         detector = partial(TextDetector, threads=self.parallel, min_score=MIN_BOX_SCORE, runtime=runtime)
         recogniser = partial(TextRecogniser, threads=self.parallel, runtime=runtime)
-        self._finds = detector(tiny / "PP-OCRv6_tiny_det.onnx")
-        self._finds_small = detector(small / "PP-OCRv6_det_small.onnx")
-        self._reads_easy = recogniser(tiny / "PP-OCRv6_tiny_rec.onnx", letters=tiny / "PP-OCRv6_tiny_rec.txt")
-        self._reads = recogniser(small / "PP-OCRv6_rec_small.onnx")
+        self._finds = detector(files["tiny det"])
+        self._finds_small = detector(files["small det"])
+        self._reads_easy = recogniser(files["tiny rec"], letters=files["tiny letters"])
+        self._reads = recogniser(files["small rec"])
+        sums = ", ".join(f"{name} sha256:{sha256_of(path)[:CHECKSUM]}" for name, path in files.items())
+        self._runtime = runtime_identity(runtime)
+        self._identity = f"rapidocr {version('rapidocr')} PP-OCRv6 ({sums}), {self._runtime}"
 
     @property
     def identity(self) -> str:
-        """Names the wheel, which pins the models it carries, and what computes them.
+        """RapidOCR (its code makes boxes and letters of what networks answer), the networks, and what computes them."""
+        return self._identity
 
-        Both runtimes: checkpoints stay good when a job goes on, on another machine, with the other.
-        """
-        runtimes = ", ".join(f"{name} {version(name)}" for name in RUNTIMES)
-        return f"rapidocr {version('rapidocr')} PP-OCRv6 small and tiny, {runtimes}"
+    @property
+    def runtime(self) -> str:
+        """The runtime, its version and precision; the CPU is all that it uses."""
+        return f"{self._runtime} on cpu"
 
     @property
     def characters(self) -> frozenset[str]:

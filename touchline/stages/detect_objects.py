@@ -17,10 +17,11 @@ from pydantic import Field
 
 from touchline.config import StageConfig
 from touchline.errors import ModelUnavailableError
+from touchline.machine import in_words
 from touchline.values import Chunk, DetectedObject, FrameObjects, SceneFrame
 from touchline.vision.objects import PEOPLE, ObjectDetector, YoloDetector, find_weights
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 DEFAULT_MODEL: Final = "yolo11n.pt"
 """The smallest YOLO11, trained on COCO: its labels `person` and `sports ball` are of use here."""
 
@@ -100,6 +101,9 @@ class DetectObjects:
         self._labels: Counter[str] = Counter(state.get("labels", {}))
         self._shot = int(state.get("shot", -1))
         self._in_shot = int(state.get("in_shot", 0))
+        self._computed_on: list[str] = list(state.get("computed_on", ()))
+        if detector is not None and (here := f"{detector.runtime}: {in_words()}") not in self._computed_on:
+            self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameObjects]:
         """One document a frame that was looked at; without a model an empty one a kept frame."""
@@ -125,17 +129,18 @@ class DetectObjects:
         return self._detector is None or (self._in_shot - 1) % self._config.every == 0
 
     def state(self) -> dict[str, Any]:
-        """Counters, the shot that is open, and how many kept frames of it have been seen."""
+        """Counters, the shot that is open, how many kept frames of it have been seen, and on which machines."""
         return {
             "frames": self._frames,
             "seconds": self._seconds,
             "labels": dict(self._labels),
             "shot": self._shot,
             "in_shot": self._in_shot,
+            "computed_on": self._computed_on,
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, objects by label, seconds, the model; or why there was none, as `skipped`.
+        """Frames, objects by label, seconds, the model and what computed it; or why there was none, as `skipped`.
 
         `people`: whether there was a model that finds people. The report does not tell boards from shirts without.
         """
@@ -143,7 +148,9 @@ class DetectObjects:
         if self._detector is None:
             return {**stats, "people": False, "skipped": self._why_not}
         people = not PEOPLE.isdisjoint(self._detector.labels)
-        return {**stats, "people": people, "model": self._detector.identity, "objects": dict(self._labels)}
+        on = "; ".join(self._computed_on)
+        model = {"model": self._detector.identity, "computed_on": on}
+        return {**stats, "people": people, **model, "objects": dict(self._labels)}
 
 
 def serialize(document: FrameObjects) -> dict[str, Any]:

@@ -27,8 +27,10 @@ from touchline.ahead import map_ahead
 from touchline.brands.scripts import scripts_of
 from touchline.config import StageConfig
 from touchline.geometry import bounds, centre, covered_share, flat, line_height, quad_from
+from touchline.machine import in_words
 from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace
 from touchline.ocr.lines import LineReader, Searched
+from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.ocr.zones import ZoneVotes, zone_of
@@ -48,6 +50,11 @@ class RunOcrConfig(StageConfig):
     """Settings of `run_ocr`."""
 
     engine: Literal["rapidocr", "doctr"] = Field("rapidocr", description="OCR engine [rapidocr or doctr]")
+    runtime: Runtime = Field(
+        DEFAULT_RUNTIME,
+        description="What computes rapidocr's networks, in 32 bits either way; they read alike but for rounding. docTR "
+        "has PyTorch [onnxruntime or openvino]",
+    )
     min_confidence: float = Field(0.4, ge=0, le=1, description="Readings less sure are dropped [0-1, recogniser's own]")
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
     strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
@@ -112,7 +119,7 @@ class _Found:
 
 
 class RunOcr:
-    """Runs the node. State between chunks: open tracks, the votes on their zones, and counters.
+    """Runs the node. State between chunks: open tracks, the votes on their zones, counters, machines.
 
     Where text is searched depends on the pictures alone, not on what was read before: so frames are searched side by
     side, on all cores, and read and followed from one to the next afterwards.
@@ -125,6 +132,9 @@ class RunOcr:
         self._tracker = Tracker(state.get("tracker"))
         self._zones = ZoneVotes(state.get("zones"))
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
+        self._computed_on: list[str] = list(state.get("computed_on", ()))
+        if (here := f"{engine.runtime}: {in_words(engine.parallel)}") not in self._computed_on:
+            self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
         """Readings of the chunk's kept frames."""
@@ -254,21 +264,24 @@ class RunOcr:
         self._counts["read_s"] += read_s
 
     def state(self) -> dict[str, Any]:
-        """Open tracks with their votes, and counters."""
+        """Open tracks with their votes, counters, and on which machines it worked."""
         return {
             "tracker": self._tracker.state(),
             "zones": self._zones.state(self._tracker.open),
             "counts": dict(self._counts),
+            "computed_on": self._computed_on,
         }
 
     def stats(self) -> dict[str, Any]:
         """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine.
 
-        `scripts` are those that it reads; empty if it does not tell.
+        `computed_on` is what computed it: runtime, precision, processor, threads and instructions, more than one where
+        a job went on elsewhere. `scripts` are those that the engine reads; empty if it does not tell.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         known = self._engine.characters if isinstance(self._engine, KnowsCharacters) else ()
-        return {"engine": self._engine.identity, "scripts": scripts_of(known), **counts}
+        computed = {"engine": self._engine.identity, "computed_on": "; ".join(self._computed_on)}
+        return {**computed, "scripts": scripts_of(known), **counts}
 
 
 def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:

@@ -174,9 +174,10 @@ def _line(points: NDArray[np.float32], left: float, right: float) -> tuple[float
     for _ in range(FIT_ROUNDS):
         before = slope
         total = weights.sum()
-        x0, y0 = weights @ x / total, weights @ y / total
+        # Sums, not products of vectors: BLAS adds in another order on each kind of processor.
+        x0, y0 = (weights * x).sum() / total, (weights * y).sum() / total
         run = weights * (x - x0)
-        slope = run @ (y - y0) / (run @ (x - x0))
+        slope = (run * (y - y0)).sum() / (run * (x - x0)).sum()
         if abs(slope - before) < SETTLED:
             break
         weights = 1.0 / np.maximum(np.abs(y - y0 - slope * (x - x0)), 0.01)

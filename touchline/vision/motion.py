@@ -5,6 +5,7 @@ Belongs here: estimating the motion. Who uses it to carry quads along is in `tou
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import cv2
@@ -83,10 +84,30 @@ def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: floa
     """The similarity (2 x 3) that at least so many of the corners agree on."""
     if len(before) < MIN_INLIERS:
         return None
-    matrix, inliers = cv2.estimateAffinePartial2D(before, after, ransacReprojThreshold=2.0)
+    # Not refined there: that is done by LAPACK, whose last bits differ with the processor.
+    matrix, inliers = cv2.estimateAffinePartial2D(before, after, ransacReprojThreshold=2.0, refineIters=0)
     if matrix is None or inliers.sum() < max(MIN_INLIERS, least):
         return None
-    return np.asarray(matrix, np.float64)
+    agreeing = inliers.ravel() == 1
+    return similarity(before.reshape(-1, 2)[agreeing], after.reshape(-1, 2)[agreeing])
+
+
+def similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The similarity (2 x 3, float64) that carries points (N x 2, x and y) onto others with the least squared distance.
+
+    The same bits on every machine: products of two float32 are exact in float64, and `math.fsum` rounds but once.
+    Raises ZeroDivisionError if all points are one.
+    """
+    (x, y), (u, v) = before.astype(np.float64).T, after.astype(np.float64).T
+    number = len(x)
+    sx, sy, su, sv = (math.fsum(values) for values in (x, y, u, v))
+    spread = number * math.fsum((*(x * x), *(y * y))) - (sx * sx + sy * sy)
+    a = (number * math.fsum((*(x * u), *(y * v))) - (sx * su + sy * sv)) / spread
+    b = (number * math.fsum((*(x * v), *(-y * u))) - (sx * sv - sy * su)) / spread
+    return np.array(
+        [[a, -b, (su - a * sx + b * sy) / number], [b, a, (sv - b * sx - a * sy) / number]],
+        np.float64,
+    )
 
 
 def _follow(

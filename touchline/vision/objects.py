@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,6 +21,8 @@ import cv2
 import numpy as np
 
 from touchline.errors import BadInputError, ModelUnavailableError
+from touchline.extras import install
+from touchline.machine import steady_torch
 from touchline.values import DetectedObject, Image
 from touchline.weights import models_folder, reachable, verify
 
@@ -29,12 +32,16 @@ HOST: Final = "github.com"
 """Where ultralytics fetches named weights from."""
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
 """Labels under which somebody wears a jersey."""
+SCORE_DIGITS: Final = 3
+BOX_DIGITS: Final = 1
+"""Decimals of confidences (0..1) and of boxes [pixels]. Those beyond differ with the processor, which adds in another
+order."""
 STRIDE: Final = 32
 """YOLO searches pictures whose sides are multiples of this."""
 CONFIGURE: Final = (
     "set detect_objects.weights and detect_objects.weights_sha256, or TOUCHLINE_YOLO_WEIGHTS and TOUCHLINE_YOLO_SHA256"
 )
-NOT_INSTALLED: Final = "ultralytics is not installed; pip install 'touchline[yolo]'"
+NOT_INSTALLED: Final = f"ultralytics is not installed; {install('yolo')}"
 BOXED: Final = ("detect", "segment", "pose")
 """Tasks whose models draw upright boxes."""
 ENVIRONMENT: Final = {
@@ -52,7 +59,14 @@ class ObjectDetector(Protocol):
 
     @property
     def identity(self) -> str:
-        """Model, weights' checksum and settings in one line; part of the fingerprint of what it found."""
+        """Model, weights' checksum, settings and libraries in one line; part of the fingerprint of what it found.
+        Nothing that differs from machine to machine is in it.
+        """
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """What computes the model, in which precision, and where; told with what was found."""
         ...
 
     @property
@@ -104,21 +118,28 @@ class YoloDetector:
                 f"its labels are {', '.join(self._labels.values())}"
             )
         self._device = _device(device)
+        computes = f"ultralytics {version('ultralytics')}, torch {version('torch')} f32"
+        self._computes, self._runtime = computes, f"{computes} on {self._device}"
         self._warm_up()
 
     @property
     def identity(self) -> str:
-        """Name and checksum of the weights, and the settings that change what is found."""
+        """Name and checksum of the weights, the settings that change what is found, and the libraries that compute."""
         kept = ", ".join(self._labels[number] for number in self._classes) or "all"
         return (
             f"{self._weights} sha256:{self._sha256} at {self._image_size} px, confidence {self._confidence:g}, "
-            f"labels: {kept}"
+            f"labels: {kept}; {self._computes}"
         )
 
     @property
     def labels(self) -> frozenset[str]:
         """Those of `classes` that the model knows; all of its own without `classes`."""
         return frozenset(self._labels[number] for number in self._classes or self._labels)
+
+    @property
+    def runtime(self) -> str:
+        """The libraries that compute, in which precision, and the device."""
+        return self._runtime
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
         """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels."""
@@ -138,7 +159,11 @@ class YoloDetector:
     def _objects(self, result: Any) -> tuple[DetectedObject, ...]:
         boxes = result.boxes
         found = [
-            DetectedObject(self._labels[int(label)], float(score), (float(x1), float(y1), float(x2), float(y2)))
+            DetectedObject(
+                self._labels[int(label)],
+                round(score, SCORE_DIGITS),
+                (round(x1, BOX_DIGITS), round(y1, BOX_DIGITS), round(x2, BOX_DIGITS), round(y2, BOX_DIGITS)),
+            )
             for (x1, y1, x2, y2), score, label in zip(
                 boxes.xyxy.tolist(), boxes.conf.tolist(), boxes.cls.tolist(), strict=True
             )
@@ -207,6 +232,7 @@ def _fetch(name: str, sha256: str, target: Path) -> None:
 def _load(weights: Path) -> Any:
     if not installed():
         raise ModelUnavailableError(NOT_INSTALLED)
+    steady_torch()
     with contained():
         ultralytics: Any = importlib.import_module("ultralytics")
         yolo: Any = ultralytics.YOLO  # imported at this look

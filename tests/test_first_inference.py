@@ -1,0 +1,65 @@
+"""The first inference of a process, by two threads at once: the runtimes set themselves up under it, and must not hang.
+
+Each process is a fresh one as far as the runtimes go: it comes from a server that has imported them and run nothing.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from touchline.ocr import rapid
+from touchline.ocr.networks import RUNTIMES, Runtime, load_network
+
+DETECTOR = Path(rapid.__file__).parent / "weights" / "PP-OCRv6_tiny_det.onnx"
+PROCESSES = 30
+PATIENCE_S = 60
+"""A process that takes longer hangs: its two inferences take a tenth of a second."""
+
+
+def infer_at_once(runtime: Runtime) -> None:
+    """Loads a network, and gives it the first picture of two threads in the same moment."""
+    network = load_network(DETECTOR, threads=2, runtime=runtime)
+    start = threading.Barrier(2)
+
+    def infer() -> None:
+        start.wait()
+        network(np.zeros((64, 64, 3), np.uint8))
+
+    _side_by_side(infer)
+
+
+def _side_by_side(work: Callable[[], None]) -> None:
+    # Daemons, so that a hung pair does not keep the process alive when it is asked to end.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_first_inference_of_two_threads_hangs_in_no_fresh_process(runtime: Runtime) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "onnxruntime", "openvino", "openvino.preprocess"])
+
+    def run(_: int) -> int | None:
+        process = context.Process(target=infer_at_once, args=(runtime,), daemon=True)
+        process.start()
+        process.join(PATIENCE_S)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            process.join()
+        return code
+
+    with ThreadPoolExecutor(2) as pool:
+        codes = list(pool.map(run, range(PROCESSES)))
+    assert codes == [0] * PROCESSES, f"of {PROCESSES} processes {codes.count(None)} hung"

@@ -1,0 +1,9 @@
+"""How an extra of Touchline is installed, in the words of the README. Belongs here: that one sentence.
+
+Touchline is installed from its source with the pinned versions; a package index may know the name as another's.
+"""
+
+
+def install(extra: str) -> str:
+    """What to type, in the folder of the source, for the extra of that name ("yolo", "doctr")."""
+    return f"in the folder of Touchline's source: .venv/bin/pip install -c constraints.txt -e '.[{extra}]'"
