@@ -263,6 +263,9 @@ def brands_import(
 
 def main() -> None:
     """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
+    from resources.shell import shield
+
+    shield()
     try:
         app()
     except TouchlineError as error:
