@@ -135,6 +135,14 @@ class LocalServices:
             )
         return found
 
+    def running_postgres(self) -> str:
+        """The URL of a Postgres that can be reached now, password included; empty if there is none. Starts nothing."""
+        shield()
+        if self._settings.postgres_url:
+            return self._settings.postgres_url if _reaches_postgres(self._settings.postgres_url) else ""
+        postgres = PostgresServer(self._folder, self._remembered().get("postgres", {}))
+        return postgres.url if postgres.alive() else ""
+
     def __enter__(self) -> Endpoints:
         return self.start()
 

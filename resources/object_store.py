@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -81,6 +82,7 @@ class ObjectStore:
         self._region, self._access_key, self._secret_key = region, access_key, secret_key
         self._session_token = session_token
         self._request_s = min(max(retry_s / 2, REQUEST_S[0]), REQUEST_S[1])
+        self._retry_s = retry_s
         self._patient = retry_s > 0
         client: ClientConfig = {
             "allow_http": True,
@@ -110,6 +112,12 @@ class ObjectStore:
                 },
             },
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what it was made from, keys included: for a pipe to a child process, and nothing that is kept."""
+        keys = (self._access_key, self._secret_key)
+        made = partial(ObjectStore, session_token=self._session_token, retry_s=self._retry_s)
+        return made, (self.endpoint, self.bucket, self._region, *keys)
 
     def __repr__(self) -> str:
         """Address alone: keys are secret."""

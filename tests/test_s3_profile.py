@@ -1,4 +1,4 @@
-"""The profile for AWS's tools: what docs/uploads.md says of the embedded object store works, and for its owner alone."""
+"""The profile for AWS's tools: what docs/uploads.md says of the embedded object store works, for its owner alone."""
 
 from __future__ import annotations
 
