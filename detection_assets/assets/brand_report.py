@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from detection_assets.bookkeeping import open_job, truthful
 from detection_assets.partitions import sources
-from detection_assets.pictures import picture
 from detection_assets.provenance import input_tags, read_from
+from detection_assets.report_summary import brand_table, totals
 from detection_assets.stage_run import ancestors, announce, frame_loader, frames_of, job_overrides
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
@@ -25,7 +25,7 @@ from touchline.stages import brand_report as stage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="report",
+    group_name="touchline",
     description="Which brands were seen, where, for how long and how well: report.json, report.html and exposures.csv. "
     "Always derived, never replayed from.",
     owners=["team:sponsorship-analytics"],
@@ -76,13 +76,13 @@ def brand_report(
     announce("brand_report", 1.0)
     return dg.MaterializeResult(
         metadata={
-            "brands": dg.MetadataValue.md(_table(report)),
-            **_picture(report),
-            "unresolved": len(report.unresolved),
+            "brands_found": dg.MetadataValue.md(brand_table(report)),
+            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+            **totals(report),
+            "whole_report": dg.MetadataValue.md(f"`touchline report {source.partition_key} --job {job.id} --out DIR`"),
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
             **read_from(inputs),
-            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
         },
         tags=tags,
     )
@@ -136,21 +136,3 @@ def _record(
         finished.report_prefix = prefix
 
     connection.database.transact(record)
-
-
-def _picture(report: Report) -> dict[str, dg.MarkdownMetadataValue]:
-    """The evidence of which the recogniser was surest."""
-    shown = [(evidence, brand.name) for brand in report.brands for evidence in brand.evidence]
-    if not shown:
-        return {}
-    best, name = max(shown, key=lambda one: one[0].confidence)
-    return {"picture": picture(best.crop, f"{name} at {best.t:.1f} s")}
-
-
-def _table(report: Report) -> str:
-    rows = [
-        f"| {brand.name} | {brand.seconds:.1f} | {max(brand.zones, key=lambda z: brand.zones[z])} "
-        f"| {brand.occurrences} | {brand.visibility:.2f} |"
-        for brand in report.brands
-    ]
-    return "| brand | seconds | zone | occurrences | visibility |\n|---|---|---|---|---|\n" + "\n".join(rows)

@@ -21,7 +21,7 @@ from touchline.fingerprint import Staleness
 
 LIBRARY: Final = dg.AssetSpec(
     "library",
-    group_name="library",
+    group_name="touchline",
     kinds={"postgres", "s3"},
     owners=["team:operations"],
     description="All sources together. Nothing is materialized here: the library's standing checks are shown on it, "
