@@ -37,22 +37,29 @@ def totals(report: Report) -> dict[str, Any]:
 
 
 def brand_table(report: Report) -> str:
-    """A row a brand, most seconds first: its seconds in all and by zone, and of the first ones the surest evidence."""
+    """A row a brand, most seconds first: in all and by zone. Dagster shows up to 1000 characters without a click."""
     zones = list(dict.fromkeys(zone for brand in report.brands for zone, seconds in brand.zones.items() if seconds > 0))
-    head = ["brand", "seconds", *(f"{zone} [s]" for zone in zones), "times", "visibility", "seen"]
-    lines = [head, ["---"] * len(head)]
-    for place, brand in enumerate(report.brands):
+    lines = [["brand", "seconds", *(f"{zone} [s]" for zone in zones), "times", "visibility"]]
+    lines.append(["---"] * len(lines[0]))
+    for brand in report.brands:
         seconds = [f"{brand.zones.get(zone, 0.0):.1f}" for zone in zones]
-        seen = _evidence(brand) if place < PICTURED else ""
-        row = [cell(brand.name), f"**{brand.seconds:.1f}**", *seconds, str(brand.occurrences)]
-        lines.append([*row, f"{brand.visibility:.3f}", seen])
+        row = [cell(brand.name), f"{brand.seconds:.1f}", *seconds, str(brand.occurrences)]
+        lines.append([*row, f"{brand.visibility:.3f}"])
+    return _markdown(lines)
+
+
+def evidence_table(report: Report) -> str:
+    """The first brands with a small picture of each; empty where nothing was found."""
+    lines = [[cell(brand.name), _evidence(brand)] for brand in report.brands[:PICTURED] if brand.evidence]
+    return _markdown([["brand", "seen"], ["---", "---"], *lines]) if lines else ""
+
+
+def _markdown(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _evidence(brand: BrandRow) -> str:
     """The evidence of which the recogniser was surest, small, with its time."""
-    if not brand.evidence:
-        return ""
     best = max(brand.evidence, key=lambda one: one.confidence)
     data = np.frombuffer(base64.b64decode(best.crop.partition(",")[2]), np.uint8)
     crop = cv2.imdecode(data, cv2.IMREAD_COLOR)

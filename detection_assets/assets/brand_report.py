@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from detection_assets.bookkeeping import open_job, truthful
 from detection_assets.partitions import sources
 from detection_assets.provenance import input_tags, read_from
-from detection_assets.report_summary import brand_table, totals
+from detection_assets.report_summary import brand_table, evidence_table, totals
 from detection_assets.stage_run import ancestors, announce, frame_loader, frames_of, job_overrides
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
@@ -77,6 +77,7 @@ def brand_report(
     return dg.MaterializeResult(
         metadata={
             "brands_found": dg.MetadataValue.md(brand_table(report)),
+            **({"seen": dg.MetadataValue.md(seen)} if (seen := evidence_table(report)) else {}),
             "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
             **totals(report),
             "whole_report": dg.MetadataValue.md(f"`touchline report {source.partition_key} --job {job.id} --out DIR`"),
