@@ -122,7 +122,7 @@ def _register(runner: Runner, places: list[Place]) -> None:
     rows: dict[type, list[dict[str, Any]]] = {SourceAsset: [], DetectJob: [], Upload: []}
     keys = []
     for place in places:
-        for upload in place.listing():
+        for upload in place.listing().uploads:
             path = place.path(upload.key)
             key, identity = partition_key(path), source_asset_id(path)
             keys.append(key)

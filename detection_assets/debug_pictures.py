@@ -6,14 +6,13 @@ Belongs here: reading a job's checkpoints side by side and naming the files. Dra
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 
-from detection_assets.pictures import COLOURS, Mark, annotated, write
+from detection_assets.labels import BRAND, COLOURS, Mark, annotated, plain_ascii, write
 from detection_assets.stage_run import DocumentStream, frame_loader, frames_of
 from detection_assets.stages import STAGES
 from resources.storage import Connection
@@ -25,7 +24,6 @@ from touchline.schema import DetectJob
 from touchline.values import BrandDetection, FrameEdges, FrameObjects, Image, Reading, SceneFrame
 
 DRAWN: Final = ("detect_edges", "detect_objects", "run_ocr", "match_brands")
-BRAND: Final = (60, 225, 60)
 BOARD: Final = (0, 90, 160)
 OBJECT: Final = (160, 160, 160)
 LEAST_WIDTH: Final = 1280
@@ -89,7 +87,13 @@ def drawn(image: Image, scene: SceneFrame, found: Sequence[Any]) -> bytes:
         if isinstance(document, BrandDetection):
             # Below the quad: above it stands the reading.
             left, _, _, bottom = bounds(document.quad)
-            write(picture, _ascii(document.brand_name), (int(left * scale), int(bottom * scale) + 12), BRAND, size=0.5)
+            write(
+                picture,
+                plain_ascii(document.brand_name),
+                (int(left * scale), int(bottom * scale) + 12),
+                BRAND,
+                size=0.5,
+            )
     footer = f"frame {scene.sequence}  {scene.timestamp:.2f} s  shot {scene.shot}"
     write(picture, footer, (8, picture.shape[0] - 8), (255, 255, 255), size=0.5)
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -109,12 +113,7 @@ def _marks(document: Any) -> Iterator[Mark]:
             for thing in document.objects:
                 yield box_quad(thing.box), thing.label, OBJECT
         case Reading():
-            label = f"{document.track}: {_ascii(document.text)} {document.confidence:.2f}"
+            label = f"{document.track}: {plain_ascii(document.text)} {document.confidence:.2f}"
             yield document.quad, f"({label})" if document.origin == "carried" else label, COLOURS[document.zone]
         case BrandDetection():
             yield document.quad, "", BRAND
-
-
-def _ascii(text: str) -> str:
-    """Hershey fonts hold ASCII alone: accents are dropped."""
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

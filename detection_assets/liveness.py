@@ -20,8 +20,8 @@ from typing import Final
 
 import psutil
 
-PROCESS_TAG: Final = "touchline/process"
-"""On every run of ours: which process does its work."""
+PROCESS_TAG: Final = ".dagster/touchline/process"
+"""On every run of ours: which process does its work. Dagster's pages hide tags that begin so."""
 CLOCK_S: Final = 60.0
 """How far two readings of one process's start may lie apart [s]: a machine's clock is set from time to time. Within
 this time no process id comes round again."""

@@ -19,6 +19,7 @@ import dagster as dg
 
 from detection_assets.bookkeeping import open_job, selected_stages, stop_if_asked, truthful
 from detection_assets.heartbeat import Heartbeat, announce
+from detection_assets.metadata import described
 from detection_assets.pictures import findings
 from detection_assets.provenance import input_tags, read_from
 from detection_assets.stages import STAGES, Context, Stage
@@ -92,10 +93,12 @@ def run_stage(
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
         tags = input_tags(context, inputs)
-        metadata = {"fingerprint": print_, **read_from(inputs), **_described(output)}
+        metadata: dict[str, Any] = {}
         if old is None and output.journal is not None:
             load = frame_loader(connection, lambda: _frames(work, output))
-            metadata |= findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
+            metadata = findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
+        # What was found comes first, keys and ids last.
+        metadata |= {**described(output), **read_from(inputs), "fingerprint": print_}
     announce(stage.name, 1.0)
     return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
 
@@ -350,14 +353,3 @@ def _frames(work: Work, output: StageOutput) -> Iterable[SampledFrame]:
         return output.frames
     row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
     return frames_of(work.connection, row)
-
-
-def _described(output: StageOutput) -> dict[str, Any]:
-    rows = "\n".join(
-        f"| {key} | {value} |" for key, value in output.stats.items() if not isinstance(value, dict | list)
-    )
-    table = f"| | |\n|---|---|\n{rows}"
-    described: dict[str, Any] = {"stats": dg.MetadataValue.md(table), "wall_s": round(output.wall_s, 3)}
-    if warnings := output.stats.get("warnings"):
-        described["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in warnings))
-    return described

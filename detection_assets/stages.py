@@ -12,6 +12,7 @@ from typing import Any, Literal, Optional, get_origin
 
 import dagster as dg
 from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
 
 from resources.models import Models
 from touchline.brands import BrandBook
@@ -113,10 +114,19 @@ def launchpad(config: type[StageConfig]) -> type[dg.Config]:
     fields: dict[str, Any] = {}
     for field_name, field in config.model_fields.items():
         kind = str if get_origin(field.annotation) is Literal else field.annotation
-        text = f"{field.description} Profile's default: {field.default!r}."
+        sentences = [str(field.description).rstrip("."), limits(field), f"Profile's default: {field.default!r}"]
+        text = " ".join(f"{sentence}." for sentence in sentences if sentence)
         fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
     made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=dg.Config, **fields)
     return made
+
+
+def limits(field: FieldInfo) -> str:
+    """The bounds of a setting in words, such as "From 0 to 1"; empty where it has none."""
+    words = {"gt": "above {}", "ge": "from {}", "lt": "below {}", "le": "to {}"}
+    given = {word: getattr(mark, word) for mark in field.metadata for word in words if hasattr(mark, word)}
+    text = " ".join(words[word].format(given[word]) for word in words if word in given)
+    return text[:1].upper() + text[1:]
 
 
 class ExtractFramesSettings(launchpad(extract_frames.ExtractFramesConfig)):  # type: ignore[misc]

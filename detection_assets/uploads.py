@@ -18,19 +18,21 @@ from typing import Final
 import dagster as dg
 from dagster import DagsterInstance
 
+from resources.probing import Prober
 from resources.storage import Connection
-from resources.uploads import Place
+from resources.uploads import Listing, Place
 from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.schema import SourceState, Upload
 from touchline.uploads import SETTLE, Listed, UploadState, decide, run_key
+from touchline.video import VideoInfo
 
 PER_LOOK: Final = 50
 """Uploads registered or refused in one look, and runs asked for. The daemon makes the runs one after another before it
 sees to other sensors, 0.1 to 0.7 s each; 50 keep it busy for as long as it waits for the next look, and are some
 thousands an hour: far more than are worked on."""
 PROBING_S: Final = 20.0
-"""Seconds of a look after which no further upload is looked into: Dagster gives a tick 60."""
+"""Seconds of a look after which no further upload is looked into: Dagster gives a tick 60, and the last may take 20."""
 TROUBLES: Final = 3
 """Uploads that may fail for the server's sake before the look is ended: it is away, not one of them odd."""
 AT_ONCE: Final = 1000
@@ -71,11 +73,12 @@ def look(
     limit: int = PER_LOOK,
     settle: timedelta = SETTLE,
     now: datetime | None = None,
+    prober: Prober | None = None,
 ) -> Look:
     """Brings ledger and sources up to date with the places, at most `limit` uploads further; tells whose run is due.
 
-    A place that cannot be read is noted in `troubles` and holds up no other. Raises ServiceError if the database is
-    away.
+    A place that cannot be read is noted in `troubles` and holds up no other, nor does any upload hold up another.
+    Uploads are looked into by `prober`, or one of this look alone. Raises ServiceError if the database is away.
     """
     now = now or datetime.now(UTC)
     _confirm(instance, connection, now)
@@ -84,107 +87,132 @@ def look(
     with connection.database.session() as session:
         outstanding = len(repository.requested_uploads(session, limit=limit))
     left = limit - outstanding
-    for place in places:
-        try:
-            listed = place.listing()
-            left -= _look_at(connection, place, listed, found, left, until, settle, now)
-        except (ServiceError, BadInputError) as error:
-            found.troubles.append(error)
+    with prober or Prober() as looking:
+        for place in places:
+            try:
+                listing = place.listing()
+                left -= _Place(connection, place, looking, found, now).look(listing, left, until, settle)
+            except TouchlineError as error:
+                found.troubles.append(error)
+            except Exception as error:
+                what = f"{place.location} could not be looked through ({type(error).__name__}: {error})"
+                found.troubles.append(TouchlineError(what))
     with connection.database.session() as session:
         found.requests = repository.requested_uploads(session, limit=limit)
     return found
 
 
-def _look_at(
-    connection: Connection,
-    place: Place,
-    listed: Sequence[Listed],
-    found: Look,
-    left: int,
-    until: float,
-    settle: timedelta,
-    now: datetime,
-) -> int:
-    """Brings one place up to date. Returns how many uploads were taken further."""
-    with connection.database.session() as session:
-        plan = decide(repository.known_uploads(session, place.location), listed, now, settle=settle)
-        repository.record_uploads(session, place.location, plan, now)
-    found.present += len(listed)
-    found.newest = max([upload.modified for upload in listed] + ([found.newest] if found.newest else []), default=None)
-    done = troubles = 0
-    for upload, version in plan.settled:
-        if done >= left or troubles >= TROUBLES or time.monotonic() > until:
-            break
+@dataclass(frozen=True)
+class _Place:
+    """One place in one look."""
+
+    connection: Connection
+    place: Place
+    prober: Prober
+    found: Look
+    now: datetime
+
+    def look(self, listing: Listing, left: int, until: float, settle: timedelta) -> int:
+        """Brings the place up to date. Returns how many uploads were taken further."""
+        found, listed = self.found, listing.uploads
+        with self.connection.database.session() as session:
+            known = repository.known_uploads(session, self.place.location)
+            plan = decide(known, listed, self.now, settle=settle, unread=listing.unread)
+            repository.record_uploads(session, self.place.location, plan, self.now)
+        found.troubles += [BadInputError(reason) for reason in listing.unread.values()]
+        found.present += len(listed)
+        found.newest = max([u.modified for u in listed] + ([found.newest] if found.newest else []), default=None)
+        done = troubles = 0
+        for upload, version in plan.settled:
+            if done >= left or troubles >= TROUBLES or time.monotonic() > until:
+                break
+            try:
+                done += self._take(upload, version)
+            except FileNotFoundError:
+                # The next look finds it gone, or here is the reason why it gets no further.
+                self._note(upload, version, "it was listed, but there is nothing under its name")
+            except Exception as error:
+                troubles += isinstance(error, ServiceError)
+                trouble = error if isinstance(error, TouchlineError) else _unforeseen(self.place, upload, error)
+                found.troubles.append(trouble)
+                self._note(upload, version, str(trouble))
+        found.waiting += plan.waiting + len(plan.settled) - done
+        return done
+
+    def _note(self, upload: Listed, version: int, reason: str) -> None:
+        with self.connection.database.session() as session:
+            repository.note_trouble(session, self.place.location, upload.key, version, reason, self.now)
+
+    def _take(self, upload: Listed, version: int) -> bool:
+        """Makes one version a source whose run is due, or refuses it. False if somebody else did meanwhile.
+
+        Raises ServiceError for what is the place's fault, and FileNotFoundError for an upload that went away.
+        """
+        path, checksum, reason = self.place.location + upload.key, "", ""
+        earlier: Upload | None = None
+        info: VideoInfo | None = None
         try:
-            done += _take(connection, place, upload, version, found, now)
-        except FileNotFoundError:
-            continue  # the next look finds it gone
-        except ServiceError as error:
-            troubles += 1
-            found.troubles.append(error)
-            with connection.database.session() as session:
-                repository.note_trouble(session, place.location, upload.key, version, str(error))
-    found.waiting += plan.waiting + len(plan.settled) - done
-    return done
-
-
-def _take(connection: Connection, place: Place, upload: Listed, version: int, found: Look, now: datetime) -> bool:
-    """Makes one version a source whose run is due, or refuses it. False if somebody else did meanwhile."""
-    path = place.path(upload.key)
-    try:
-        checksum = place.checksum(upload)
-        earlier = _same_content(connection, place, upload, version, checksum)
-        info = None if earlier else place.probe(upload)
-        reason = ""
-    except BadInputError as error:
-        checksum, earlier, info, reason = "", None, None, str(error)
-    with connection.database.session() as session:
-        if earlier is not None:
-            forgotten = earlier.state is UploadState.FORGOTTEN
-            return repository.settle_upload(
+            path = self.place.path(upload.key)
+            checksum = self.place.checksum(upload)
+            earlier = _same_content(self.connection, self.place, upload, version, checksum)
+            info = None if earlier else self.prober.probe(self.place, upload)
+        except BadInputError as error:
+            checksum, reason = "", str(error)
+        with self.connection.database.session() as session:
+            if earlier is not None:
+                forgotten = earlier.state is UploadState.FORGOTTEN
+                return repository.settle_upload(
+                    session,
+                    self.place.location,
+                    upload,
+                    version,
+                    UploadState.FORGOTTEN if forgotten else UploadState.UNCHANGED,
+                    self.now,
+                    reason=earlier.reason if forgotten else f"the content of version {earlier.version}",
+                    checksum=checksum,
+                    partition_key=earlier.partition_key,
+                )
+            try:
+                with session.begin_nested():
+                    source = repository.register_source(
+                        session,
+                        path,
+                        checksum=checksum,
+                        duration=info.duration_s if info else None,
+                        fps=(info.fps or None) if info else None,
+                        size=upload.size,
+                        width=info.width if info else None,
+                        height=info.height if info else None,
+                        state=SourceState.ACCEPTED if info else SourceState.REJECTED,
+                        rejection_reason=reason,
+                    )
+                key = source.partition_key
+            except BadInputError as error:
+                # Its partition key is another's: there can be no source of that name.
+                info, reason, key = None, str(error), ""
+            mine = repository.settle_upload(
                 session,
-                place.location,
+                self.place.location,
                 upload,
                 version,
-                UploadState.FORGOTTEN if forgotten else UploadState.UNCHANGED,
-                now,
-                reason=earlier.reason if forgotten else f"the content of version {earlier.version}",
+                UploadState.REQUESTED if info else UploadState.REFUSED,
+                self.now,
+                reason=reason,
                 checksum=checksum,
-                partition_key=earlier.partition_key,
+                partition_key=key,
+                run_key=run_key(key, version, upload.etag) if info else "",
             )
-        try:
-            with session.begin_nested():
-                source = repository.register_source(
-                    session,
-                    path,
-                    checksum=checksum,
-                    duration=info.duration_s if info else None,
-                    fps=(info.fps or None) if info else None,
-                    size=upload.size,
-                    width=info.width if info else None,
-                    height=info.height if info else None,
-                    state=SourceState.ACCEPTED if info else SourceState.REJECTED,
-                    rejection_reason=reason,
-                )
-            key = source.partition_key
-        except BadInputError as error:
-            # Its partition key is another's: there can be no source of that name.
-            info, reason, key = None, str(error), ""
-        mine = repository.settle_upload(
-            session,
-            place.location,
-            upload,
-            version,
-            UploadState.REQUESTED if info else UploadState.REFUSED,
-            now,
-            reason=reason,
-            checksum=checksum,
-            partition_key=key,
-            run_key=run_key(key, version, upload.etag) if info else "",
-        )
-    if mine and reason:
-        found.refused.append((path, reason))
-    return mine
+        if mine and reason:
+            self.found.refused.append((path, reason))
+        return mine
+
+
+def _unforeseen(place: Place, upload: Listed, error: Exception) -> TouchlineError:
+    """An error of a class that nobody thought of is one upload's all the same."""
+    return TouchlineError(
+        f"{place.location}{upload.key} could not be taken up ({type(error).__name__}: {error}). It is tried again, "
+        "after all others"
+    )
 
 
 def _same_content(connection: Connection, place: Place, upload: Listed, version: int, checksum: str) -> Upload | None:

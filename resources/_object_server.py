@@ -5,7 +5,6 @@ Belongs here: how this one server is started, recognised and ended.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import signal
@@ -19,6 +18,10 @@ from resources.object_store import READY
 from touchline.errors import ServiceError
 
 NAME: Final = "SeaweedFS"
+PROFILE_FILE: Final = "s3-credentials"
+"""In the services' folder: address and keys in the form that AWS's own tools read, for the owner alone."""
+PROFILE: Final = "touchline"
+"""Name of the profile in it."""
 PORTS: Final = ("master", "volume", "filer", "admin", "s3")
 
 
@@ -28,6 +31,7 @@ class ObjectServer:
     def __init__(self, folder: Path, memory: dict[str, Any]) -> None:
         self.data = folder / "objects"
         self.log = folder / "objects.log"
+        self.profile = folder / PROFILE_FILE
         self.memory = memory
 
     @property
@@ -64,7 +68,7 @@ class ObjectServer:
         command += ["-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
         command += ["-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false"]
         environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TOUCHLINE_"))},
+            **processes.server_environment(self.data),
             "AWS_ACCESS_KEY_ID": self.memory["access_key"],
             "AWS_SECRET_ACCESS_KEY": self.memory["secret_key"],
         }
@@ -81,6 +85,17 @@ class ObjectServer:
 
         if not processes.wait_until(ready, 60.0, 0.1) or why:
             raise processes.fail(NAME, self.log, why)
+
+    def write_profile(self, region: str) -> None:
+        """Writes the profile with which `aws` and boto3 reach this server; it holds as long as the port is the same."""
+        lines = [
+            f"[{PROFILE}]",
+            f"aws_access_key_id = {self.memory['access_key']}",
+            f"aws_secret_access_key = {self.memory['secret_key']}",
+            f"endpoint_url = {self.endpoint}",
+            f"region = {region}",
+        ]
+        processes.write_for_owner(self.profile, "\n".join(lines) + "\n")
 
     def stop(self) -> None:
         """Ends the server; what it acknowledged is kept."""

@@ -10,6 +10,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -27,7 +28,11 @@ SETTINGS: Final = {
     "shared_buffers": "64MB",
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
+    # Dagster's tables hold times without a zone.
+    "timezone": "UTC",
 }
+CONNECTION: Final = "sslmode=disable&gssencmode=disable"
+"""How its clients connect: on loopback, with a password, and without looking for certificates or tickets first."""
 
 
 class PostgresServer:
@@ -42,7 +47,11 @@ class PostgresServer:
     @property
     def url(self) -> str:
         """SQLAlchemy URL, password included."""
-        return f"postgresql+psycopg2://{USER}:{self.memory['password']}@127.0.0.1:{self.memory['port']}/{DATABASE}"
+        return self._uri(DATABASE).replace("postgresql", "postgresql+psycopg2", 1)
+
+    def _uri(self, database: str) -> str:
+        password, port = self.memory["password"], self.memory["port"]
+        return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?{CONNECTION}"
 
     def alive(self) -> bool:
         """Whether our server runs and takes our password."""
@@ -69,7 +78,8 @@ class PostgresServer:
             self.memory["port"] = processes.free_ports(1)[0]
         options = [item for key, value in SETTINGS.items() for item in ("-c", f"{key}={value}")]
         command = [str(binaries / "postgres"), "-D", str(self.data), "-p", str(self.memory["port"]), *options]
-        self.memory["pid"] = processes.spawn(command, self.log, user=ids[0], group=ids[1])
+        environment = processes.server_environment(self.data)
+        self.memory["pid"] = processes.spawn(command, self.log, env=environment, user=ids[0], group=ids[1])
         why = ""
 
         def ready() -> bool:
@@ -117,6 +127,8 @@ class PostgresServer:
                 user=ids[0],
                 group=ids[1],
                 extra_groups=[] if ids[0] is not None else None,
+                env=processes.server_environment(self.data),
+                umask=processes.UMASK,
                 cwd="/",
             )
         finally:
@@ -130,14 +142,7 @@ class PostgresServer:
         import psycopg2
 
         try:
-            psycopg2.connect(
-                host="127.0.0.1",
-                port=self.memory["port"],
-                user=USER,
-                password=self.memory["password"],
-                dbname=database,
-                connect_timeout=3,
-            ).close()
+            psycopg2.connect(self._uri(database), connect_timeout=3).close()
         except psycopg2.OperationalError as error:
             return str(error).strip()
         return None
@@ -147,9 +152,7 @@ class PostgresServer:
 
         if self._connects(DATABASE) is None:
             return
-        connection = psycopg2.connect(
-            host="127.0.0.1", port=self.memory["port"], user=USER, password=self.memory["password"], dbname="postgres"
-        )
+        connection = psycopg2.connect(self._uri("postgres"))
         try:
             connection.autocommit = True
             connection.cursor().execute(f"CREATE DATABASE {DATABASE}")
@@ -164,12 +167,17 @@ class PostgresServer:
         package = Path(spec.origin).parent
         if user is None:
             return package / "pginstall" / "bin"
-        if not _reachable(self._folder, user):
+        processes.let_enter(self._folder)
+        if not _may(user, self._folder, "x"):
+            above = self._folder.parents[::-1]
+            closed = next((folder for folder in above if not _may(user, folder, "x")), self._folder)
             raise ServiceError(
-                f"as root Postgres runs as {user.pw_name!r}, who cannot enter {self._folder}; set TOUCHLINE_HOME "
-                "to a folder whose parents everybody may enter (such as /var/lib/touchline), or TOUCHLINE_POSTGRES_URL"
+                f"as root Postgres runs as {user.pw_name!r}, who may not enter {closed} "
+                f"(mode {stat.S_IMODE(closed.stat().st_mode):o}); `chmod o+x {closed}`, or set TOUCHLINE_HOME to a "
+                "folder whose parents everybody may enter (such as /var/lib/touchline), or TOUCHLINE_POSTGRES_URL"
             )
-        if _reachable(package / "pginstall" / "bin" / "postgres", user):
+        server = package / "pginstall" / "bin" / "postgres"
+        if _may(user, server, "r") and _may(user, server, "x"):
             return package / "pginstall" / "bin"
         copy = self._folder / f"postgres-{self.version()}"
         if not (copy / "complete").exists():
@@ -178,6 +186,7 @@ class PostgresServer:
             libraries = package.with_name(package.name + ".libs")
             if libraries.exists():
                 shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+            processes.open_tree(copy)
             (copy / "complete").touch()
         return copy / package.name / "pginstall" / "bin"
 
@@ -196,13 +205,15 @@ def _unprivileged() -> pwd.struct_passwd | None:
     )
 
 
-def _reachable(path: Path, user: pwd.struct_passwd) -> bool:
+def _may(user: pwd.struct_passwd, path: Path, what: str) -> bool:
+    """Whether a user may read ("r"), or enter or run ("x"), what is at a path."""
     done = subprocess.run(
-        ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(path)],
+        ["/bin/sh", "-c", 'test "-$1" "$2"', "sh", what, str(path)],
         check=False,
         user=user.pw_uid,
         group=user.pw_gid,
         extra_groups=[],
+        env=processes.server_environment(path),
         cwd="/",
     )
     return done.returncode == 0

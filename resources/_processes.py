@@ -7,16 +7,58 @@ Belongs here: starting, recognising and ending one server process. Which servers
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from touchline.errors import ServiceError
+
+UMASK: Final = 0o077
+"""What a server writes is for its own user, whatever the caller's umask."""
+LIMITS: Final = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)
+"""Limits of a shell that a server could not work under; they are raised as far as the system lets them be."""
+MOST_FILES: Final = 65_536
+
+
+def server_environment(home: Path) -> dict[str, str]:
+    """The environment of an embedded server: nothing of the user's shell but where programs are found.
+
+    No locale, time zone, library path, configuration or proxy of the user's is a server's business. `home` is where it
+    may look for files of its own.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "HOME": str(home), "LANG": "C", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def write_for_owner(path: Path, text: str) -> None:
+    """Writes a file that the owner alone may read, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def let_enter(folder: Path) -> None:
+    """Lets every user pass through a folder of ours, whatever the umask was when it was made. Nobody may list it."""
+    folder.chmod(folder.stat().st_mode | 0o111)
+
+
+def open_tree(folder: Path) -> None:
+    """Lets every user read a folder of ours with all that is in it, and run the programs there."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o755 if path.is_dir() or mode & 0o100 else 0o444))
 
 
 def free_ports(count: int) -> list[int]:
@@ -53,15 +95,15 @@ def spawn(
     command: Sequence[str],
     log: Path,
     *,
+    env: Mapping[str, str],
     user: int | None = None,
     group: int | None = None,
-    env: Mapping[str, str] | None = None,
 ) -> int:
     """Starts a server in a session of its own, its output appended to `log`; returns its pid.
 
     A session of its own keeps Ctrl-C from reaching it, so that it is ended in order, after its users.
     """
-    with log.open("ab") as output:
+    with log.open("ab") as output, _wide_limits():
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -71,12 +113,32 @@ def spawn(
             user=user,
             group=group,
             extra_groups=[] if user is not None else None,
-            env=None if env is None else dict(env),
+            env=dict(env),
+            umask=UMASK,
             cwd="/",
         )
     # The server outlives this object on purpose; without this Popen warns of a child left running.
     process.returncode = 0
     return process.pid
+
+
+@contextmanager
+def _wide_limits() -> Iterator[None]:
+    """While a server is started its limits are not those of the user's shell; children inherit them."""
+    before = {limit: resource.getrlimit(limit) for limit in LIMITS}
+    for limit, (soft, hard) in before.items():
+        wanted = hard
+        if limit == resource.RLIMIT_NOFILE:
+            most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+            wanted = soft if soft == resource.RLIM_INFINITY else max(soft, most)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(limit, (wanted, hard))
+    try:
+        yield
+    finally:
+        for limit, pair in before.items():
+            with suppress(ValueError, OSError):
+                resource.setrlimit(limit, pair)
 
 
 def is_ours(pid: int, mark: str) -> bool:

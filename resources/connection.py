@@ -35,6 +35,7 @@ def connect(endpoints: Endpoints) -> Connection:
         endpoints.s3_region,
         endpoints.s3_access_key_id,
         endpoints.s3_secret_access_key,
+        session_token=endpoints.s3_session_token,
         retry_s=endpoints.patience_s,
     )
     objects.ensure_bucket()

@@ -13,6 +13,7 @@ import atexit
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from types import TracebackType
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from resources._object_server import ObjectServer
+from resources import _processes as processes
+from resources._object_server import PROFILE, PROFILE_FILE, ObjectServer
 from resources._postgres_server import PostgresServer
 from resources.settings import Settings
+from resources.shell import shield
 from touchline.errors import ServiceError
 
 
@@ -40,6 +43,7 @@ class Endpoints:
     postgres_embedded: bool
     s3_embedded: bool
     patience_s: float = 120.0
+    s3_session_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,12 @@ class LocalServices:
     def start(self) -> Endpoints:
         """Starts what is not given by address and does not run yet. Calling it again changes nothing.
 
+        Takes out of this process's environment what would steer the servers' clients unasked (see `shell.py`).
         Raises ServiceError if a server does not start, or if an object store is given without its keys; then nothing
         is left running that this call started.
         """
         if self._endpoints is None:
+            shield()
             try:
                 self._endpoints = self._start()
             except BaseException:
@@ -100,6 +106,7 @@ class LocalServices:
 
     def status(self) -> list[ServiceStatus]:
         """What there is, without starting anything."""
+        shield()
         settings, memory = self._settings, self._remembered()
         found = []
         if settings.postgres_url:
@@ -128,6 +135,14 @@ class LocalServices:
             )
         return found
 
+    def running_postgres(self) -> str:
+        """The URL of a Postgres that can be reached now, password included; empty if there is none. Starts nothing."""
+        shield()
+        if self._settings.postgres_url:
+            return self._settings.postgres_url if _reaches_postgres(self._settings.postgres_url) else ""
+        postgres = PostgresServer(self._folder, self._remembered().get("postgres", {}))
+        return postgres.url if postgres.alive() else ""
+
     def __enter__(self) -> Endpoints:
         return self.start()
 
@@ -146,6 +161,7 @@ class LocalServices:
             )
         url, endpoint = settings.postgres_url, settings.s3_endpoint
         access, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+        token = settings.s3_session_token
         if need_postgres or need_objects:
             self._prepare_folder()
             with self._starting(), self._memory() as memory:
@@ -161,23 +177,30 @@ class LocalServices:
                     objects = ObjectServer(self._folder, memory.setdefault("objects", {}))
                     if not objects.alive():
                         objects.start(settings.s3_bucket)
+                    objects.write_profile(settings.s3_region)
                     endpoint = objects.endpoint
-                    access, secret = objects.memory["access_key"], objects.memory["secret_key"]
+                    access, secret, token = objects.memory["access_key"], objects.memory["secret_key"], ""
         return Endpoints(
-            url,
-            endpoint,
-            settings.s3_bucket,
-            settings.s3_region,
-            access,
-            secret,
-            need_postgres,
-            need_objects,
-            settings.patience_s,
+            postgres_url=url,
+            s3_endpoint=endpoint,
+            s3_bucket=settings.s3_bucket,
+            s3_region=settings.s3_region,
+            s3_access_key_id=access,
+            s3_secret_access_key=secret,
+            postgres_embedded=need_postgres,
+            s3_embedded=need_objects,
+            patience_s=settings.patience_s,
+            s3_session_token=token,
         )
 
     def _prepare_folder(self) -> None:
+        missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            if os.geteuid() == 0:
+                # Postgres runs as another user then, who must come through whatever our umask is.
+                for folder in missing:
+                    processes.let_enter(folder)
         except OSError as error:
             raise ServiceError(
                 f"cannot make {self._folder} ({error.strerror}); set TOUCHLINE_HOME to a folder of yours"
@@ -197,12 +220,7 @@ class LocalServices:
         try:
             yield memory
         finally:
-            draft = self._folder / "state.json.new"
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(memory, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._folder / "state.json")
+            processes.write_for_owner(self._folder / "state.json", json.dumps(memory))
 
     def _remembered(self) -> dict[str, Any]:
         path: Path = self._folder / "state.json"
@@ -226,8 +244,15 @@ def export(endpoints: Endpoints) -> dict[str, str]:
         "TOUCHLINE_S3_REGION": endpoints.s3_region,
         "TOUCHLINE_S3_ACCESS_KEY_ID": endpoints.s3_access_key_id,
         "TOUCHLINE_S3_SECRET_ACCESS_KEY": endpoints.s3_secret_access_key,
+        "TOUCHLINE_S3_SESSION_TOKEN": endpoints.s3_session_token,
         "TOUCHLINE_PATIENCE_S": str(endpoints.patience_s),
     }
+
+
+def profile_of(settings: Settings) -> str:
+    """The variables with which AWS's own tools reach the embedded object store, as a shell takes them. No secret."""
+    file = settings.home / "services" / PROFILE_FILE
+    return f"export AWS_SHARED_CREDENTIALS_FILE={shlex.quote(str(file))} AWS_PROFILE={PROFILE}"
 
 
 def _public(url: str) -> str:

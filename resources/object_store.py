@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -23,7 +23,7 @@ from touchline.errors import BadInputError, CheckpointError, ServiceError
 
 if TYPE_CHECKING:
     from obstore import ReadableFile
-    from obstore.store import ClientConfig
+    from obstore.store import ClientConfig, S3Config
 
 RETRY_S: Final = 120.0
 """Seconds for which a request is tried again before it is given up."""
@@ -36,7 +36,6 @@ STREAM: Final = 8 * 1024 * 1024
 """Bytes held at a time when an object is streamed."""
 READY: Final = "touchline.ready"
 """Key of the empty object by which the embedded server is known to take writes."""
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,10 @@ class UnfinishedUpload:
 
 
 class ObjectStore:
-    """Objects of one bucket. Puts are whole or not at all. Safe to share by threads; opens nothing by itself."""
+    """Objects of one bucket. Puts are whole or not at all. Safe to share by threads; opens nothing by itself.
+
+    Its clients read AWS_* variables and proxies of the process beside what is given here: `shell.shield` comes first.
+    """
 
     def __init__(
         self,
@@ -72,29 +74,33 @@ class ObjectStore:
         access_key: str,
         secret_key: str,
         *,
+        session_token: str = "",
         retry_s: float = RETRY_S,
     ) -> None:
         self.endpoint: Final = endpoint
         self.bucket: Final = bucket
         self._region, self._access_key, self._secret_key = region, access_key, secret_key
+        self._session_token = session_token
         self._request_s = min(max(retry_s / 2, REQUEST_S[0]), REQUEST_S[1])
+        self._retry_s = retry_s
         self._patient = retry_s > 0
-        self._local = urlsplit(endpoint).hostname in LOOPBACK
         client: ClientConfig = {
             "allow_http": True,
             "connect_timeout": timedelta(seconds=5),
             "timeout": timedelta(seconds=self._request_s),
         }
-        if self._local:
-            # A proxy for the outside world must not be asked for this machine.
-            client["proxy_excludes"] = ",".join(sorted(LOOPBACK))
+        config: S3Config = {
+            "endpoint": endpoint,
+            "region": region,
+            "access_key_id": access_key,
+            "secret_access_key": secret_key,
+            "virtual_hosted_style_request": False,
+        }
+        if session_token:
+            config["session_token"] = session_token
         self._store = S3Store(
             bucket,
-            endpoint=endpoint,
-            region=region,
-            access_key_id=access_key,
-            secret_access_key=secret_key,
-            virtual_hosted_style_request=False,
+            config=config,
             client_options=client,
             retry_config={
                 "max_retries": 1000 if retry_s else 0,
@@ -106,6 +112,12 @@ class ObjectStore:
                 },
             },
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what it was made from, keys included: for a pipe to a child process, and nothing that is kept."""
+        keys = (self._access_key, self._secret_key)
+        made = partial(ObjectStore, session_token=self._session_token, retry_s=self._retry_s)
+        return made, (self.endpoint, self.bucket, self._region, *keys)
 
     def __repr__(self) -> str:
         """Address alone: keys are secret."""
@@ -277,7 +289,6 @@ class ObjectStore:
             read_timeout=min(self._request_s, 30),
             retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
             s3={"addressing_style": "path"},
-            proxies={} if self._local else None,
         )
         client = boto3.client(
             "s3",
@@ -285,6 +296,7 @@ class ObjectStore:
             region_name=self._region,
             aws_access_key_id=self._access_key,
             aws_secret_access_key=self._secret_key,
+            aws_session_token=self._session_token or None,
             config=config,
         )
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from resources.shell import keys_in
 from touchline.errors import BadInputError
 from touchline.watch import Bounds
 
@@ -44,6 +45,12 @@ ENVIRONMENT: Final = (
     EnvironmentVariable("TOUCHLINE_S3_REGION", "us-east-1", "Region that requests are signed for."),
     EnvironmentVariable("TOUCHLINE_S3_ACCESS_KEY_ID", "$AWS_ACCESS_KEY_ID", "Access key of the object store.", True),
     EnvironmentVariable("TOUCHLINE_S3_SECRET_ACCESS_KEY", "$AWS_SECRET_ACCESS_KEY", "Its secret key.", True),
+    EnvironmentVariable(
+        "TOUCHLINE_S3_SESSION_TOKEN",
+        "$AWS_SESSION_TOKEN, with $AWS_ACCESS_KEY_ID",
+        "Its session token, where the keys are temporary ones.",
+        True,
+    ),
     EnvironmentVariable(
         "TOUCHLINE_PATIENCE_S",
         "120",
@@ -80,6 +87,7 @@ class Settings:
     s3_region: str = "us-east-1"
     s3_access_key_id: str = field(default="", repr=False)
     s3_secret_access_key: str = field(default="", repr=False)
+    s3_session_token: str = field(default="", repr=False)
     patience_s: float = 120.0
     stall: Bounds = field(default_factory=Bounds)
     uploads: Path = Path("uploads")
@@ -92,6 +100,7 @@ class Settings:
         """Settings from `environment` (the process's own by default)."""
         env = os.environ if environment is None else environment
         home = Path(env.get("TOUCHLINE_HOME") or default_home(env)).expanduser().absolute()
+        keys = {own: env[name] for own, name in keys_in(env).items()}
         return cls(
             home=home,
             uploads=Path(env.get("TOUCHLINE_UPLOADS") or home / "uploads").expanduser().absolute(),
@@ -99,8 +108,9 @@ class Settings:
             s3_endpoint=env.get("TOUCHLINE_S3_ENDPOINT", ""),
             s3_bucket=env.get("TOUCHLINE_S3_BUCKET") or "touchline",
             s3_region=env.get("TOUCHLINE_S3_REGION") or "us-east-1",
-            s3_access_key_id=env.get("TOUCHLINE_S3_ACCESS_KEY_ID") or env.get("AWS_ACCESS_KEY_ID", ""),
-            s3_secret_access_key=env.get("TOUCHLINE_S3_SECRET_ACCESS_KEY") or env.get("AWS_SECRET_ACCESS_KEY", ""),
+            s3_access_key_id=keys.get("TOUCHLINE_S3_ACCESS_KEY_ID", ""),
+            s3_secret_access_key=keys.get("TOUCHLINE_S3_SECRET_ACCESS_KEY", ""),
+            s3_session_token=keys.get("TOUCHLINE_S3_SESSION_TOKEN", ""),
             patience_s=_seconds(env, "TOUCHLINE_PATIENCE_S", 120.0),
             stall=Bounds.parse(env.get("TOUCHLINE_STALL_S", ""), "TOUCHLINE_STALL_S"),
             yolo_weights=env.get("TOUCHLINE_YOLO_WEIGHTS", ""),

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
@@ -35,8 +35,22 @@ READ_THROUGH: Final = 2 * 1024**3
 may take 60. Of larger ones SAMPLES blocks are read: a video that differs at all differs in its index and length."""
 SAMPLES: Final = 64
 BLOCK: Final = 1024**2
+LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+NUL: Final = "\\x00"
+"""How a NUL in a key is spelled out: the ledger's texts cannot hold one."""
 LONGEST_NAME: Final = 200
 """Bytes of a name that is kept for a local file; file systems take 255."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies at a place. `unread`: keys, and beginnings of keys, of what cannot be read, each with the reason.
+
+    Of those nothing is known: they may be there or gone.
+    """
+
+    uploads: list[Listed]
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 class Place(Protocol):
@@ -46,9 +60,9 @@ class Place(Protocol):
     def location(self) -> str:
         """Its address, with a slash at the end."""
 
-    def listing(self) -> list[Listed]:
-        """All that is there, but for folders and hidden names. Raises ServiceError or BadInputError if it cannot be
-        read: then nothing is known of what is there.
+    def listing(self) -> Listing:
+        """All that is there, but for folders and hidden names. Raises ServiceError or BadInputError if the place itself
+        cannot be read: then nothing is known of what is there.
         """
 
     def path(self, key: str) -> str:
@@ -77,13 +91,13 @@ class BucketUploads:
         """`s3://bucket/uploads/`."""
         return bucket_path(self.objects.bucket, self.prefix)
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Listing:
         """As `Place` says."""
         found = (
-            Listed(item.key.removeprefix(self.prefix), item.etag, item.size, item.modified)
+            Listed(item.key.removeprefix(self.prefix).replace("\0", NUL), item.etag, item.size, item.modified)
             for item in self.objects.stored_by_anyone(self.prefix)
         )
-        return [upload for upload in found if not hidden(upload.key)]
+        return Listing([upload for upload in found if not hidden(upload.key)])
 
     def path(self, key: str) -> str:
         """`s3://bucket/uploads/key`."""
@@ -102,6 +116,8 @@ class BucketUploads:
         try:
             reader = _Reader(self.objects.reader(key))
         except CheckpointError as error:
+            if NUL in key:
+                raise BadInputError(f"{key}: the name holds a NUL; rename the object") from error
             raise FileNotFoundError(errno.ENOENT, "removed while it was looked into", key) from error
         path = PurePosixPath(self.path(upload.key))
         try:
@@ -148,14 +164,18 @@ class FolderUploads:
         """The folder's absolute path."""
         return f"{_text(str(self.folder.resolve()))}/"
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> Listing:
         """As `Place` says. Links to folders are not followed."""
         root = self.folder.resolve()
+        unread: dict[str, str] = {}
 
         def refuse(error: OSError) -> None:
-            # A folder in it may go away while it is read; without rights its files would seem to be gone.
-            if error.errno != errno.ENOENT or Path(error.filename) == root:
-                raise BadInputError(f"{error.filename} cannot be read: {error.strerror}. Change its permissions.")
+            path = Path(error.filename)
+            if path == root:
+                raise BadInputError(f"{path} cannot be read: {error.strerror}. Change its permissions.")
+            # A folder in it may go away while it is read.
+            if error.errno != errno.ENOENT:
+                unread[f"{_text(str(path.relative_to(root)))}/"] = _unreadable(path, error)
 
         found = []
         for folder, folders, names in os.walk(root, onerror=refuse):
@@ -163,9 +183,16 @@ class FolderUploads:
             for name in names:
                 path = Path(folder, name)
                 key = str(path.relative_to(root))
-                if not hidden(key) and (upload := _listed(path, key)) is not None:
+                if hidden(key):
+                    continue
+                try:
+                    upload = _listed(path, key)
+                except OSError as error:
+                    unread[_text(key)] = _unreadable(path, error)
+                    continue
+                if upload is not None:
                     found.append(upload)
-        return found
+        return Listing(found, unread)
 
     def path(self, key: str) -> str:
         """The absolute path, links resolved: what `touchline run` would call it."""
@@ -197,20 +224,25 @@ class FolderUploads:
 
 
 def _listed(path: Path, key: str) -> Listed | None:
-    """A file as an upload; nothing for what is no file, or is gone by now."""
+    """A file as an upload; nothing for what is no file, or is gone by now. Raises OSError if that cannot be told."""
     try:
         found = path.stat()
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
             return None
-        raise BadInputError(f"{_text(str(path))} cannot be read: {error.strerror}. Change its permissions.") from error
+        raise
     if not stat.S_ISREG(found.st_mode):
         return None
     # The time of the last change of the file's entry cannot be set back: copies that keep the time of the original, or
     # are written over with the same length, are noticed.
     marks = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-    modified = datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
+    # Copies may carry a time that no calendar holds.
+    modified = datetime.fromtimestamp(min(max(found.st_mtime, found.st_ctime), LATEST.timestamp()), UTC)
     return Listed(_text(key), "-".join(f"{mark:x}" for mark in marks), found.st_size, modified)
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{_text(str(path))} cannot be read: {error.strerror}. Change its permissions, or take it away."
 
 
 def _text(name: str) -> str:

@@ -15,8 +15,8 @@ class FlakyProxy:
     """Listens on a port of its own for the server at `target` (http://host:port).
 
     `fault` is "" (passes everything on), an HTTP status such as "503", "hang" (takes requests and never answers) or
-    "refuse" (closes each connection at once). Connections that are open feel it with their next bytes. `refused`
-    counts what was not passed on.
+    "refuse" (closes each connection at once). Connections that are open feel it with their next bytes. With `only` it
+    befalls requests alone that hold those bytes. `refused` counts what was not passed on.
     """
 
     def __init__(self, target: str) -> None:
@@ -25,6 +25,7 @@ class FlakyProxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         self.fault = ""
+        self.only = b""
         self.refused = 0
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -57,7 +58,7 @@ class FlakyProxy:
         server: socket.socket | None = None
         try:
             while data := client.recv(65536):
-                if self.fault:
+                if self.fault and self.only in data:
                     self.refused += 1
                     self._disturb(client)
                     return

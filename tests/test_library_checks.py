@@ -157,7 +157,7 @@ def test_failed_sources_and_keys_without_their_other_half_are_listed(
     assert failed_sources(library) == [], "a newer job is on its way"
 
 
-def test_the_schedules_job_evaluates_the_three_and_names_the_first_twenty(
+def test_the_schedules_job_evaluates_them_all_and_names_the_first_twenty(
     library: Connection, instance: dg.DagsterInstance
 ) -> None:
     class Fixed(Storage):
@@ -175,6 +175,7 @@ def test_the_schedules_job_evaluates_the_three_and_names_the_first_twenty(
         "no_failed_sources": True,
         "no_stale_checkpoints": True,
         "keys_match_sources": False,
+        "uploads_looked_into": True,
     }
     told = found["keys_match_sources"].metadata
     assert told["offenders"].value == 30

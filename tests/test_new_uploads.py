@@ -15,6 +15,7 @@ from detection_assets import forget as retiring
 from detection_assets import uploads as work
 from resources.database import Database
 from resources.local_services import Endpoints
+from resources.probing import Prober
 from resources.uploads import BucketUploads, FolderUploads
 from tests.flaky_proxy import FlakyProxy
 from tests.upload_library import Library, bucket, opened, picture
@@ -201,16 +202,16 @@ def test_a_death_before_a_commit_is_made_up_for_by_the_next_look(
 def test_two_looks_at_once_start_one_run(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.objects.put("uploads/a.png", picture())
     other: list[work.Look] = []
-    probe = BucketUploads.probe
+    probe = Prober.probe
 
-    def meanwhile(place: BucketUploads, upload: object) -> object:
+    def meanwhile(prober: Prober, place: object, upload: object) -> object:
         monkeypatch.undo()
         other.append(library.look(later=timedelta()))
         library.obey(other[0])
         library.look(later=timedelta())
-        return probe(place, upload)  # type: ignore[arg-type]
+        return probe(prober, place, upload)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(BucketUploads, "probe", meanwhile)
+    monkeypatch.setattr(Prober, "probe", meanwhile)
     mine = library.look()
     assert (len(other[0].requests), mine.requests) == (1, [])
     assert library.states() == {("a.png", 1): "started"}
@@ -224,27 +225,21 @@ def test_a_server_that_fails_while_an_upload_is_looked_into_refuses_nothing(
     with FlakyProxy(services.s3_endpoint) as proxy:
         objects = bucket(services, library.objects.bucket, proxy.endpoint, retry_s=0)
         place = BucketUploads(objects)
-        [upload] = place.listing()
+        [upload] = place.listing().uploads
         for fault in ("503", "refuse"):
             proxy.fault = fault
             with pytest.raises(ServiceError):
                 place.probe(upload)
         proxy.fault = ""
         library.places[0] = place
-        real = objects.reader
-
-        def fails_midway(key: str) -> object:
-            found = real(key)
-            proxy.fault = "503"
-            return found
-
-        objects.reader = fails_midway  # type: ignore[method-assign, assignment]
+        # It can be listed and opened, and not read.
+        proxy.only, proxy.fault = f"GET /{library.objects.bucket}/uploads/a.mp4".encode(), "503"
         found = library.look()
         assert [u.key for u in found.requests] == ["b.png"], "the folder is looked at all the same"
         assert isinstance(found.troubles[0], ServiceError)
         assert library.states()["a.mp4", 1] == "waiting"
         assert "failed at" in library.rows()["a.mp4", 1].reason
-        objects.reader = real  # type: ignore[method-assign]
+        proxy.only = b""
         library.obey(found)
         found = library.look()
         assert found.troubles, "a bucket that cannot be listed"

@@ -148,7 +148,7 @@ def test_a_disk_that_fails_refuses_nothing(library: Library, monkeypatch: pytest
 
 def test_the_copy_of_an_object_is_the_content_that_was_registered_and_goes_away(library: Library) -> None:
     library.objects.put("uploads/a.png", picture())
-    [upload] = BucketUploads(library.objects).listing()
+    [upload] = BucketUploads(library.objects).listing().uploads
     path = f"s3://{library.objects.bucket}/uploads/a.png"
     with local_video(library.objects, path, f"etag:{upload.etag}") as copy:
         assert (copy.name, copy.read_bytes()) == ("a.png", picture())

@@ -162,7 +162,7 @@ def test_what_comes_back_as_it_was_is_not_started_again_unless_it_was_forgotten(
 
 
 def test_the_oldest_come_first_and_those_a_server_failed_at_last() -> None:
-    odd = Known("odd.mp4", 1, "e", 1, UploadState.WAITING, START - timedelta(hours=1), gone=False, tried=True)
+    odd = Known("odd.mp4", 1, "e", 1, UploadState.WAITING, START - timedelta(hours=1), gone=False, tried=START)
     uploads = [listed("odd.mp4", age_s=9000), listed("b.mp4", age_s=100), listed("c.mp4"), listed("a.mp4")]
     plan = decide({"odd.mp4": odd}, uploads, START)
     assert [upload.key for upload, _ in plan.settled] == ["a.mp4", "c.mp4", "b.mp4", "odd.mp4"]

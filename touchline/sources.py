@@ -29,13 +29,12 @@ _STROKED: Final = str.maketrans(
 def partition_key(path: str) -> str:
     """The partition key of a source by its path in the library: a readable slug of the file's name, then 8 hex digits.
 
-    The digits are the head of the SHA-256 of the path's NFC text, so the two ways to write an accent are one source.
+    The digits are the head of the SHA-256 of the path. Two ways to write an accent are two files, so two sources.
     Letters a-z, digits and hyphens only: Dagster's UI and backfills trip over commas, `...`, `|` and the like.
     Raises BadInputError for a path that is empty, holds a NUL or is not valid Unicode.
     """
-    text = _normal(path)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{slug(PurePosixPath(text).stem)}-{digest}"
+    digest = hashlib.sha256(_checked(path).encode()).hexdigest()[:8]
+    return f"{slug(PurePosixPath(path).stem)}-{digest}"
 
 
 def slug(name: str) -> str:
@@ -52,8 +51,16 @@ def is_partition_key(text: str) -> bool:
 
 
 def source_asset_id(path: str) -> uuid.UUID:
-    """The id of a source by its path in the library: UUID5 of the path's NFC text. Raises as `partition_key`."""
-    return uuid.uuid5(NAMESPACE, _normal(path))
+    """The id of a source by its path in the library: UUID5 of the path, as it is spelled. Raises as `partition_key`."""
+    return uuid.uuid5(NAMESPACE, _checked(path))
+
+
+def composed(path: str) -> str:
+    """The path with its accents in the composed form (NFC). Raises as `partition_key`.
+
+    A library may hold sources in another form whose id and key were made from this one; they keep them.
+    """
+    return unicodedata.normalize("NFC", _checked(path))
 
 
 def library_path(path: str | Path) -> str:
@@ -61,9 +68,7 @@ def library_path(path: str | Path) -> str:
 
     Raises BadInputError for a name that is not valid Unicode.
     """
-    resolved = str(Path(path).expanduser().resolve())
-    _normal(resolved)
-    return resolved
+    return _checked(str(Path(path).expanduser().resolve()))
 
 
 def checksum(path: str | Path) -> str:
@@ -76,12 +81,11 @@ def checksum(path: str | Path) -> str:
         raise BadInputError(f"{path} cannot be read: {reason}. Expected a video or image file.") from error
 
 
-def _normal(path: str) -> str:
+def _checked(path: str) -> str:
     if not path or "\0" in path:
         raise BadInputError(f"expected the path of a video or image, got {path!r}")
-    text = unicodedata.normalize("NFC", path)
     try:
-        text.encode()
+        path.encode()
     except UnicodeEncodeError as error:
         raise BadInputError(f"the path {path!r} is not valid UTF-8; rename the file and try again") from error
-    return text
+    return path

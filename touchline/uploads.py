@@ -10,7 +10,7 @@ instant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -56,7 +56,7 @@ class Listed:
 class Known:
     """The newest version of a key in the ledger.
 
-    `since`: our clock, when this content was first seen. `tried`: a server failed when it was last looked into.
+    `since`: our clock, when this content was first seen. `tried`: when it was last looked into without an answer.
     """
 
     key: str
@@ -66,7 +66,7 @@ class Known:
     state: UploadState
     since: datetime
     gone: bool
-    tried: bool = False
+    tried: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -75,8 +75,8 @@ class Plan:
 
     `new`: versions that get a row of their own. `grown`: waiting ones whose content is another than at the last look,
     or that were gone. `back`: versions that are there again as they were. `gone`: (key, version) of those that are
-    not there any more. `settled`: those whose turn it is, oldest first, but `tried` ones last. `waiting`: how many
-    still arrive.
+    not there any more. `settled`: those whose turn it is, oldest first; after them the `tried` ones, those first that
+    were tried longest ago. `waiting`: how many still arrive.
     """
 
     new: list[tuple[Listed, int]] = field(default_factory=list)
@@ -87,8 +87,16 @@ class Plan:
     waiting: int = 0
 
 
-def decide(known: Mapping[str, Known], listed: Iterable[Listed], now: datetime, *, settle: timedelta = SETTLE) -> Plan:
+def decide(
+    known: Mapping[str, Known],
+    listed: Iterable[Listed],
+    now: datetime,
+    *,
+    settle: timedelta = SETTLE,
+    unread: Collection[str] = (),
+) -> Plan:
     """The plan for one place. `known`: all of the ledger's newest versions there, by key; `listed`: all that is there.
+    `unread`: keys, and beginnings of keys, of which that is not known; none of them is taken for gone.
 
     Carried out in part or twice, it does no harm: the next look says again what is left to do.
     """
@@ -103,9 +111,19 @@ def decide(known: Mapping[str, Known], listed: Iterable[Listed], now: datetime, 
             plan.settled.append((upload, version))
         else:
             plan.waiting += 1
-    plan.gone = [(key, row.version) for key, row in known.items() if not row.gone and key not in seen]
-    tried = {key for key, row in known.items() if row.tried}
-    plan.settled.sort(key=lambda item: (item[0].key in tried, item[0].modified, item[0].key))
+    doubtful = tuple(unread)
+    plan.gone = [
+        (key, row.version)
+        for key, row in known.items()
+        if not row.gone and key not in seen and not (doubtful and key.startswith(doubtful))
+    ]
+    tried = {key: row.tried for key, row in known.items() if row.tried is not None}
+
+    def turn(item: tuple[Listed, int]) -> tuple[bool, datetime, str]:
+        upload = item[0]
+        return upload.key in tried, tried.get(upload.key, upload.modified), upload.key
+
+    plan.settled.sort(key=turn)
     return plan
 
 

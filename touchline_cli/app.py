@@ -264,7 +264,10 @@ def brands_import(
 
 def main() -> None:
     """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
+    from resources.shell import shield
+
     bear_any_text()
+    shield()
     try:
         app()
     except TouchlineError as error:

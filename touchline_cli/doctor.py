@@ -6,11 +6,14 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from touchline_cli import session
+
+if TYPE_CHECKING:
+    from resources.settings import Settings
 
 PACKAGES = (
     "touchline",
@@ -47,12 +50,36 @@ def doctor(as_json: bool) -> int:
         "environment": environment,
         "packages": {name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
         "models": _models(),
+        "uploads": _uploads(settings),
     }
     if as_json:
         session.print_json(found)
     else:
         _print(found)
     return 1 if any(not s.embedded and not s.running for s in services) else 0
+
+
+def _uploads(settings: Settings) -> list[dict[str, str]]:
+    """Uploads that could not be looked into, with the reason; none where no database with Touchline's tables runs."""
+    import sqlalchemy as sa
+
+    from resources.database import Database
+    from resources.local_services import LocalServices
+    from touchline import repository
+    from touchline.schema import Upload
+
+    url = LocalServices(settings).running_postgres()
+    if not url:
+        return []
+    database = Database(url, patience_s=0)
+    try:
+        with database.session() as rows:
+            if not sa.inspect(rows.connection()).has_table(Upload.__tablename__):
+                return []
+            troubled = repository.troubled_uploads(rows)
+    finally:
+        database.close()
+    return [{"upload": row.location + row.key, "waits_because": row.reason} for row in troubled]
 
 
 def _models() -> dict[str, str]:
@@ -109,6 +136,9 @@ def _print(found: dict[str, Any]) -> None:
     models = Table("model", "state", box=None, title="Models", title_justify="left")
     for name, state in found["models"].items():
         models.add_row(name, state)
-    for table in (services, environment, packages, models):
+    uploads = Table("upload", "waits because", box=None, title="Uploads that wait", title_justify="left")
+    for upload in found["uploads"]:
+        uploads.add_row(upload["upload"], upload["waits_because"])
+    for table in (services, environment, packages, models, *([uploads] if found["uploads"] else [])):
         session.console.print()
         session.print_whole(table)

@@ -36,6 +36,7 @@ def serve(host: str, port: int) -> int:
     from detection_assets.reconcile import reconcile
     from detection_assets.runner import CONFIGURATION, prepare
     from resources._processes import free_ports
+    from resources.local_services import profile_of
     from resources.settings import Settings
     from resources.storage import connect
     from resources.uploads import PREFIX
@@ -67,6 +68,8 @@ def serve(host: str, port: int) -> int:
                 with announced(settings.home, host, port), _watching(settings, endpoints):
                     session.say(f"Dagster:      http://{host}:{port}")
                     session.say(f"object store: {endpoints.s3_endpoint}")
+                    if endpoints.s3_embedded:
+                        session.say(f"S3 tools:     {profile_of(settings)}")
                     session.say(f"uploads:      {settings.uploads}, s3://{endpoints.s3_bucket}/{PREFIX}")
                     session.say("Ctrl-C ends everything that was started here.")
                     while all(child.poll() is None for child in children):

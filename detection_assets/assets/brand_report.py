@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from detection_assets.bookkeeping import open_job, selected_stages, truthful
 from detection_assets.heartbeat import Heartbeat, announce
 from detection_assets.partitions import sources
-from detection_assets.pictures import picture
 from detection_assets.provenance import input_tags, read_from
+from detection_assets.report_summary import brand_table, evidence_table, totals
 from detection_assets.stage_run import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
@@ -19,15 +19,14 @@ from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.nodes import NODE_NAMES
 from touchline.profiles import apply_overrides, load_profile
-from touchline.report import BrandRow, Report, SourceFacts, StageSummary, write_report
-from touchline.report.model import ZONE_WORDS, zones_seen
+from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.schema import BrandSource, DetectJob, StageCheckpoint
 from touchline.stages import brand_report as stage
 
 
 @dg.asset(
     partitions_def=sources,
-    group_name="report",
+    group_name="touchline",
     description="Which brands were seen, where, for how long and how well: report.html, report.json, summary.csv and "
     "exposures.csv. Always derived, never replayed from.",
     owners=["team:sponsorship-analytics"],
@@ -80,13 +79,14 @@ def brand_report(
     announce("brand_report", 1.0)
     return dg.MaterializeResult(
         metadata={
-            "brands": dg.MetadataValue.md(_table(report)),
-            **_picture(report),
-            "unresolved": report.unresolved_total,
+            "brands_found": dg.MetadataValue.md(brand_table(report)),
+            **({"seen": dg.MetadataValue.md(seen)} if (seen := evidence_table(report)) else {}),
+            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+            **totals(report),
+            "whole_report": dg.MetadataValue.md(f"`touchline report {source.partition_key} --job {job.id} --out DIR`"),
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
             **read_from(inputs),
-            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
         },
         tags=tags,
     )
@@ -140,24 +140,3 @@ def _record(
         finished.report_prefix = prefix
 
     connection.database.transact(record)
-
-
-def _picture(report: Report) -> dict[str, dg.MarkdownMetadataValue]:
-    """The evidence of which the recogniser was surest."""
-    shown = [(evidence, brand.name) for brand in report.brands for evidence in brand.evidence]
-    if not shown:
-        return {}
-    best, name = max(shown, key=lambda one: one[0].confidence)
-    return {"picture": picture(best.crop, f"{name} at {best.t:.1f} s")}
-
-
-def _table(report: Report) -> str:
-    rows = [
-        f"| {brand.name} | {brand.seconds:.1f} | {_where(brand)} | {brand.occurrences} | {brand.visibility:.2f} |"
-        for brand in report.brands
-    ]
-    return "| brand | seconds | zone | occurrences | visibility |\n|---|---|---|---|---|\n" + "\n".join(rows)
-
-
-def _where(brand: BrandRow) -> str:
-    return ", ".join(ZONE_WORDS[zone] for zone in zones_seen(brand.zones, (s.zone for s in brand.stretches)))

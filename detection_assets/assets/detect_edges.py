@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="vision",
+    group_name="touchline",
     description="Advertising boards along the edge of the pitch as quads (grass mask, Canny, Hough), camera motion, "
     "and overlays that stand still.",
     owners=["team:vision-engineering"],

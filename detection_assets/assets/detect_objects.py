@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="vision",
+    group_name="touchline",
     description="Players, ball and goal by YOLO: what stands before a board, what is a jersey. Empty, and says why, "
     "where no weights are configured.",
     owners=["team:vision-engineering"],

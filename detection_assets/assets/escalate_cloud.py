@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="escalation",
+    group_name="touchline",
     description="What is still unresolved and worth it, for a cloud model inside a budget. Passes everything on where "
     "none is configured.",
     owners=["team:sponsorship-analytics"],

@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="escalation",
+    group_name="touchline",
     description="Unresolved crops, deduplicated, for a local vision-language model. Passes everything on where none "
     "is configured.",
     owners=["team:sponsorship-analytics"],

@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="video",
+    group_name="touchline",
     description="Frames sampled from the video at true presentation times, stored as JPEGs in chunks.",
     owners=["team:video-engineering"],
     kinds={"ffmpeg", "python", "s3"},

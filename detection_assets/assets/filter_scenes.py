@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="video",
+    group_name="touchline",
     description="Shot cuts, and which frames are worth looking at: black, blurred and near-duplicate ones are "
     "dropped, each naming the kept frame that stands for it.",
     owners=["team:video-engineering"],

@@ -13,7 +13,7 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="brands",
+    group_name="touchline",
     description="Known brands by the vote of each track, and real text that is no known brand.",
     owners=["team:sponsorship-analytics"],
     kinds={"python"},

@@ -13,11 +13,11 @@ from resources.storage import Storage
 
 @dg.asset(
     partitions_def=sources,
-    group_name="vision",
+    group_name="touchline",
     description="Text on straightened board ribbons and in the rest of the frame; each reading with its quad, zone "
     "and track.",
     owners=["team:vision-engineering"],
-    kinds={"onnx", "python"},
+    kinds={"onnx", "openvino", "python"},
     pool="ocr",
     code_version=STAGES["run_ocr"].version,
     io_manager_key="checkpoints",

@@ -21,7 +21,7 @@ from touchline.fingerprint import Staleness
 
 LIBRARY: Final = dg.AssetSpec(
     "library",
-    group_name="library",
+    group_name="touchline",
     kinds={"postgres", "s3"},
     owners=["team:operations"],
     description="All sources together. Nothing is materialized here: the library's standing checks are shown on it, "
@@ -58,6 +58,23 @@ def keys_match_sources(context: dg.AssetCheckExecutionContext, storage: Storage)
     """Both directions."""
     found = unmatched_keys(context.instance, storage.connect())
     return _told(found, "partition keys without a source, or sources without a partition key", severe=True)
+
+
+@dg.asset_check(
+    asset="library",
+    description="Every upload that has arrived could be looked into. One that could not waits, is tried again after "
+    "all others, and says in the table uploads what hinders it.",
+)
+def uploads_looked_into(storage: Storage) -> dg.AssetCheckResult:
+    """The first offenders with their reasons."""
+    return _told(waiting_uploads(storage.connect()), "uploads that could not be looked into")
+
+
+def waiting_uploads(connection: Connection) -> list[str]:
+    """One line for each upload that waits because a look into it failed."""
+    with connection.database.session() as session:
+        troubled = repository.troubled_uploads(session)
+    return [f"`{upload.location}{upload.key}`: {_short(upload.reason)}" for upload in troubled]
 
 
 def failed_sources(connection: Connection) -> list[str]:
@@ -133,7 +150,7 @@ def _short(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else text[:limit] + " ..."
 
 
-CHECKS = (no_failed_sources, no_stale_checkpoints, keys_match_sources)
+CHECKS = (no_failed_sources, no_stale_checkpoints, keys_match_sources, uploads_looked_into)
 
 LIBRARY_CHECK: Final = dg.ScheduleDefinition(
     name="library_check",

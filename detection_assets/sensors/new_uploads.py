@@ -59,7 +59,9 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
         skip_reason=None if found.requests else str(found),
         dynamic_partitions_requests=[sources.build_add_request(keys)] if keys else [],
         asset_events=[
-            dg.AssetObservation("library", description=refusal(path, reason), metadata={"path": path})
+            dg.AssetObservation(
+                "library", description=refusal(path, reason), metadata={"refused_because": reason, "path": path}
+            )
             for path, reason in found.refused
         ],
         cursor=json.dumps({"newest": found.newest.isoformat() if found.newest else None, "told": str(found)}),

@@ -66,6 +66,7 @@ from touchline.repository.uploads import (
     record_uploads,
     requested_uploads,
     settle_upload,
+    troubled_uploads,
 )
 from touchline.repository.verify import checkpoint_ids, reported_jobs, unknown_checkpoints
 
@@ -134,6 +135,7 @@ __all__ = [
     "standing_still",
     "stop_requested",
     "strangers",
+    "troubled_uploads",
     "unknown_checkpoints",
     "upsert_brands",
 ]

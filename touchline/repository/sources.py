@@ -5,6 +5,7 @@ Belongs here: rows of `source_assets`. How ids and keys are made is in `touchlin
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from touchline.errors import BadInputError
 from touchline.repository.plain import plain_text
 from touchline.schema import DEFAULT_PROFILE, SourceAsset, SourceState
-from touchline.sources import partition_key, source_asset_id
+from touchline.sources import composed, partition_key, source_asset_id
 
 
 def register_source(
@@ -38,13 +39,18 @@ def register_source(
     Raises BadInputError for a path that cannot be one, or whose partition key belongs to another path.
     """
     identity, key = source_asset_id(video_path), partition_key(video_path)
+    if (older := _of_composed_path(session, video_path)) is not None:
+        identity, key = older.id, older.partition_key
     found = insert(SourceAsset).values(id=identity, partition_key=key, video_path=video_path)
     session.execute(found.on_conflict_do_nothing())
     source = session.get(SourceAsset, identity, with_for_update=True, populate_existing=True)
     if source is None:
         raise BadInputError(f"{video_path} has the partition key {key} of another source; rename the file")
+    if source.video_path != video_path:
+        raise BadInputError(
+            f"{video_path} differs from the source {source.video_path!r} only in how accents are written; rename one"
+        )
     changed = bool(checksum) and checksum != source.checksum
-    source.video_path = video_path
     source.checksum = checksum or source.checksum
     source.profile_name = profile_name
     source.state = state
@@ -68,9 +74,28 @@ def find_source(session: Session, key_or_path: str) -> SourceAsset | None:
     except ValueError:
         try:
             identity = source_asset_id(key_or_path)
+            older = _of_composed_path(session, key_or_path)
         except BadInputError:
             return None
-    return session.get(SourceAsset, identity)
+        if older is not None:
+            return older
+    return session.get(SourceAsset, identity) or _spelled_otherwise(session, key_or_path)
+
+
+def _of_composed_path(session: Session, path: str) -> SourceAsset | None:
+    """The source of this very path, not composed, where its id was made from the composed form; nothing else."""
+    normal = composed(path)
+    if normal == path:
+        return None
+    found = session.get(SourceAsset, source_asset_id(normal))
+    return found if found is not None and found.video_path == path else None
+
+
+def _spelled_otherwise(session: Session, path: str) -> SourceAsset | None:
+    """The one source whose path differs in how accents are written; nothing if there are several."""
+    same = sa.func.normalize(SourceAsset.video_path, sa.text("NFC")) == unicodedata.normalize("NFC", path)
+    found = session.scalars(sa.select(SourceAsset).where(same).limit(2)).all()
+    return found[0] if len(found) == 1 else None
 
 
 def get_source(session: Session, key_or_path: str) -> SourceAsset:

@@ -24,7 +24,7 @@ _QUIET = {"synchronize_session": False}
 def known_uploads(session: Session, location: str) -> dict[str, Known]:
     """The newest version of every upload that was ever seen at a place, by key."""
     row = Upload
-    tried = sa.and_(row.state == UploadState.WAITING, row.reason != "")
+    tried = sa.case((sa.and_(row.state == UploadState.WAITING, row.reason != ""), row.last_seen))
     columns = (row.key, row.version, row.etag, row.size, row.state, row.first_seen, row.gone_at.is_not(None), tried)
     last = sa.select(row.key, sa.func.max(row.version).label("version")).where(row.location == location)
     newest = last.group_by(row.key).subquery()
@@ -117,13 +117,20 @@ def settle_upload(
     return done.first() is not None
 
 
-def note_trouble(session: Session, location: str, key: str, version: int, trouble: str) -> None:
-    """What hindered a look into a version that waits; it comes after all others from now on."""
+def note_trouble(session: Session, location: str, key: str, version: int, trouble: str, now: datetime) -> None:
+    """What hindered a look into a version that waits; it comes after all others, and after those hindered before."""
     row = Upload
     mine = sa.update(row).where(
         row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
     )
-    session.execute(mine.values(reason=plain_text(trouble)).execution_options(**_QUIET))
+    session.execute(mine.values(reason=plain_text(trouble), last_seen=now).execution_options(**_QUIET))
+
+
+def troubled_uploads(session: Session) -> list[Upload]:
+    """Versions that wait because looking into them failed, and that are still there: by place and key."""
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.WAITING, row.reason != "", row.gone_at.is_(None))
+    return list(session.scalars(query.order_by(row.location, row.key)))
 
 
 def requested_uploads(session: Session, *, limit: int, gone: bool = False) -> list[Upload]:

@@ -1,0 +1,56 @@
+"""What a materialization says in numbers and words, in the order in which it is read.
+
+Belongs here: going from a stage's stats to Dagster's metadata. Dagster plots numbers over time and nothing else, so
+each number is an entry of its own. Pictures are in `pictures.py`, the checkpoints that were read in `provenance.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+
+from io_managers.values import StageOutput
+
+LONGEST: Final = 200
+"""Characters of a cell."""
+
+
+def described(output: StageOutput) -> dict[str, Any]:
+    """Warnings; every number of the stats, and the seconds of work; the other stats as one table."""
+    found: dict[str, Any] = {}
+    if warnings := output.stats.get("warnings"):
+        found["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in warnings))
+    found |= numbers(output.stats)
+    found["wall_s"] = dg.MetadataValue.float(round(output.wall_s, 3))
+    words = {key: value for key, value in output.stats.items() if key not in found and _is_word(value)}
+    if words:
+        rows = "\n".join(f"| {key} | {cell(str(value))} |" for key, value in words.items())
+        found["stats"] = dg.MetadataValue.md(f"| | |\n|---|---|\n{rows}")
+    return found
+
+
+def numbers(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Every finite number of a mapping as metadata that can be plotted; counts by name (objects: label, number) too."""
+    found: dict[str, Any] = {}
+    for key, value in stats.items():
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, int):
+            found[key] = dg.MetadataValue.int(value)
+        elif isinstance(value, float) and math.isfinite(value):
+            found[key] = dg.MetadataValue.float(value)
+        elif key == "objects" and isinstance(value, Mapping):
+            found[key] = dg.MetadataValue.int(sum(value.values()))
+    return found
+
+
+def _is_word(value: Any) -> bool:
+    return value is not None and not isinstance(value, Mapping | list | tuple)
+
+
+def cell(text: str) -> str:
+    """Text as a cell of a Markdown table: on one line, and not too long."""
+    return " ".join(text.split()).replace("|", "\\|")[:LONGEST]
