@@ -18,7 +18,7 @@ from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from detection_assets.run_config import PRIORITY_TAG
 from resources.storage import Connection
 from touchline import repository
-from touchline.errors import BadInputError, JobStoppedError, ServiceError
+from touchline.errors import BadInputError, JobStoppedError, ServiceError, in_words
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
@@ -114,11 +114,11 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
     except JobStoppedError:
         raise
     except Exception as error:
-        fail_job(connection, job, f"{type(error).__name__}: {error}", error)
+        fail_job(connection, job, in_words(error), error)
         raise
     except BaseException as error:
         # Ctrl-C, or Dagster ending the run: the job can be taken up again, unless that was how it was stopped.
-        message = f"{INTERRUPTED} ({type(error).__name__}); run the same again to continue"
+        message = f"{INTERRUPTED}; run the same again to continue"
         fail_job(connection, job, message, error, interrupted=True)
         raise
 

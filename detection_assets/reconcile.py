@@ -18,6 +18,7 @@ from detection_assets.bookkeeping import INTERRUPTED
 from detection_assets.liveness import dead_process
 from resources.storage import Connection
 from touchline import repository
+from touchline.errors import without_class
 from touchline.schema import DetectJob, DetectJobStatus
 
 AT_WORK: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
@@ -98,7 +99,7 @@ def failure(instance: DagsterInstance, run_id: str) -> str:
         event = entry.dagster_event
         if event is not None and event.is_step_failure and event.step_failure_data.error:
             error = event.step_failure_data.error
-            return str((error.cause or error).message).strip()
+            return without_class((error.cause or error).message)
         message = (event.message if event is not None else None) or ""
         if event is not None and event.is_engine_event:
             noted = message or noted

@@ -75,7 +75,8 @@ def test_a_job_of_another_process_is_paused_while_it_works_and_then_resumed_with
     command(runner, "pause", job.id)
     out, error = working.communicate(timeout=240)
     assert working.returncode == 1, f"{out}\n{error}"
-    assert f"touchline resume {job.id}" in error
+    assert f"-m touchline_cli resume {job.id}" in error
+    assert "Error" not in error
     assert now(runner, job).status is PAUSED
     row = json.loads(command(runner, "resume", job.id, "--report", tmp_path / "out", "--json"))
     assert row["status"] == "completed"

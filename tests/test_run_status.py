@@ -191,7 +191,7 @@ def test_the_sensor_fails_the_job_of_a_run_that_failed_with_the_runs_message(
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        ("interrupted (DagsterExecutionInterruptedError); run the same again", "cancelled in Dagster"),
+        ("interrupted; run the same again", "cancelled in Dagster"),
         ("the lights went out", "cancelled in Dagster, after: the lights went out"),
     ],
 )

@@ -1,7 +1,12 @@
 """The errors Touchline raises on purpose. Each says what was expected, what came, and what to do next.
 
-Belongs here: exception classes and nothing else. Code that raises them lives where the fault is noticed.
+Belongs here: exception classes and how they are put into words. Code that raises them lives where the fault is noticed.
 """
+
+import re
+from typing import Final
+
+_CLASS: Final = re.compile(r"^touchline\.errors\.\w+: ")
 
 
 class TouchlineError(Exception):
@@ -32,3 +37,13 @@ class JobStoppedError(TouchlineError):
     """The job was asked to stop between two chunks. What is journalled stays and the job can be resumed."""
 
     exit_code = 130
+
+
+def in_words(error: BaseException) -> str:
+    """What to tell a person of an error: the message alone of one of ours, whose class says nothing to them."""
+    return str(error) if isinstance(error, TouchlineError) else f"{type(error).__name__}: {error}"
+
+
+def without_class(message: str) -> str:
+    """A message as Dagster keeps it, without the name of our class before it."""
+    return _CLASS.sub("", message.strip(), count=1)
