@@ -70,7 +70,7 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
                 job.partition_key, progress, lambda listen: runner.resume(job, listener=listen, tags=tags)
             )
         except KeyboardInterrupt:
-            session.errors.print("interrupted; `touchline jobs` shows the job to resume")
+            session.complain("interrupted; `touchline jobs` shows the job to resume", "yellow")
             return 130
         video = Path(job.video_path)
         row = finish(runner, outcome, video, report / video.stem if report else None, progress, as_json)

@@ -9,7 +9,6 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -48,6 +47,7 @@ def run(
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(until, "--until", report=True)
+    session.check_effect(None, until, changes, brands, report=report)
     session.check_brands(brands)
     for option, folder in (("--report", report), ("--debug-pictures", debug_pictures)):
         if folder is not None:
@@ -143,14 +143,14 @@ def replay(
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
+    session.check_effect(first, None, changes, brands, job)
     session.check_brands(brands)
     with session.runner() as runner, progress_bar(as_json) as progress:
         with runner.connection.database.session() as database:
-            source = repository.get_source(database, key_or_path)
-            if job is not None:
-                repository.get_job(database, job)
+            source = repository.named_source(database, key_or_path)
+            read = repository.get_job(database, job) if job else None
         options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
-        options |= {"from_job": UUID(job) if job else None, "tags": {PRIORITY_TAG: str(priority)}}
+        options |= {"from_job": read.id if read else None, "tags": {PRIORITY_TAG: str(priority)}}
         outcome = one(runner, source, source.partition_key, progress, options)
         directory = report / Path(source.video_path).stem if report else None
         row = finish(runner, outcome, Path(source.video_path), directory, progress, as_json)
@@ -223,7 +223,7 @@ def finish(
         say(f"{video.name}: went on with the unfinished job {outcome.continued.id}")
     if not outcome.succeeded:
         row["error"] = outcome.error
-        session.complain(f"{video.name}: {outcome.error}")
+        session.tell_end(video.name, outcome)
         return row
     if not outcome.job.report_prefix:
         say(f"{video.name}: done, {outcome.job.run_type} job {outcome.job.id}; no report was asked for")

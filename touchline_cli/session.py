@@ -6,33 +6,38 @@ Belongs here: opening and closing what a command needs, and refusing bad input.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from detection_assets.quiet import quiet
 from touchline.errors import BadInputError
+from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from detection_assets.runner import Runner
+    from detection_assets.runner import Runner, RunOutcome
+    from resources.connection import Connection
+    from resources.database import Database
     from resources.local_services import Endpoints
-    from resources.storage import Connection
 
 console = Console()
 errors = Console(stderr=True)
 
 
 @contextmanager
-def servers() -> Iterator[Endpoints]:
-    """The servers, started if need be; let go of at the end."""
-    from resources.local_services import LocalServices
+def servers(*, objects: bool = True) -> Iterator[Endpoints]:
+    """The servers, started if need be; let go of at the end. Without `objects` the object store is left alone."""
+    from resources.local_services import OBJECTS, POSTGRES, LocalServices
     from resources.settings import Settings
 
-    services = LocalServices(Settings.from_environment())
+    services = LocalServices(Settings.from_environment(), only=(POSTGRES, OBJECTS) if objects else (POSTGRES,))
     try:
         yield services.start()
     finally:
@@ -42,10 +47,24 @@ def servers() -> Iterator[Endpoints]:
 @contextmanager
 def storage() -> Iterator[Connection]:
     """Database and object store, without Dagster."""
-    from resources.storage import connect
+    from resources.connection import connect
 
     with servers() as endpoints:
         yield connect(endpoints)
+
+
+@contextmanager
+def database() -> Iterator[Database]:
+    """The database alone, its tables up to date: for looking things up."""
+    from resources.database import Database
+
+    with servers(objects=False) as endpoints:
+        opened = Database(endpoints.postgres_url, patience_s=endpoints.patience_s)
+        try:
+            opened.migrate()
+            yield opened
+        finally:
+            opened.close()
 
 
 @contextmanager
@@ -91,6 +110,23 @@ def check_stage(name: str | None, option: str, *, report: bool) -> None:
         raise BadInputError(f"{option} {name}: unknown stage; expected one of {', '.join(known)}")
 
 
+def check_effect(
+    first: str | None,
+    until: str | None,
+    overrides: Collection[str] = (),
+    brands: Path | None = None,
+    job: str | None = None,
+    report: Path | None = None,
+) -> tuple[str, ...]:
+    """The stages that run. Refuses what has no effect on them, whichever command was told it."""
+    from detection_assets.run_config import refuse_idle
+    from touchline.nodes import selection
+
+    stages = selection(first, until)
+    refuse_idle(stages, overrides=overrides, brands_csv=brands, from_job=job, report=report)
+    return stages
+
+
 def check_brands(path: Path | None) -> None:
     """Refuses a list of brands that cannot be used."""
     if path is not None:
@@ -100,13 +136,13 @@ def check_brands(path: Path | None) -> None:
 
 
 def say(text: str) -> None:
-    """One line for people, as it is: brackets are no markup, and paths are not broken."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """One line for people, as it is: brackets are no markup, and paths are not broken; commands fit who reads them."""
+    console.print(fitted(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def complain(text: str, style: str = "red") -> None:
     """The same on standard error, in colour."""
-    errors.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    errors.print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -114,11 +150,61 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_whole(table: Table) -> None:
-    """A table with no cell cut or broken, however narrow the terminal: ids and paths are there to be copied."""
-    wide = Console(width=10_000, file=console.file)
-    wide.width = max(wide.measure(table).maximum, console.width)
-    wide.print(table)
+def escaped(text: str) -> str:
+    """A text whose brackets are no markup."""
+    return escape(text)
+
+
+def tell_end(name: str, outcome: RunOutcome) -> None:
+    """How a run of `name` ended early: a fault in red; what somebody asked for is none."""
+    complain(f"{name}: {outcome.error}", "yellow" if outcome.stopped else "red")
+
+
+def columns(*names: str, title: str | None = None) -> Table:
+    """A table no wider than the terminal, in which nothing is cut off: what is too long goes on in the next line."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def confirm(question: str, yes: bool, as_json: bool) -> None:
+    """Returns if what was told may be done: by --yes, or by whoever sits at the terminal.
+
+    Raises BadInputError where nobody can be asked, or the answer is no.
+    """
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty() or not errors.is_terminal:
+        raise BadInputError("nothing was deleted: it is asked for at a terminal alone; elsewhere --yes does it")
+    errors.print(f"{question} [y/N] ", end="", markup=False, highlight=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadInputError("nothing was deleted")
+
+
+def when(moment: datetime) -> str:
+    """A moment in local time, short: without the year where it is this one."""
+    local = moment.astimezone()
+    return f"{local:%m-%d %H:%M}" if local.year == datetime.now().astimezone().year else f"{local:%Y-%m-%d}"
+
+
+def length(seconds: float | None) -> str:
+    """A duration as h:mm:ss or m:ss; nothing for a picture or what is unknown."""
+    if not seconds:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(number: int | None) -> str:
+    """Bytes in a unit that suits them."""
+    if number is None:
+        return ""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number} B"
 
 
 def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None = None) -> Table:
@@ -129,10 +215,17 @@ def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None
     if extra is not None:
         table.add_column("shown [s]", justify="right")
     for brand in report["brands"]:
-        zones = sorted((z for z, s in brand["zones"].items() if s > 0), key=lambda z: -brand["zones"][z])
+        zones = _zones(brand)
         row = [brand["name"], ", ".join(zones), f"{brand['seconds']:.1f}", str(brand["occurrences"])]
         row.append(f"{brand['visibility']:.3f}")
         if extra is not None:
             row.append(extra.get(brand["name"], "-"))
         table.add_row(*row)
     return table
+
+
+def _zones(brand: dict[str, Any]) -> list[str]:
+    """Where a brand of a report.json was seen, most seconds first; in a still, whose seconds are none, in any order."""
+    seconds: dict[str, float] = brand["zones"]
+    seen = {str(stretch["zone"]) for stretch in brand["stretches"]}
+    return sorted((zone for zone in seconds if seconds[zone] > 0 or zone in seen), key=lambda zone: -seconds[zone])
