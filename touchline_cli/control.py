@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detection_assets.run_config import PRIORITY_TAG
+from detection_assets.run_config import PRIORITY_TAG, refuse_idle
 from touchline.errors import BadInputError
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
@@ -56,6 +56,8 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
         raise BadInputError(f"--report: the run is done by {url}; `touchline report` fetches it once it has ended")
     with session.runner() as runner, progress_bar(as_json) as progress:
         job = _corrected(runner, job_id)
+        if report is not None:
+            refuse_idle(request_of(runner.instance, runner.connection, job).stages, report=report)
         tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
         if url is not None:
             from detection_assets.bookkeeping import CONTINUES_TAG
