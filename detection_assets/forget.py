@@ -58,7 +58,7 @@ def inventory(instance: DagsterInstance, connection: Connection, key_or_path: st
     right first.
     """
     with connection.database.session() as session:
-        source = repository.get_source(session, key_or_path)
+        source = repository.named_source(session, key_or_path)
     reconcile(instance, connection)
     _check_runs(instance, source)
     with connection.database.session() as session:

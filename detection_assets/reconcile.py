@@ -19,6 +19,7 @@ from detection_assets.bookkeeping import INTERRUPTED
 from detection_assets.liveness import dead_process
 from resources.storage import Connection
 from touchline import repository
+from touchline.errors import without_class
 from touchline.schema import DetectJob, DetectJobStatus
 
 AT_WORK: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
@@ -111,9 +112,7 @@ def failure(instance: DagsterInstance, run_id: str) -> str:
 
 def message_of(error: SerializableErrorInfo) -> str:
     """What Dagster kept of an exception, in words: one that is raised on purpose without the name of its class."""
-    text = str(error.message).strip()
-    name, colon, words = text.partition(": ")
-    return words if colon and name.startswith("touchline.errors.") else text
+    return without_class(str(error.message))
 
 
 def _cancelled(job: DetectJob) -> str:

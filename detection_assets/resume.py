@@ -19,6 +19,7 @@ from resources.storage import Connection
 from touchline import repository
 from touchline.errors import BadInputError
 from touchline.nodes import NODE_NAMES, REPORT, downstream
+from touchline.profiles import profile_of
 from touchline.schema import DetectJob, DetectJobStatus
 
 RESUMABLE: Final = (DetectJobStatus.PAUSED, DetectJobStatus.FAILED)
@@ -33,7 +34,10 @@ class Request:
 
 
 def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob) -> Request:
-    """What to ask for in order to go on with a job. Raises BadInputError if it is not one to go on with."""
+    """What to ask for in order to go on with a job.
+
+    Raises BadInputError if it is not one to go on with, or its profile is not there any more.
+    """
     if job.status not in RESUMABLE:
         again = "cancel or pause it first" if job.status is DetectJobStatus.RUNNING else "run its source again instead"
         raise BadInputError(f"job {job.id} is {job.status}; expected {' or '.join(RESUMABLE)}: {again}")
@@ -49,10 +53,14 @@ def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob
             for stage, settings in job.config_overrides.items()
             for name, value in settings.items()
         }
+        profile_of(job.partition_key, job.profile_name)
         return Request(stages, run_config(stages, profile=job.profile_name, overrides=changes))
     config: dict[str, Any] = copy.deepcopy(dict(run.run_config))
     config.pop("loggers", None)
     settings = config.setdefault("resources", {}).setdefault("run_settings", {}).setdefault("config", {})
+    with connection.database.session() as session:
+        own = repository.get_source(session, job.partition_key).profile_name
+    profile_of(job.partition_key, settings.get("profile") or own)
     # To begin anew is what the first attempt did.
     settings["fresh"] = False
     return Request(tuple(selected_stages(run)), config)

@@ -6,6 +6,7 @@ Belongs here: what the CLI and the tests do with Dagster. The CLI itself only re
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,14 +31,14 @@ from detection_assets.pools import free_ended, set_limits
 from detection_assets.reconcile import message_of, reconcile
 from detection_assets.reports import fetch_report
 from detection_assets.resume import Request, request_of
-from detection_assets.run_config import run_config
+from detection_assets.run_config import refuse_split, run_config
 from detection_assets.watchdog import end_with_process
 from resources.connection import Connection, connect
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
-from touchline.nodes import NODE_NAMES, REPORT, downstream
+from touchline.nodes import NODE_NAMES, selection
 from touchline.profiles import load_profile
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.sources import checksum, library_path
@@ -65,6 +66,11 @@ class RunOutcome:
     succeeded: bool
     continued: DetectJob | None
     error: str = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody asked for the end: that is no fault."""
+        return self.job.status in (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)
 
 
 def prepare(settings: Settings, endpoints: Endpoints) -> Path:
@@ -140,18 +146,18 @@ class Runner:
         """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
 
         An unfinished job of the same source and settings is continued unless `fresh`. Raises BadInputError if that job
-        is still at work.
+        is still at work, for what has no effect on the stages that run, and for a profile that is not there.
         """
-        names = (*NODE_NAMES, REPORT)
-        last = names.index(until or REPORT)
-        selected = [name for name in (downstream(first) if first else names) if names.index(name) <= last]
+        selected = selection(first, until)
+        with self.connection.database.session() as session:
+            refuse_split(session, source, profile, selected, from_job)
         config = run_config(
             selected, profile=profile, overrides=overrides, brands_csv=brands_csv, fresh=fresh, from_job=from_job
         )
         reconcile(self.instance, self.connection)
         continued = None if fresh or first else self._unfinished(source)
         alone = {} if fresh or first else {ALONE_TAG: "yes"}
-        return self._execute(source, Request(tuple(selected), config), continued, listener, {**(tags or {}), **alone})
+        return self._execute(source, Request(selected, config), continued, listener, {**(tags or {}), **alone})
 
     def resume(
         self, job: DetectJob, *, listener: heartbeat.Listener | None = None, tags: Mapping[str, str] | None = None
@@ -222,7 +228,8 @@ class Runner:
             for job in repository.list_jobs(session, source.id, limit=1000):
                 if job.report_prefix:
                     return job
-        raise BadInputError(f"{source.partition_key} has no report yet; touchline run {source.video_path!r} makes one")
+        again = f"`touchline run {shlex.quote(source.video_path)}`"
+        raise BadInputError(f"{source.partition_key} has no report yet; {again} makes one")
 
     def close(self) -> None:
         """Lets go of the instance's connections."""

@@ -35,7 +35,7 @@ from touchline.brands import BrandBook, read_csv
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.garbage import ADOPTABLE
-from touchline.profiles import Profile, apply_overrides, difference, load_profile
+from touchline.profiles import Profile, apply_overrides, difference, profile_of
 from touchline.schema import DetectJob, SourceAsset, StageCheckpoint
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
@@ -81,7 +81,7 @@ def run_stage(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = load_profile(run_settings.profile or source.profile_name)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
     overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):

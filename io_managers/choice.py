@@ -33,7 +33,7 @@ def choose(
         named, how = run.tags.get(FROM_JOB_TAG, ""), f"the run tag {FROM_JOB_TAG}"
     job = repository.job_of_run(session, run.run_id, source.id)
     parent = None if named else _re_executed(session, instance, run, source, stage)
-    identity = _job_id(named, how) if named else parent
+    identity = _job_id(session, named, how) if named else parent
     row = repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None, from_job=identity)
     if job is not None and row.job_id == job.id:
         return row, "made in this run"
@@ -62,10 +62,8 @@ def _re_executed(
     return None
 
 
-def _job_id(text: str, how: str) -> UUID:
+def _job_id(session: Session, text: str, how: str) -> UUID:
     try:
-        return UUID(text)
-    except ValueError as error:
-        raise BadInputError(
-            f"{how} names {text!r} as the job to read: expected a job's id; see `touchline jobs`"
-        ) from error
+        return repository.get_job(session, text).id
+    except BadInputError as error:
+        raise BadInputError(f"{how} names {text!r} as the job to read: {error}") from error

@@ -14,12 +14,12 @@ import fcntl
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from resources import _processes as processes
@@ -58,11 +58,20 @@ class ServiceStatus:
     data: str
 
 
-class LocalServices:
-    """Makes servers available and lets go of them; a context manager that yields Endpoints."""
+POSTGRES: Final = "postgres"
+OBJECTS: Final = "objects"
 
-    def __init__(self, settings: Settings) -> None:
+
+class LocalServices:
+    """Makes servers available and lets go of them; a context manager that yields Endpoints.
+
+    `only` names the servers that are wanted, POSTGRES and OBJECTS; the address of one that is neither wanted nor given
+    stays empty.
+    """
+
+    def __init__(self, settings: Settings, *, only: Collection[str] = (POSTGRES, OBJECTS)) -> None:
         self._settings = settings
+        self._only = only
         self._folder = settings.home / "services"
         self._lease: BinaryIO | None = None
         self._endpoints: Endpoints | None = None
@@ -153,8 +162,10 @@ class LocalServices:
 
     def _start(self) -> Endpoints:
         settings = self._settings
-        need_postgres, need_objects = not settings.postgres_url, not settings.s3_endpoint
-        if not need_objects and not (settings.s3_access_key_id and settings.s3_secret_access_key):
+        need_postgres = POSTGRES in self._only and not settings.postgres_url
+        need_objects = OBJECTS in self._only and not settings.s3_endpoint
+        keys = settings.s3_access_key_id and settings.s3_secret_access_key
+        if OBJECTS in self._only and settings.s3_endpoint and not keys:
             raise ServiceError(
                 "TOUCHLINE_S3_ENDPOINT is set but its keys are not; set TOUCHLINE_S3_ACCESS_KEY_ID and "
                 "TOUCHLINE_S3_SECRET_ACCESS_KEY"

@@ -15,6 +15,7 @@ from typing import Final
 
 from resources.shell import keys_in
 from touchline.errors import BadInputError
+from touchline.home import home as home_of
 from touchline.watch import Bounds
 
 
@@ -99,7 +100,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Settings from `environment` (the process's own by default)."""
         env = os.environ if environment is None else environment
-        home = Path(env.get("TOUCHLINE_HOME") or default_home(env)).expanduser().absolute()
+        home = home_of(env)
         keys = {own: env[name] for own, name in keys_in(env).items()}
         return cls(
             home=home,
@@ -116,16 +117,6 @@ class Settings:
             yolo_weights=env.get("TOUCHLINE_YOLO_WEIGHTS", ""),
             yolo_sha256=env.get("TOUCHLINE_YOLO_SHA256", ""),
         )
-
-
-def default_home(environment: Mapping[str, str]) -> Path:
-    """Where data lies when nothing is said.
-
-    Postgres refuses to run as root, and root's own home is closed to other users: root's data is under /var/lib.
-    """
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        return Path("/var/lib/touchline")
-    return Path(environment.get("XDG_DATA_HOME") or "~/.local/share") / "touchline"
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

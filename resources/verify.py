@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -201,8 +202,16 @@ class _Source:
             yield "frames", message
 
     def _fault(self, kind: str, row: StageCheckpoint, message: str, stage: str) -> Fault:
-        changed = "".join(f" --set {stage}.{name}={value}" for name, value in sorted(row.config_overrides.items()))
-        profile = f" --profile {row.profile_name}" if row.profile_name not in ("", self._source.profile_name) else ""
+        changed = "".join(
+            # JSON is YAML, as which values are read.
+            f" --set {shlex.quote(f'{stage}.{name}={json.dumps(value, ensure_ascii=False)}')}"
+            for name, value in sorted(row.config_overrides.items())
+        )
+        profile = (
+            f" --profile {shlex.quote(row.profile_name)}"
+            if row.profile_name not in ("", self._source.profile_name)
+            else ""
+        )
         remedy = f"touchline replay {self._source.partition_key} --from {stage}{profile}{changed}"
         return Fault(
             kind,

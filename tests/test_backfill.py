@@ -21,6 +21,7 @@ from touchline.errors import BadInputError
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.schema import DetectJobStatus, RunType, SourceAsset
 from touchline_cli.backfill import BACKFILL_TAG, backfill
+from touchline_cli.serving import alone
 from touchline_cli.webserver import FILE, announced, find
 
 pytestmark = pytest.mark.slow
@@ -98,9 +99,9 @@ def test_what_cannot_be_carried_out_is_refused_by_name(library: list[SourceAsset
     assert "unknown stage" in refused("match_brand")
     assert "has no field 'min_scores'" in refused(overrides=["match_brands.min_scores=1"])
     assert "unknown profile" in refused(profile="cricket")
-    assert "run_ocr: not among the stages that run" in refused(overrides=["run_ocr.min_confidence=0.5"])
+    assert "run_ocr does not run" in refused(overrides=["run_ocr.min_confidence=0.5"])
     # Beside, not after: the edges do not depend on the objects.
-    assert "detect_edges: not among" in refused("detect_objects", overrides=["detect_edges.canny_low=40"])
+    assert "detect_edges does not run" in refused("detect_objects", overrides=["detect_edges.canny_low=40"])
     assert "matches no source" in refused(only="no-such-source-*")
     assert "run it whole first" in refused(only=library[2].partition_key)
     assert "expected an address" in refused(server="localhost:3000")
@@ -111,11 +112,12 @@ def test_an_address_that_a_killed_server_left_behind_counts_as_none(tmp_path: Pa
     assert find(tmp_path, None) is None
     with announced(tmp_path, "0.0.0.0", free_ports(1)[0]) as url:  # noqa: S104 (nothing listens)
         assert url.startswith("http://127.0.0.1:")
-        assert json.loads((tmp_path / FILE).read_text("utf-8")) == {"url": url}
+        assert json.loads((tmp_path / FILE).read_text("utf-8")) == {"url": url, "pid": os.getpid()}
         assert find(tmp_path, None) is None
     assert not (tmp_path / FILE).exists()
     (tmp_path / FILE).write_text("{", "utf-8")
-    with pytest.raises(BadInputError, match=r"serve\.json cannot be read"):
+    assert find(tmp_path, None) is None
+    with alone(tmp_path), pytest.raises(BadInputError, match=r"serve\.json cannot be read"):
         find(tmp_path, None)
 
 

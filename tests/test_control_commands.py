@@ -53,6 +53,9 @@ def test_the_commands_pause_resume_and_cancel_a_job(runner: Runner, own_source: 
         tags={"dagster/priority": "3"},
     )
     assert stopped.job.priority == 3
+    # That run ends before its report.
+    told = command(runner, "resume", str(stopped.job.id)[:8], "--report", tmp_path / "out", code=2)
+    assert "brand_report does not run" in told and not (tmp_path / "out").exists()
     row = json.loads(command(runner, "resume", stopped.job.id, "--json"))
     assert (row["status"], row["continued_job"]) == ("completed", str(stopped.job.id))
     resumed = jobs_of(runner, own_source)[-1]
@@ -75,7 +78,8 @@ def test_a_job_of_another_process_is_paused_while_it_works_and_then_resumed_with
     command(runner, "pause", job.id)
     out, error = working.communicate(timeout=240)
     assert working.returncode == 1, f"{out}\n{error}"
-    assert f"touchline resume {job.id}" in error
+    assert f"-m touchline_cli resume {job.id}" in error
+    assert "Error" not in error
     assert now(runner, job).status is PAUSED
     row = json.loads(command(runner, "resume", job.id, "--report", tmp_path / "out", "--json"))
     assert row["status"] == "completed"

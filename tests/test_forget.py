@@ -274,9 +274,9 @@ def test_the_command_forgets_what_a_real_run_left_behind(runner: Runner, tmp_pat
     told = json.loads(dry.stdout)
     assert (told["dry_run"], told["jobs"], told["checkpoints"], told["sightings"]) == (True, 1, 8, 1)
     assert told["objects"] == left(runner, source, jobs)["objects"] > 10
-    done = cli.invoke(app, ["forget", source.video_path], catch_exceptions=False)
+    done = cli.invoke(app, ["forget", source.video_path, "--yes"], catch_exceptions=False)
     assert done.exit_code == 0 and f"forgot {source.partition_key}" in done.stdout
     assert left(runner, source, jobs) == {}
     assert (tmp_path / "board.png").exists()
     with pytest.raises(BadInputError):
-        cli.invoke(app, ["forget", source.video_path], catch_exceptions=False)
+        cli.invoke(app, ["forget", source.video_path, "--yes"], catch_exceptions=False)

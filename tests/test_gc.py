@@ -317,7 +317,7 @@ def test_nothing_is_taken_from_runs_neither_after_their_end_nor_at_any_step(
     source = library.register(picture())
     undisturbed = report_of(library, library.run(source))
     before = keys(library)
-    cli = CliRunner().invoke(app, ["gc", "--older-than", "0", "--json"], catch_exceptions=False)
+    cli = CliRunner().invoke(app, ["gc", "--older-than", "0", "--yes", "--json"], catch_exceptions=False)
     told = json.loads(cli.stdout)
     assert (cli.exit_code, told["objects"], told["bytes"], told["kept"]["needed"]) == (0, 0, 0, len(before))
     assert keys(library) == before
@@ -393,6 +393,6 @@ def test_the_command_tells_the_same_in_words_and_refuses_what_is_no_time(library
     assert "elsewhere/" in dry.stdout
     assert cli.invoke(app, ["gc", "--older-than", "-1"]).exit_code == 2
     assert keys(library) == needed.union(*found.values())
-    done = cli.invoke(app, ["gc", "--older-than", "0"], catch_exceptions=False)
+    done = cli.invoke(app, ["gc", "--older-than", "0", "--yes"], catch_exceptions=False)
     assert done.exit_code == 0 and f"freed {number} objects" in done.stdout
     assert keys(library) == needed

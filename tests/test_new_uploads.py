@@ -290,7 +290,7 @@ def test_a_forgotten_source_is_not_started_again_until_its_upload_comes_anew(lib
     retiring.forget(library.instance, library.connection, key)
     assert library.look().requests == []
     row = library.rows()["a.png", 1]
-    assert (row.state, row.reason) == (UploadState.FORGOTTEN, "retired by touchline forget")
+    assert (row.state, row.reason) == (UploadState.FORGOTTEN, "retired by `touchline forget`")
     library.objects.delete("uploads/a.png")
     library.look()
     library.objects.put("uploads/a.png", picture())

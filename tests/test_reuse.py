@@ -176,7 +176,7 @@ def test_a_named_job_that_is_no_id_is_refused_by_name(runner: Runner, source: So
     run = runner.instance.create_run_for_job(runner._job, tags={FROM_JOB_TAG: "not an id"})
     with (
         runner.connection.database.session() as session,
-        pytest.raises(BadInputError, match="expected a job's id"),
+        pytest.raises(BadInputError, match="expected the id of a job"),
     ):
         choose(session, runner.instance, run, source, "run_ocr", from_job="")
 

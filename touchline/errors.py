@@ -1,10 +1,15 @@
 """The errors Touchline raises on purpose. Each says what was expected, what came, and what to do next.
 
-Belongs here: exception classes, and what to say of an exception. Code that raises them lives where the fault is
+Belongs here: exception classes, and how they are put into words. Code that raises them lives where the fault is
 noticed.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
+
+_CLASS: Final = re.compile(r"^touchline\.errors\.\w+: ")
 
 
 class TouchlineError(Exception):
@@ -47,3 +52,8 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return f"{type(error).__name__}: {error}"
+
+
+def without_class(message: str) -> str:
+    """A message as Dagster keeps it, without the name of our class before it."""
+    return _CLASS.sub("", message.strip(), count=1)

@@ -3,6 +3,7 @@
 Belongs here: names and order alone, so that anything may import it at no cost.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,3 +40,19 @@ def downstream(stage: str) -> tuple[str, ...]:
         if found.intersection(node.reads):
             found.add(node.name)
     return (*(name for name in NODE_NAMES if name in found), REPORT)
+
+
+def selection(first: str | None = None, until: str | None = None) -> tuple[str, ...]:
+    """What a run does, in order: everything, or `first` and what depends on it; up to `until`, if given."""
+    names = (*NODE_NAMES, REPORT)
+    last = names.index(until or REPORT)
+    return tuple(name for name in (downstream(first) if first else names) if names.index(name) <= last)
+
+
+def upstream(stages: Collection[str]) -> tuple[str, ...]:
+    """The stages whose checkpoints a run of `stages` rests on without running them, in order."""
+    needed = {NODES[-1].name} if REPORT in stages else set()
+    for node in reversed(NODES):
+        if node.name in stages or node.name in needed:
+            needed.update(node.reads)
+    return tuple(name for name in NODE_NAMES if name in needed and name not in stages)

@@ -9,17 +9,18 @@ from typing import Annotated
 import typer
 
 from touchline.errors import BadInputError, TouchlineError
+from touchline_cli.hints import fitted
 from touchline_cli.output import bear_any_text
+from touchline_cli.paths import local, videos
 
 app = typer.Typer(
     name="touchline",
-    help="Brand detection in soccer broadcast video, as a Dagster asset graph.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-brands_app = typer.Typer(help="The brands that readings are matched against.", no_args_is_help=True)
+brands_app = typer.Typer(invoke_without_command=True)
 app.add_typer(brands_app, name="brands")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -29,14 +30,48 @@ Override = Annotated[
     typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change one setting of the profile; repeatable."),
 ]
 Report = Annotated[
-    Path | None, typer.Option("--report", help="Write DIR/<stem>/report.json, report.html, exposures.csv.")
+    Path | None,
+    typer.Option("--report", callback=local, help="Write DIR/<stem>/report.json, report.html, exposures.csv."),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Place in Dagster's queue, higher first; kept with the job.")]
 Server = Annotated[
-    str | None, typer.Option("--server", metavar="URL", help="Dagster webserver; else the one of touchline serve.")
+    str | None, typer.Option("--server", metavar="URL", help="Dagster webserver; else the one of `touchline serve`.")
 ]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, as `touchline jobs` shows it.")]
-Brands = Annotated[Path | None, typer.Option("--brands", help="CSV of brands to match against, in this run alone.")]
+JobId = Annotated[
+    str, typer.Argument(metavar="JOB", help="Id of a job or its beginning, as `touchline jobs` shows it.")
+]
+Brands = Annotated[
+    Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, in this run alone.")
+]
+Source = Annotated[str, typer.Argument(help="Partition key, its beginning, or path of a registered source.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@app.callback()
+def touchline(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Tell the version, and end.")] = False,
+) -> None:
+    """Brand detection in soccer broadcast video, as a Dagster asset graph."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"touchline {installed('touchline')}")
+        raise typer.Exit
+    _help_if_alone(context)
+
+
+@brands_app.callback()
+def brands(context: typer.Context) -> None:
+    """The brands that readings are matched against."""
+    _help_if_alone(context)
+
+
+def _help_if_alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 @app.command()
@@ -49,7 +84,7 @@ def demo(json_output: Json = False) -> None:
 
 @app.command()
 def run(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Videos or pictures (png, jpg, heic...).")],
+    video: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Videos or pictures (png, jpg, heic...).")],
     profile: Profile = "soccer_broadcast",
     overrides: Override = None,
     brands: Brands = None,
@@ -59,7 +94,9 @@ def run(
     priority: Priority = 0,
     debug_pictures: Annotated[
         Path | None,
-        typer.Option("--debug-pictures", metavar="DIR", help="Write kept frames with all findings drawn in."),
+        typer.Option(
+            "--debug-pictures", metavar="DIR", callback=local, help="Write kept frames with all findings drawn in."
+        ),
     ] = None,
     at_once: Annotated[
         int | None,
@@ -72,7 +109,7 @@ def run(
 
     raise typer.Exit(
         command(
-            videos,
+            videos(video),
             profile,
             overrides or [],
             brands,
@@ -89,7 +126,7 @@ def run(
 
 @app.command()
 def replay(
-    source: Annotated[str, typer.Argument(help="Partition key or path of a registered source.")],
+    source: Source,
     first: Annotated[str, typer.Option("--from", metavar="STAGE", help="First stage to run again.")],
     job: Annotated[str | None, typer.Option("--job", help="Read the checkpoints of this job; else the newest.")] = None,
     profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else the source's own.")] = "",
@@ -111,7 +148,7 @@ def backfill(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else each source's own.")] = "",
     overrides: Override = None,
     brands: Annotated[
-        Path | None, typer.Option("--brands", help="CSV of brands to match against, in these runs.")
+        Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, in these runs.")
     ] = None,
     only: Annotated[
         str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
@@ -139,9 +176,10 @@ def serve(
 
 @app.command()
 def report(
-    source: Annotated[str, typer.Argument(help="Partition key or path of a registered source.")],
+    source: Source,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder to write report.json, report.html and exposures.csv into.")
+        Path,
+        typer.Option("--out", callback=local, help="Folder to write report.json, report.html and exposures.csv into."),
     ],
     job: Annotated[str | None, typer.Option("--job", help="Report of this job; else the newest.")] = None,
 ) -> None:
@@ -153,7 +191,9 @@ def report(
 
 @app.command()
 def jobs(
-    source: Annotated[str | None, typer.Argument(help="Partition key or path; all sources without it.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="Partition key, its beginning, or path; all sources without it.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Jobs listed, newest first.")] = 30,
     json_output: Json = False,
 ) -> None:
@@ -161,6 +201,19 @@ def jobs(
     from touchline_cli.library import jobs as command
 
     raise typer.Exit(command(source, limit, json_output))
+
+
+@app.command()
+def sources(
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """List the sources: what they are, how long, and how their newest job stands."""
+    from touchline_cli.sources import sources as command
+
+    raise typer.Exit(command(only, json_output))
 
 
 @app.command()
@@ -197,28 +250,30 @@ def cancel(job: JobId, server: Server = None, json_output: Json = False) -> None
 
 @app.command()
 def forget(
-    source: Annotated[str, typer.Argument(help="Partition key or path of a registered source.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    source: Source,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     json_output: Json = False,
 ) -> None:
     """Retire a source: its frames, checkpoints, reports, rows and partition. The video itself is not touched."""
     from touchline_cli.forget import forget as command
 
-    raise typer.Exit(command(source, dry_run, json_output))
+    raise typer.Exit(command(source, dry_run, yes, json_output))
 
 
 @app.command()
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    dry_run: DryRun = False,
     older_than: Annotated[
         float, typer.Option("--older-than", metavar="HOURS", min=0, help="Leave alone what is younger than this.")
     ] = 1.0,
+    yes: Yes = False,
     json_output: Json = False,
 ) -> None:
     """Free what no checkpoint, journal in use, scenario or report needs. Safe beside running jobs."""
     from touchline_cli.gc import gc as command
 
-    raise typer.Exit(command(dry_run, older_than, json_output))
+    raise typer.Exit(command(dry_run, older_than, yes, json_output))
 
 
 @app.command()
@@ -254,7 +309,9 @@ def brands_list(
 
 @brands_app.command("import")
 def brands_import(
-    csv: Annotated[Path, typer.Argument(metavar="CSV", help="Columns canonical_name,aliases; | between aliases.")],
+    csv: Annotated[
+        Path, typer.Argument(metavar="CSV", callback=local, help="Columns canonical_name,aliases; | between aliases.")
+    ],
 ) -> None:
     """Add brands and aliases to the known ones, for ever."""
     from touchline_cli.library import brands_import as command
@@ -271,7 +328,7 @@ def main() -> None:
     try:
         app()
     except TouchlineError as error:
-        typer.secho(f"touchline: {error}", fg=typer.colors.RED, err=True)
+        typer.secho(fitted(f"touchline: {error}"), fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.secho("touchline: interrupted; run the same command again to continue", err=True)

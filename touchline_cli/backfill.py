@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +17,11 @@ from detection_assets.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError
 from touchline.nodes import NODES, REPORT, downstream
 from touchline_cli import session
+from touchline_cli.sources import matching_sources
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
-    from resources.connection import Connection
+    from resources.database import Database
     from touchline.schema import SourceAsset
 
 BACKFILL_TAG: Final = "touchline/backfill"
@@ -43,10 +43,8 @@ def backfill(
     quiet()
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
+    stages = session.check_effect(first, None, changes, brands)
     session.check_brands(brands)
-    stages = downstream(first)
-    if before := sorted({path.partition(".")[0] for path in changes} - set(stages)):
-        raise BadInputError(f"--set {before[0]}: not among the stages that run, which are {', '.join(stages)}")
     identity = uuid4().hex[:8]
     tags = {BACKFILL_TAG: identity, PRIORITY_TAG: str(priority)}
     url = find(Settings.from_environment().home, server)
@@ -78,8 +76,8 @@ def _through(
     from detection_assets.definitions import JOB
     from detection_assets.run_config import run_config
 
-    with session.storage() as connection:
-        sources = _sources(connection, stages, only, found)
+    with session.database() as database:
+        sources = _sources(database, stages, only, options["profile"], found)
     config, webserver = run_config(stages, **options), Webserver(url)
     for source in sources:
         run_id = webserver.launch(JOB, stages, source.partition_key, config, tags)
@@ -96,7 +94,7 @@ def _here(
 
     done = failed = 0
     with session.working(1) as (workers, connection), Shown(as_json) as progress:
-        sources = _sources(connection, downstream(first), only, found)
+        sources = _sources(connection.database, downstream(first), only, options["profile"], found)
         keys = [source.partition_key for source in sources]
         total = progress.add_task("sources", total=len(sources), stage="")
         works = [partial(run_source, key, {**options, "first": first, "tags": tags}) for key in keys]
@@ -122,31 +120,43 @@ def _here(
 
 
 def _sources(
-    connection: Connection, stages: Sequence[str], only: str | None, found: dict[str, Any]
+    database: Database, stages: Sequence[str], only: str | None, profile: str, found: dict[str, Any]
 ) -> list[SourceAsset]:
-    """The sources that match and have what is read; notes those that lack it. Raises BadInputError if none is left."""
+    """The sources that match and have what is read; notes those that lack it, or whose own profile has gone.
+
+    Raises BadInputError if none is left, and for a profile that is given and differs from a source's own in what does
+    not run.
+    """
+    from detection_assets.run_config import refuse_split
     from touchline import repository
+    from touchline.profiles import profile_names, profile_of
     from touchline.schema import SourceState
 
     needed = _read_before(stages)
-    with connection.database.session() as database:
-        ready = repository.sources_with_checkpoints(database, needed) if needed else None
-        matching = [
-            source
-            for source in repository.list_sources(database)
-            if source.state is SourceState.ACCEPTED
-            and (only is None or fnmatchcase(source.partition_key, only) or fnmatchcase(source.video_path, only))
-        ]
+    with database.session() as opened:
+        ready = repository.sources_with_checkpoints(opened, needed) if needed else None
+        matching = [one for one in matching_sources(opened, only) if one.state is SourceState.ACCEPTED]
     if not matching:
-        what = f"--only {only}: matches no source's partition key or path" if only else "no source is registered yet"
-        raise BadInputError(f"{what}; `touchline jobs` shows those there are")
-    kept = [source for source in matching if ready is None or source.id in ready]
-    reason = f"no checkpoint of {', '.join(sorted(needed))} to start from; run it whole first"
-    found["skipped"] = [
-        {"partition_key": source.partition_key, "reason": reason} for source in matching if source not in kept
-    ]
+        what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
+        raise BadInputError(f"{what}; `touchline sources` shows those there are")
+        if profile:
+            for source in matching:
+                refuse_split(opened, source, profile, stages)
+    known, kept, lost = set(profile_names()), [], f"no checkpoint of {', '.join(sorted(needed))} to start from"
+    for source in matching:
+        reason = "" if ready is None or source.id in ready else f"{lost}; run it whole first"
+        if not profile and source.profile_name not in known:
+            try:
+                profile_of(source.partition_key, source.profile_name)
+            except BadInputError as error:
+                reason = reason or str(error)
+        if reason:
+            found["skipped"].append({"partition_key": source.partition_key, "reason": reason})
+        else:
+            kept.append(source)
     if not kept:
-        raise BadInputError(f"none of the {len(matching)} sources can start at {stages[0]}: {reason}")
+        first = found["skipped"][0]["reason"]
+        raise BadInputError(f"none of the {len(matching)} sources can start at {stages[0]}: {first}")
     return kept
 
 
@@ -164,18 +174,12 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
             session.print_json(found)
         return
     for row in found["skipped"]:
-        session.errors.print(f"skipped {row['partition_key']}: {row['reason']}", highlight=False)
+        session.complain(f"skipped {row['partition_key']}: {row['reason']}", "yellow")
     for row in found["runs"]:
-        session.console.print(
-            f"{row['partition_key']}  run {row['run_id']}  {row.get('status', 'in the queue')}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        session.say(f"{row['partition_key']}  run {row['run_id']}  {row.get('status', 'in the queue')}")
     if found["runs"]:
         where = f"{found['server']}/runs?q[]=tag%3A{BACKFILL_TAG}%3D{found['backfill']}"
-        session.console.print(
+        session.say(
             f"backfill {found['backfill']}: {len(found['runs'])} runs, "
-            + (f"seen at {where}" if found["server"] else "done in this process"),
-            highlight=False,
-            soft_wrap=True,
+            + (f"seen at {where}" if found["server"] else "done in this process")
         )

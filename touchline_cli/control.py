@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detection_assets.run_config import PRIORITY_TAG
+from detection_assets.run_config import PRIORITY_TAG, refuse_idle
 from touchline.errors import BadInputError
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
@@ -69,21 +69,25 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
             with connection.database.session() as database:
                 job = repository.get_job(database, job_id)
             tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
-            ended = one(workers, job.partition_key, partial(_resumed, job_id, tags), progress)
+            ended = one(workers, job.partition_key, partial(_resumed, job_id, tags, report), progress)
             video = Path(job.video_path)
             row = row_of(connection, ended, video, (report, video.stem) if report else None, progress, as_json)
     except KeyboardInterrupt:
-        session.errors.print("interrupted; `touchline jobs` shows the job to resume")
+        session.complain("interrupted; `touchline jobs` shows the job to resume", "yellow")
         return 130
     if as_json:
         session.print_json(row)
     return 1 if "error" in row else 0
 
 
-def _resumed(job_id: str, tags: Mapping[str, str], runner: Runner, listener: Listener) -> Ended:
+def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: Runner, listener: Listener) -> Ended:
+    from detection_assets.resume import request_of
     from touchline_cli.outcome import Ended
 
-    return Ended(runner.resume(_corrected(runner, job_id), listener=listener, tags=tags))
+    job = _corrected(runner, job_id)
+    if report is not None:
+        refuse_idle(request_of(runner.instance, runner.connection, job).stages, report=report)
+    return Ended(runner.resume(job, listener=listener, tags=tags))
 
 
 def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from touchline_cli import session
+from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
     from resources.settings import Settings
@@ -51,6 +52,7 @@ def doctor(as_json: bool) -> int:
         "packages": {name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
         "models": _models(),
         "uploads": _uploads(settings),
+        "profiles": _profiles(),
     }
     if as_json:
         session.print_json(found)
@@ -103,6 +105,22 @@ def _models() -> dict[str, str]:
     return models
 
 
+def _profiles() -> list[dict[str, str]]:
+    from touchline.errors import BadInputError
+    from touchline.profiles import load_profile, own_profiles, profile_names, shipped_names
+
+    rows = []
+    for name in profile_names():
+        try:
+            load_profile(name)
+            error = ""
+        except BadInputError as refused:
+            error = str(refused)
+        where = "comes along" if name in shipped_names() else str(own_profiles() / f"{name}.yaml")
+        rows.append({"name": name, "where": where, "error": error})
+    return rows
+
+
 def _shown(name: str, secret: bool) -> str:
     value = os.environ.get(name, "")
     return "(set, not shown)" if value and secret else value
@@ -119,26 +137,37 @@ def _version(name: str) -> str:
 def _print(found: dict[str, Any]) -> None:
     session.say(f"home: {found['home']}    Python {found['python']}")
     session.say(f"processor: {found['processor']}")
-    services = Table(
-        "server", "kind", "state", "address", "version", "data", box=None, title="Servers", title_justify="left"
-    )
+    services = session.columns("server", "kind", "state", "address", "version", "data", title="Servers")
     for s in found["services"]:
         stopped = "stopped (starts when needed)" if s["kind"] == "embedded" else "NOT REACHABLE"
-        services.add_row(
-            s["name"], s["kind"], "running" if s["running"] else stopped, s["address"], s["version"], s["data"]
+        _row(
+            services,
+            s["name"],
+            s["kind"],
+            "running" if s["running"] else stopped,
+            s["address"],
+            s["version"],
+            s["data"],
         )
-    environment = Table("variable", "value", "default", box=None, title="Environment", title_justify="left")
+    environment = session.columns("variable", "value", "default", title="Environment")
     for v in found["environment"]:
-        environment.add_row(v["name"], v["value"], v["default"])
-    packages = Table("package", "version", box=None, title="Packages", title_justify="left")
+        _row(environment, v["name"], v["value"], v["default"])
+    packages = session.columns("package", "version", title="Packages")
     for name, number in found["packages"].items():
-        packages.add_row(name, number)
-    models = Table("model", "state", box=None, title="Models", title_justify="left")
+        _row(packages, name, number)
+    models = session.columns("model", "state", title="Models")
     for name, state in found["models"].items():
-        models.add_row(name, state)
-    uploads = Table("upload", "waits because", box=None, title="Uploads that wait", title_justify="left")
+        _row(models, name, state)
+    profiles = session.columns("profile", "where", "state", title="Profiles")
+    for profile in found["profiles"]:
+        _row(profiles, profile["name"], profile["where"], profile["error"] or "ready")
+    uploads = session.columns("upload", "waits because", title="Uploads that wait")
     for upload in found["uploads"]:
-        uploads.add_row(upload["upload"], upload["waits_because"])
-    for table in (services, environment, packages, models, *([uploads] if found["uploads"] else [])):
+        _row(uploads, upload["upload"], upload["waits_because"])
+    for table in (services, environment, packages, models, profiles, *([uploads] if found["uploads"] else [])):
         session.console.print()
-        session.print_whole(table)
+        session.console.print(table)
+
+
+def _row(table: Table, *cells: str) -> None:
+    table.add_row(*(session.escaped(fitted(cell)) for cell in cells))

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from touchline_cli import session
 
+if TYPE_CHECKING:
+    from detection_assets.forget import Inventory
 
-def forget(key_or_path: str, dry_run: bool, as_json: bool) -> int:
-    """Removes a source with all that was made of it, or tells what that would be."""
+
+def forget(key_or_path: str, dry_run: bool, yes: bool, as_json: bool) -> int:
+    """Removes a source with all that was made of it, or tells what that would be. Asks first, unless `yes`."""
     from detection_assets import forget as work
 
     with session.runner() as runner:
-        act = work.inventory if dry_run else work.forget
-        found = act(runner.instance, runner.connection, key_or_path)
+        if yes and not dry_run:
+            found = work.forget(runner.instance, runner.connection, key_or_path)
+        else:
+            found = work.inventory(runner.instance, runner.connection, key_or_path)
+            if not dry_run:
+                _tell(found, gone=False, as_json=as_json)
+                session.confirm("Delete all this for good?", yes, as_json)
+                found = work.forget(runner.instance, runner.connection, found.source.partition_key)
+    _tell(found, gone=not dry_run, as_json=as_json)
+    return 0
+
+
+def _tell(found: Inventory, *, gone: bool, as_json: bool) -> None:
     told: dict[str, Any] = {
         "partition_key": found.source.partition_key,
         "video_path": found.source.video_path,
-        "dry_run": dry_run,
+        "dry_run": not gone,
         "jobs": len(found.rows.jobs),
         "checkpoints": found.rows.checkpoints,
         "sightings": found.rows.sightings,
@@ -27,14 +41,11 @@ def forget(key_or_path: str, dry_run: bool, as_json: bool) -> int:
     }
     if as_json:
         session.print_json(told)
-        return 0
-    session.console.print(
-        f"{'would forget' if dry_run else 'forgot'} {told['partition_key']} ({told['video_path']}): "
+        return
+    session.say(
+        f"{'forgot' if gone else 'would forget'} {told['partition_key']} ({told['video_path']}): "
         f"{told['objects']} objects of {told['bytes'] / 1e6:.1f} MB, {told['checkpoints']} checkpoints, "
-        f"{told['jobs']} jobs, {told['sightings']} sightings, its partition",
-        highlight=False,
-        soft_wrap=True,
+        f"{told['jobs']} jobs, {told['sightings']} sightings, its partition"
     )
     if found.kept:
-        session.console.print(f"kept {len(found.kept)} objects that other sources name", highlight=False)
-    return 0
+        session.say(f"kept {len(found.kept)} objects that other sources name")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import Progress
 
 from touchline_cli import session
+
+if TYPE_CHECKING:
+    from detection_assets.garbage import Collected
+    from detection_assets.runner import Runner
 
 MEANING: Final = {
     "orphans": "objects of jobs that do not exist",
@@ -25,19 +29,34 @@ KEPT: Final = {
 }
 
 
-def gc(dry_run: bool, hours: float, as_json: bool) -> int:
-    """Frees what nothing needs, or tells what that would be."""
+def gc(dry_run: bool, hours: float, yes: bool, as_json: bool) -> int:
+    """Frees what nothing needs, or tells what that would be. Asks first, unless `yes` or there is nothing to free."""
+    with session.runner() as runner:
+        if not (yes or dry_run):
+            found = _collect(runner, hours, dry_run=True, as_json=as_json)
+            _tell(found, dry_run=True, as_json=as_json)
+            if not found.objects.total():
+                return 0
+            session.confirm("Delete all this for good?", yes, as_json)
+        _tell(_collect(runner, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
+    return 0
+
+
+def _collect(runner: Runner, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
     from detection_assets import garbage
 
-    with session.runner() as runner, Progress(console=session.errors, transient=True, disable=as_json) as progress:
+    with Progress(console=session.errors, transient=True, disable=as_json) as progress:
         task = progress.add_task("jobs", total=None)
-        found = garbage.collect(
+        return garbage.collect(
             runner.instance,
             runner.connection,
             older_than=timedelta(hours=hours),
             dry_run=dry_run,
             listener=lambda done, total: progress.update(task, completed=done, total=total),
         )
+
+
+def _tell(found: Collected, *, dry_run: bool, as_json: bool) -> None:
     told: dict[str, Any] = {
         "dry_run": dry_run,
         "jobs": found.jobs,
@@ -51,7 +70,6 @@ def gc(dry_run: bool, hours: float, as_json: bool) -> int:
         session.print_json(told)
     else:
         _print(told)
-    return 0
 
 
 def _print(told: dict[str, Any]) -> None:

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
-
+from touchline.errors import BadInputError
 from touchline.watch import stood_still
 from touchline_cli import session
+from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
     from touchline.brands import BrandEntry
+    from touchline.schema import DetectJob
+
+FIELDS: Final = (
+    "id",
+    "partition_key",
+    "run_type",
+    "status",
+    "current_stage",
+    "progress",
+    "brands_found",
+    "priority",
+    "created_at",
+    "video_path",
+    "replay_from_stage",
+    "config_overrides",
+    "error_message",
+    "parent_job_id",
+    "dagster_run_id",
+)
+"""Of a job, in JSON."""
+SHOWN: Final = 120
+"""Characters of an error in the table; JSON has it whole."""
 
 WORTH_SAYING_S: Final = 60.0
 """A running job that has shown no progress for so long says so [s]."""
@@ -24,8 +46,10 @@ def report(key_or_path: str, out: Path, job: str | None) -> int:
 
     with session.runner() as runner:
         with runner.connection.database.session() as database:
-            source = repository.get_source(database, key_or_path)
+            source = repository.named_source(database, key_or_path)
             named = repository.get_job(database, job) if job else None
+            if named is not None and named.source_asset_id != source.id:
+                raise BadInputError(f"--job {job}: it is a job of {named.partition_key}, not of {source.partition_key}")
         path = runner.fetch_report(named or runner.latest_reported_job(source), out)
     session.say(f"wrote {path.parent}")
     return 0
@@ -35,50 +59,68 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     """Lists jobs, newest first."""
     from touchline import repository
 
-    with session.storage() as connection, connection.database.session() as database:
-        source = repository.get_source(database, key_or_path) if key_or_path else None
+    with session.database() as opened, opened.session() as database:
+        source = repository.named_source(database, key_or_path) if key_or_path else None
         found = repository.list_jobs(database, source.id if source else None, limit=limit)
         still = repository.standing_still(database, found)
-    shown = ("id", "partition_key", "run_type", "status", "current_stage", "progress", "brands_found", "priority")
-    fields = (*shown, "created_at")
+        lengths = {one.id: one.duration for one in repository.list_sources(database)}
     if as_json:
-        more = (
-            "video_path",
-            "replay_from_stage",
-            "config_overrides",
-            "error_message",
-            "parent_job_id",
-            "dagster_run_id",
-        )
-        rows = [{name: getattr(job, name) for name in (*fields, *more)} for job in found]
+        rows = [{name: getattr(job, name) for name in FIELDS} for job in found]
         session.print_json([{**row, "no_progress_s": still.get(job.id)} for row, job in zip(rows, found, strict=True)])
         return 0
-    table = Table(*fields[:-1], "created", box=None)
+    table = session.columns("job", "source", "state", "when")
     for job in found:
-        values = [getattr(job, name) for name in fields]
-        if still.get(job.id, 0.0) >= WORTH_SAYING_S:
-            values[3] = f"{job.status}, {stood_still(still[job.id], job.current_stage)}"
-        values[5], values[-1] = f"{values[5]:.0%}", f"{values[-1]:%Y-%m-%d %H:%M}"
-        table.add_row(*("" if value is None else str(value) for value in values))
-    session.print_whole(table)
+        name = session.escaped(PurePosixPath(job.video_path).name)
+        length = session.length(lengths.get(job.source_asset_id))
+        table.add_row(
+            str(job.id)[: repository.SHORT_ID],
+            f"{job.partition_key}\n[dim]{name}{f', {length}' if length else ''}[/dim]",
+            state(job, still.get(job.id, 0.0)),
+            session.when(job.created_at),
+        )
+    if found:
+        session.console.print(table)
+    else:
+        session.say("no job yet; `touchline run VIDEO` makes one")
     return 0
+
+
+def state(job: DetectJob, still_s: float = 0.0) -> str:
+    """How a job stands and how far it came, below what kind it is and what was wrong, as a cell of a table.
+
+    `still_s` is for how long a running job has shown no progress [s].
+    """
+    from touchline.schema import DetectJobStatus, RunType
+
+    kind = f"replay of {job.replay_from_stage}" if job.run_type is RunType.REPLAY else str(job.run_type)
+    if job.status is DetectJobStatus.COMPLETED:
+        return f"{job.status}, {job.brands_found} brands\n[dim]{kind}[/dim]"
+    at = f" at {job.current_stage}" if job.current_stage else ""
+    asked = f", {job.stop_requested} asked for" if job.stop_requested else ""
+    message = " ".join((job.error_message or "").split())
+    fault = f"\n[yellow]{stood_still(still_s, job.current_stage)}[/yellow]" if still_s >= WORTH_SAYING_S else ""
+    if job.status is DetectJobStatus.FAILED and message:
+        shown = message if len(message) <= SHOWN else f"{message[:SHOWN]} ..."
+        fault = f"\n[red]{session.escaped(fitted(shown))}[/red]"
+    return f"{job.status}, {job.progress:.0%}{at}{asked}\n[dim]{kind}[/dim]{fault}"
 
 
 def brands_list(as_json: bool) -> int:
     """Lists the known brands by name."""
     from touchline import repository
 
-    with session.storage() as connection, connection.database.session() as database:
+    with session.database() as opened, opened.session() as database:
         repository.load_shipped_brands(database)
         found = repository.list_brands(database)
     if as_json:
         fields = ("id", "canonical_name", "aliases", "first_source", "confirmed", "total_occurrences")
         session.print_json([{name: getattr(brand, name) for name in fields} for brand in found])
         return 0
-    table = Table("brand", "aliases", "confirmed", "seen", box=None)
+    table = session.columns("brand", "aliases", "confirmed", "seen")
     for brand in found:
         confirmed = "yes" if brand.confirmed else ""
-        table.add_row(brand.canonical_name, ", ".join(brand.aliases), confirmed, str(brand.total_occurrences or ""))
+        names = (session.escaped(name) for name in (brand.canonical_name, ", ".join(brand.aliases)))
+        table.add_row(*names, confirmed, str(brand.total_occurrences or ""))
     session.console.print(table)
     return 0
 
@@ -89,12 +131,19 @@ def brands_import(path: Path) -> int:
     from touchline.brands import read_csv
 
     entries = read_csv(path, session.warn)
-    with session.storage() as connection, connection.database.session() as database:
+    with session.database() as opened, opened.session() as database:
         repository.load_shipped_brands(database)
         added, changed = repository.upsert_brands(database, entries, tell=session.warn)
+        matched = repository.sources_with_checkpoints(database, {"match_brands"})
+        waiting = sum(
+            source.id in matched for source in repository.list_sources(database) if source.state == "accepted"
+        )
     session.say(f"{added} brands added, {changed} changed, {len(entries) - added - changed} known already")
     if lost := _never_found(entries):
         session.warn(lost)
+    if (added or changed) and waiting:
+        number = "1 source was" if waiting == 1 else f"{waiting} sources were"
+        session.say(f"{number} matched with another list: `touchline backfill --from match_brands` matches them anew")
     return 0
 
 

@@ -12,7 +12,6 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from detection_assets.run_config import PRIORITY_TAG
 from touchline.ahead import cores
@@ -54,6 +53,7 @@ def run(
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(until, "--until", report=True)
+    session.check_effect(None, until, changes, brands, report=report)
     session.check_brands(brands)
     folders = {"--report": report, "--debug-pictures": debug_pictures}
     for option, folder in folders.items():
@@ -207,23 +207,23 @@ def replay(
 
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
+    session.check_effect(first, None, changes, brands, job)
     session.check_brands(brands)
     if report is not None:
         check_folder("--report", report)
     try:
         with session.working(1) as (workers, connection), Shown(as_json) as progress:
             with connection.database.session() as database:
-                source = repository.get_source(database, key_or_path)
-                if job is not None:
-                    repository.get_job(database, job)
+                source = repository.named_source(database, key_or_path)
+                read = repository.get_job(database, job) if job else None
             options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
-            options |= {"from_job": UUID(job) if job else None, "tags": {PRIORITY_TAG: str(priority)}}
+            options |= {"from_job": read.id if read else None, "tags": {PRIORITY_TAG: str(priority)}}
             work = partial(run_source, source.partition_key, options)
             video = Path(source.video_path)
             ended = one(workers, source.partition_key, work, progress, downstream(first))
             row = row_of(connection, ended, video, _under(report, video), progress, as_json)
     except KeyboardInterrupt:
-        session.errors.print("interrupted; `touchline jobs` shows the job to resume")
+        session.complain("interrupted; `touchline jobs` shows the job to resume", "yellow")
         return 130
     if as_json:
         session.print_json(row)

@@ -17,7 +17,8 @@ from urllib.request import urlopen
 
 from touchline.errors import ServiceError, in_words
 from touchline_cli import session
-from touchline_cli.webserver import announced
+from touchline_cli.serving import Place, alone, check_port
+from touchline_cli.webserver import address, announced
 
 if TYPE_CHECKING:
     from resources.local_services import Endpoints
@@ -29,60 +30,76 @@ class _StopError(Exception):
 
 
 def serve(host: str, port: int) -> int:
-    """Starts everything, prints the addresses, waits, ends everything in order. 1 if a part ended by itself."""
-    from dagster import DagsterInstance
+    """Starts everything, prints the addresses, waits, ends everything in order. 1 if a part ended by itself.
 
-    from detection_assets.pools import set_limits
-    from detection_assets.reconcile import reconcile
-    from detection_assets.runner import CONFIGURATION, prepare
+    Raises BadInputError at once if the home is served already, or the port cannot be listened on.
+    """
     from resources._processes import free_ports
-    from resources.local_services import profile_of
     from resources.settings import Settings
-    from resources.storage import connect
-    from resources.uploads import PREFIX
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise _StopError
 
-    port = port or free_ports(1)[0]
     settings = Settings.from_environment()
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    children: list[subprocess.Popen[bytes]] = []
     try:
-        with session.servers() as endpoints:
-            try:
-                connect(endpoints).database.ping()
-                prepare(settings, endpoints)
-                if settings.uploads == settings.home / "uploads":
-                    # One that was named may be a mount that is not there yet.
-                    settings.uploads.mkdir(exist_ok=True)
-                with DagsterInstance.get() as instance:
-                    found = reconcile(instance, connect(endpoints))
-                    set_limits(instance)
-                if found.runs or found.jobs:
-                    session.say(f"after the last time: {found}")
-                workspace = CONFIGURATION.with_name("workspace.yaml")
-                children.append(_start("dagster_webserver", "-h", host, "-p", str(port), "-w", str(workspace)))
-                children.append(_start("dagster._daemon", "run", "-w", str(workspace)))
-                _wait(f"http://{host}:{port}/server_info", children)
-                with announced(settings.home, host, port), _watching(settings, endpoints):
-                    session.say(f"Dagster:      http://{host}:{port}")
-                    session.say(f"object store: {endpoints.s3_endpoint}")
-                    if endpoints.s3_embedded:
-                        session.say(f"S3 tools:     {profile_of(settings)}")
-                    session.say(f"uploads:      {settings.uploads}, s3://{endpoints.s3_bucket}/{PREFIX}")
-                    session.say("Ctrl-C ends everything that was started here.")
-                    while all(child.poll() is None for child in children):
-                        time.sleep(0.5)
-                session.errors.print("a part of Dagster ended by itself; its messages are above")
-                return 1
-            finally:
-                _end(children)
+        with alone(settings.home) as place:
+            port = port or free_ports(1)[0]
+            check_port(host, port)
+            return _serve(settings, place, host, port)
     except _StopError:
         return 0
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _serve(settings: Settings, place: Place, host: str, port: int) -> int:
+    from dagster import DagsterInstance
+
+    from detection_assets.pools import set_limits
+    from detection_assets.reconcile import reconcile
+    from detection_assets.runner import CONFIGURATION, prepare
+    from resources.connection import connect
+    from resources.local_services import profile_of
+    from resources.uploads import PREFIX
+
+    children: list[subprocess.Popen[bytes]] = []
+    url = address(host, port)
+    place.url(url)
+    with session.servers() as endpoints:
+        try:
+            connect(endpoints).database.ping()
+            prepare(settings, endpoints)
+            if settings.uploads == settings.home / "uploads":
+                # One that was named may be a mount that is not there yet.
+                settings.uploads.mkdir(exist_ok=True)
+            with DagsterInstance.get() as instance:
+                found = reconcile(instance, connect(endpoints))
+                set_limits(instance)
+            if found.runs or found.jobs:
+                session.say(f"after the last time: {found}")
+            workspace = str(CONFIGURATION.with_name("workspace.yaml"))
+            for arguments in (
+                ("dagster_webserver", "-h", host, "-p", str(port), "-w", workspace),
+                ("dagster._daemon", "run", "-w", workspace),
+            ):
+                children.append(_start(*arguments))
+                place.part(children[-1].pid)
+            _wait(f"{url}/server_info", children)
+            with announced(settings.home, host, port), _watching(settings, endpoints):
+                session.say(f"Dagster:      {url}")
+                session.say(f"object store: {endpoints.s3_endpoint}")
+                if endpoints.s3_embedded:
+                    session.say(f"S3 tools:     {profile_of(settings)}")
+                session.say(f"uploads:      {settings.uploads}, s3://{endpoints.s3_bucket}/{PREFIX}")
+                session.say("Ctrl-C ends everything that was started here.")
+                while all(child.poll() is None for child in children):
+                    time.sleep(0.5)
+            session.errors.print("a part of Dagster ended by itself; its messages are above")
+            return 1
+        finally:
+            _end(children)
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -8,22 +8,26 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from detection_assets.quiet import quiet
 from touchline.errors import BadInputError
+from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from detection_assets.runner import Runner
+    from detection_assets.runner import Runner, RunOutcome
     from detection_assets.side_by_side import Workers
     from resources.connection import Connection
+    from resources.database import Database
     from resources.local_services import Endpoints
 
 console = Console()
@@ -31,12 +35,12 @@ errors = Console(stderr=True)
 
 
 @contextmanager
-def servers() -> Iterator[Endpoints]:
-    """The servers, started if need be; let go of at the end."""
-    from resources.local_services import LocalServices
+def servers(*, objects: bool = True) -> Iterator[Endpoints]:
+    """The servers, started if need be; let go of at the end. Without `objects` the object store is left alone."""
+    from resources.local_services import OBJECTS, POSTGRES, LocalServices
     from resources.settings import Settings
 
-    services = LocalServices(Settings.from_environment())
+    services = LocalServices(Settings.from_environment(), only=(POSTGRES, OBJECTS) if objects else (POSTGRES,))
     try:
         yield services.start()
     finally:
@@ -95,6 +99,20 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
+def database() -> Iterator[Database]:
+    """The database alone, its tables up to date: for looking things up."""
+    from resources.database import Database
+
+    with servers(objects=False) as endpoints:
+        opened = Database(endpoints.postgres_url, patience_s=endpoints.patience_s)
+        try:
+            opened.migrate()
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextmanager
 def runner() -> Iterator[Runner]:
     """Everything that runs need."""
     quiet()
@@ -137,6 +155,23 @@ def check_stage(name: str | None, option: str, *, report: bool) -> None:
         raise BadInputError(f"{option} {name}: unknown stage; expected one of {', '.join(known)}")
 
 
+def check_effect(
+    first: str | None,
+    until: str | None,
+    overrides: Collection[str] = (),
+    brands: Path | None = None,
+    job: str | None = None,
+    report: Path | None = None,
+) -> tuple[str, ...]:
+    """The stages that run. Refuses what has no effect on them, whichever command was told it."""
+    from detection_assets.run_config import refuse_idle
+    from touchline.nodes import selection
+
+    stages = selection(first, until)
+    refuse_idle(stages, overrides=overrides, brands_csv=brands, from_job=job, report=report)
+    return stages
+
+
 def check_brands(path: Path | None) -> None:
     """Refuses a list of brands that cannot be used, and tells what of it is left out."""
     if path is not None:
@@ -146,13 +181,13 @@ def check_brands(path: Path | None) -> None:
 
 
 def say(text: str) -> None:
-    """One line for people, as it is: brackets are no markup, and paths are not broken."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """One line for people, as it is: brackets are no markup, and paths are not broken; commands fit who reads them."""
+    console.print(fitted(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def complain(text: str, style: str = "red") -> None:
     """The same on standard error, in colour."""
-    errors.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    errors.print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -166,11 +201,61 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=plain, default=str))
 
 
-def print_whole(table: Table) -> None:
-    """A table with no cell cut or broken, however narrow the terminal: ids and paths are there to be copied."""
-    wide = Console(width=10_000, file=console.file)
-    wide.width = max(wide.measure(table).maximum, console.width)
-    wide.print(table)
+def escaped(text: str) -> str:
+    """A text whose brackets are no markup."""
+    return escape(text)
+
+
+def tell_end(name: str, outcome: RunOutcome) -> None:
+    """How a run of `name` ended early: a fault in red; what somebody asked for is none."""
+    complain(f"{name}: {outcome.error}", "yellow" if outcome.stopped else "red")
+
+
+def columns(*names: str, title: str | None = None) -> Table:
+    """A table no wider than the terminal, in which nothing is cut off: what is too long goes on in the next line."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def confirm(question: str, yes: bool, as_json: bool) -> None:
+    """Returns if what was told may be done: by --yes, or by whoever sits at the terminal.
+
+    Raises BadInputError where nobody can be asked, or the answer is no.
+    """
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty() or not errors.is_terminal:
+        raise BadInputError("nothing was deleted: it is asked for at a terminal alone; elsewhere --yes does it")
+    errors.print(f"{question} [y/N] ", end="", markup=False, highlight=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadInputError("nothing was deleted")
+
+
+def when(moment: datetime) -> str:
+    """A moment in local time, short: without the year where it is this one."""
+    local = moment.astimezone()
+    return f"{local:%m-%d %H:%M}" if local.year == datetime.now().astimezone().year else f"{local:%Y-%m-%d}"
+
+
+def length(seconds: float | None) -> str:
+    """A duration as h:mm:ss or m:ss; nothing for a picture or what is unknown."""
+    if not seconds:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(number: int | None) -> str:
+    """Bytes in a unit that suits them."""
+    if number is None:
+        return ""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number} B"
 
 
 def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None = None) -> Table:

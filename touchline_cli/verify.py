@@ -17,7 +17,7 @@ def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
     with session.storage() as connection, Progress(console=session.errors, transient=True, disable=as_json) as progress:
         task = progress.add_task("sources", total=None)
         with connection.database.session() as opened:
-            one = None if key_or_path is None else repository.get_source(opened, key_or_path)
+            one = None if key_or_path is None else repository.named_source(opened, key_or_path)
             sources = repository.list_sources(opened) if one is None else [one]
         found = check(
             connection.database,
@@ -60,7 +60,7 @@ def _print(told: dict[str, Any]) -> None:
         if fault["replaced"]:
             session.say(f"{where}\n  a newer one stands for it; nothing is to be done")
         else:
-            session.complain(f"{where}\n  next: {fault['remedy']}")
+            session.complain(f"{where}\n  next: `{fault['remedy']}`")
     wrong = sum(not fault["replaced"] for fault in told["faults"])
     session.say(
         f"{told['checkpoints']} checkpoints of {told['sources']} sources with {told['documents']} documents, "

@@ -6,6 +6,7 @@ Belongs here: what a command says to the webserver. Starting and ending it is in
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +16,26 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from touchline.errors import BadInputError, ServiceError
+from touchline_cli.serving import is_served
 
 FILE: Final = "serve.json"
-"""In the home: the address of the webserver, as long as it is up."""
+"""In the home: the address of the webserver and the process of `touchline serve`, as long as it is up."""
+
+
+def address(host: str, port: int) -> str:
+    """Where a webserver that listens on `host` is reached from this machine."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 (compared, not bound)
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 @contextmanager
 def announced(home: Path, host: str, port: int) -> Iterator[str]:
     """Writes the webserver's address into the home while the block runs; gives the address."""
-    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104 (compared, not bound)
+    url = address(host, port)
     path = home / FILE
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps({"url": url}) + "\n", "utf-8")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", "utf-8")
     draft.replace(path)
     try:
         yield url
@@ -46,6 +55,8 @@ def find(home: Path, given: str | None) -> str | None:
         if not _answers(given):
             raise BadInputError(f"--server {given}: no Dagster webserver answers there; `touchline serve` starts one")
         return given.rstrip("/")
+    if not is_served(home):
+        return None
     try:
         url = str(json.loads((home / FILE).read_text("utf-8"))["url"])
     except FileNotFoundError:

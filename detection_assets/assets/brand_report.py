@@ -18,7 +18,7 @@ from resources.scratch import scratch_folder
 from resources.storage import Connection, Storage
 from touchline import repository
 from touchline.nodes import NODE_NAMES
-from touchline.profiles import apply_overrides, load_profile
+from touchline.profiles import apply_overrides, profile_of
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.schema import BrandSource, DetectJob, StageCheckpoint
 from touchline.stages import brand_report as stage
@@ -44,7 +44,7 @@ def brand_report(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = load_profile(run_settings.profile or source.profile_name)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
     changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}

@@ -1,13 +1,15 @@
 """Profiles: the settings of all stages for one kind of broadcast, under a name.
 
-Belongs here: loading the YAML files beside this module, and overriding single fields. The fields themselves, with
-their meaning and bounds, stand at the top of each stage in `touchline/stages/`.
+Belongs here: loading the YAML files beside this module and those of one's own, and overriding single fields. The
+fields themselves, with their meaning and bounds, stand at the top of each stage in `touchline/stages/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -15,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from touchline.config import StageConfig
 from touchline.errors import BadInputError
+from touchline.home import home
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -53,17 +56,71 @@ class Profile(StageConfig):
 STAGES: Final = tuple(name for name in Profile.model_fields if name not in {"name", "description"})
 
 
+def own_profiles() -> Path:
+    """The folder of one's own profiles, `profiles` in the home. It need not exist."""
+    return home() / "profiles"
+
+
 def profile_names() -> list[str]:
-    """The profiles that are shipped."""
-    return sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml"))
+    """The profiles there are: those that come along, and those of one's own."""
+    return sorted({*_shipped(), *_own()})
+
+
+def shipped_names() -> list[str]:
+    """The profiles that come along."""
+    return sorted(_shipped())
 
 
 def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
-    """The profile of that name. Raises BadInputError, naming those there are, if there is none."""
-    if name not in profile_names():
-        raise BadInputError(f"unknown profile {name!r}; there is {', '.join(profile_names())}")
-    content = yaml.safe_load((files(__name__) / f"{name}.yaml").read_text("utf-8")) or {}
-    return Profile.model_validate({"name": name, **content})
+    """The profile of that name, one that comes along or `NAME.yaml` in `own_profiles`.
+
+    Raises BadInputError, naming those there are, if there is none; for a file of one's own that has the name of one
+    that comes along; and for a file that is no profile, naming the field.
+    """
+    shipped, own = _shipped(), _own()
+    if name not in shipped and name not in own:
+        raise BadInputError(
+            f"unknown profile {name!r}; expected one of {', '.join(profile_names())}, or a file of your own, "
+            f"{own_profiles() / f'{name}.yaml'}"
+        )
+    if name in shipped and name in own:
+        raise BadInputError(f"{own[name]}: {name} is the name of a profile that comes along; give yours another")
+    file = shipped.get(name) or own[name]
+    try:
+        content = yaml.safe_load(file.read_text("utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInputError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadInputError(f"{file}: expected stages with their fields, got {content!r}")
+    if (called := content.setdefault("name", name)) != name:
+        raise BadInputError(f"{file}: it says name: {called}; expected {name}, as the file is called")
+    try:
+        return Profile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInputError(f"{file}: {where}: {first['msg'].lower()}, got {first['input']!r}") from error
+
+
+def profile_of(source: str, own: str, given: str = "") -> Profile:
+    """The profile that a run of a source (by its key) works with: the one `given` to the run, else the source's `own`.
+
+    Raises BadInputError as `load_profile`; a source's own that is not there any more is told with the source.
+    """
+    if not given and own not in profile_names():
+        raise BadInputError(
+            f"profile {own!r} of source {source} is not there; expected one of {', '.join(profile_names())}: run or "
+            f"replay it with --profile, or put {own_profiles() / f'{own}.yaml'} back"
+        )
+    return load_profile(given or own)
+
+
+def _shipped() -> dict[str, Traversable]:
+    return {f.name.removesuffix(".yaml"): f for f in files(__name__).iterdir() if f.name.endswith(".yaml")}
+
+
+def _own() -> dict[str, Traversable]:
+    return {path.stem: path for path in own_profiles().glob("[!.]*.yaml")}
 
 
 def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:

@@ -36,6 +36,7 @@ from touchline.repository.garbage import (
 )
 from touchline.repository.jobs import (
     FINAL,
+    SHORT_ID,
     JobTotals,
     beat,
     create_job,
@@ -54,9 +55,9 @@ from touchline.repository.jobs import (
     standing_still,
     stop_requested,
 )
-from touchline.repository.library import Made, failed_sources, newest_checkpoints, source_keys
+from touchline.repository.library import Made, failed_sources, newest_checkpoints, newest_jobs, source_keys
 from touchline.repository.plain import plain_json
-from touchline.repository.sources import find_source, get_source, list_sources, register_source
+from touchline.repository.sources import find_source, get_source, list_sources, named_source, register_source
 from touchline.repository.uploads import (
     confirm_uploads,
     forget_uploads,
@@ -72,6 +73,7 @@ from touchline.repository.verify import checkpoint_ids, reported_jobs, unknown_c
 
 __all__ = [
     "FINAL",
+    "SHORT_ID",
     "Holdings",
     "JobTotals",
     "Made",
@@ -113,8 +115,10 @@ __all__ = [
     "lock_checkpoint",
     "lock_commits",
     "named_by_others",
+    "named_source",
     "named_under",
     "newest_checkpoints",
+    "newest_jobs",
     "note_trouble",
     "plain_json",
     "record_sightings",

@@ -5,6 +5,7 @@ Belongs here: rows of `detect_jobs`. Who calls these at which moment of a Dagste
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,13 @@ from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
 FINAL: Final = frozenset({DetectJobStatus.COMPLETED, DetectJobStatus.CANCELLED})
 """A job in one of these stays so."""
+
+SHORT_ID: Final = 8
+"""Characters of a job's id that are shown where room is scarce, and the fewest that are taken for one."""
+_WHOLE: Final = 32
+"""Digits of an id without its hyphens."""
+_DIGITS: Final = re.compile(r"[0-9a-f]+")
+_SHOWN: Final = 5
 
 
 class JobTotals(TypedDict, total=False):
@@ -65,7 +73,12 @@ def create_job(
 
 
 def get_job(session: Session, job_id: uuid.UUID | str) -> DetectJob:
-    """The job of that id. Raises BadInputError where there is none, or the text is no id."""
+    """The job of that id; a text may be its beginning, of SHORT_ID characters or more, if no other begins so.
+
+    Raises BadInputError where there is none or there are several, and for a text that is no id.
+    """
+    if isinstance(job_id, str) and len(job_id) < _WHOLE:
+        return _beginning_with(session, job_id)
     try:
         identity = job_id if isinstance(job_id, uuid.UUID) else uuid.UUID(job_id)
     except ValueError as error:
@@ -74,6 +87,24 @@ def get_job(session: Session, job_id: uuid.UUID | str) -> DetectJob:
     if job is None:
         raise BadInputError(f"no job {identity} is known; `touchline jobs` lists them")
     return job
+
+
+def _beginning_with(session: Session, text: str) -> DetectJob:
+    digits = text.lower().replace("-", "")
+    if len(digits) < SHORT_ID or not _DIGITS.fullmatch(digits):
+        raise BadInputError(
+            f"expected the id of a job, or its first {SHORT_ID} characters or more, got {text!r}; `touchline jobs` "
+            "lists them"
+        )
+    written = sa.func.replace(sa.cast(DetectJob.id, sa.Text), "-", "")
+    query = sa.select(DetectJob).where(written.startswith(digits))
+    found = list(session.scalars(query.order_by(DetectJob.id).limit(_SHOWN + 1)))
+    if not found:
+        raise BadInputError(f"no job {text} is known; `touchline jobs` lists them")
+    if len(found) > 1:
+        names = ", ".join(f"{job.id} ({job.partition_key})" for job in found[:_SHOWN])
+        raise BadInputError(f"{text} is the beginning of {names}{' and others' if len(found) > _SHOWN else ''}")
+    return found[0]
 
 
 def job_of_run(session: Session, dagster_run_id: str, source_asset_id: uuid.UUID | None = None) -> DetectJob | None:

@@ -46,6 +46,12 @@ def failed_sources(session: Session) -> list[DetectJob]:
     return list(session.scalars(query.order_by(DetectJob.partition_key)))
 
 
+def newest_jobs(session: Session) -> dict[uuid.UUID, DetectJob]:
+    """The newest job of every source that has one, by the source's id."""
+    newest = _first_of(DetectJob, DetectJob.source_asset_id)
+    return {job.source_asset_id: job for job in session.scalars(sa.select(DetectJob).where(DetectJob.id.in_(newest)))}
+
+
 def source_keys(session: Session) -> tuple[set[str], set[str]]:
     """Partition keys of all sources, and of those that can be worked on."""
     rows = session.execute(sa.select(SourceAsset.partition_key, SourceAsset.state)).all()

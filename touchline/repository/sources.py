@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Final
 
 import sqlalchemy as sa
+from rapidfuzz import fuzz, process, utils
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from touchline.errors import BadInputError
 from touchline.repository.plain import plain_text
 from touchline.schema import DEFAULT_PROFILE, SourceAsset, SourceState
-from touchline.sources import composed, partition_key, source_asset_id
+from touchline.sources import composed, library_path, partition_key, source_asset_id
+
+LISTED: Final = 5
+"""Sources that a message names, at most."""
+ALIKE: Final = 75.0
+"""Likeness (rapidfuzz, 0-100) from which on a name may be what was meant."""
 
 
 def register_source(
@@ -103,9 +112,69 @@ def get_source(session: Session, key_or_path: str) -> SourceAsset:
     source = find_source(session, key_or_path)
     if source is None:
         raise BadInputError(
-            f"no source {key_or_path!r} is known; expected a partition key or the path of a registered video"
+            f"no source {key_or_path!r} is known; expected a partition key or the path of a registered video; "
+            "`touchline sources` lists them"
         )
     return source
+
+
+def named_source(session: Session, text: str) -> SourceAsset:
+    """The source that a person means by `text`: its partition key, id or library path, in this order, else the path
+    of its file as seen from the working directory (links and `..` resolved), else the beginning of one key alone.
+
+    Raises BadInputError where there is none (naming those that are spelt nearly so) and where several keys begin so
+    (naming them).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInputError(f"{text!r} is not valid UTF-8; expected a partition key or the path of a video") from error
+    if source := find_source(session, text):
+        return source
+    if text and "://" not in text and (source := _at(session, text)):
+        return source
+    head = text.rstrip("\N{HORIZONTAL ELLIPSIS}.").lower()
+    if head:
+        query = sa.select(SourceAsset).where(SourceAsset.partition_key.startswith(head, autoescape=True))
+        found = list(session.scalars(query.order_by(SourceAsset.partition_key)))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BadInputError(f"{text!r} is the beginning of {_listed([one.partition_key for one in found])}")
+    raise BadInputError(f"no source {text!r} is known; {_advice(session, text)}")
+
+
+def _at(session: Session, path: str) -> SourceAsset | None:
+    """The source whose file a path leads to from here."""
+    try:
+        return session.get(SourceAsset, source_asset_id(library_path(path)))
+    except (BadInputError, RuntimeError):
+        # A home or a link that leads nowhere.
+        return None
+
+
+def _advice(session: Session, text: str) -> str:
+    rows = session.execute(sa.select(SourceAsset.partition_key, SourceAsset.video_path)).all()
+    names = {key: key.rpartition("-")[0] for key, _ in rows}
+    by_name: dict[str, str] = {}
+    for key, path in rows:
+        by_name |= {key: key, names[key]: key, PurePosixPath(path).name: key, PurePosixPath(path).stem: key}
+    meant = PurePosixPath(text).name or text
+    alike = process.extract(
+        meant, list(by_name), scorer=fuzz.ratio, processor=utils.default_process, score_cutoff=ALIKE, limit=4 * LISTED
+    )
+    keys = list(dict.fromkeys(by_name[name] for name, _, _ in alike))
+    if keys:
+        return f"did you mean {_listed(keys, 'or')}?"
+    return (
+        "expected a partition key, the beginning of one, or the path of a registered video; `touchline sources` lists "
+        "them"
+    )
+
+
+def _listed(keys: Sequence[str], joint: str = "and") -> str:
+    shown = [*keys[:LISTED], *([f"{len(keys) - LISTED} more"] if len(keys) > LISTED else [])]
+    return f" {joint} ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def list_sources(session: Session) -> list[SourceAsset]:

@@ -157,7 +157,7 @@ def forget_uploads(session: Session, partition_key: str) -> None:
     row = Upload
     theirs = sa.update(row).where(row.partition_key == partition_key, row.state != UploadState.WAITING)
     forgotten = theirs.values(
-        state=UploadState.FORGOTTEN, reason="retired by touchline forget", last_seen=sa.func.clock_timestamp()
+        state=UploadState.FORGOTTEN, reason="retired by `touchline forget`", last_seen=sa.func.clock_timestamp()
     )
     session.execute(forgotten.execution_options(**_QUIET))
 
