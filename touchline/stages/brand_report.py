@@ -48,7 +48,7 @@ _CHANGES_TOLD: Final = 4
 NOT_TOLD_APART: Final = (
     'Boards and shirts are not told apart, because no model that finds people was there. What counts as "board or '
     'shirt" may be either, a shirt may count as "elsewhere", and players who cover a board do not lower its '
-    "visibility. The command touchline doctor says what is missing."
+    "visibility. `touchline doctor` says what is missing."
 )
 
 
