@@ -6,6 +6,7 @@ of `touchline/video.py`, the clock that of `touchline/stream_clock.py`.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -29,6 +30,10 @@ _TRIES: Final = 8
 """How often in a row reading may fail before a file counts as ended."""
 _WITH_ALPHA: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that give out transparency, by codec."""
+_ONE_FRAME_A_PACKET: Final = {"h264", "hevc"}
+"""Codecs whose packets hold one picture each that is shown: where no frame comes of one, it is lost."""
+_AWAITED: Final = (PacketHolds.FRAME, PacketHolds.UNKNOWN)
+"""Of what packets hold, that of which one frame comes. What is unknown is a picture whose header is damaged."""
 _AT_SEAM: Final = 3
 """Packets before a step of the clock that the demuxer may mark for it."""
 _LOST_TAIL_S: Final = 1.0
@@ -50,30 +55,41 @@ class Damage:
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self._is_open = False
+        self._reached = Fraction(0)
 
     def covers(self, time: Fraction) -> bool:
         """Whether the frame at `time` [s], which was seen last, is damaged."""
         return bool(self.spans) and time < self.spans[-1].start + self.spans[-1].length
 
     def see(self, shown: Shown, is_corrupt: bool) -> None:
-        """The next frame in the order of presentation."""
+        """The next frame in the order of presentation.
+
+        Behind a gap a decoder may give frames out too late. What is damaged then counts from the time that was reached:
+        of no stretch that has passed is anything told afterwards.
+        """
+        self._reached = time = max(shown.time, self._reached)
         if not is_corrupt and not self._is_open:
             return
         if not is_corrupt and shown.frame.key_frame:
-            self._extend(shown.time)
+            self._extend(time)
             self._is_open = False
             return
         if not self._is_open:
-            self.spans.append(Span(shown.time, Fraction(0)))
-        self._extend(shown.time + shown.length)
+            self.spans.append(Span(time, Fraction(0)))
+        self._extend(time + shown.length)
         # From a B-frame nothing is predicted, as a rule.
         self._is_open = self._is_open or shown.frame.pict_type != PictureType.B
 
     def lose(self, time: Fraction, length: Fraction) -> None:
         """Of the frame at `time` nothing could be decoded."""
         if not self._is_open:
-            self.spans.append(Span(time, length))
+            self.spans.append(Span(max(time, self._reached), length))
         self._is_open = True
+
+    def end(self, time: Fraction) -> None:
+        """The pictures end at `time`: what was lost last and never made good goes on until then."""
+        if self._is_open:
+            self._extend(time)
 
     def _extend(self, end: Fraction) -> None:
         start, length = self.spans[-1]
@@ -108,10 +124,12 @@ class Playback:
         self.breaks_off = False
         context = stream.codec_context
         self._fields = FieldPictures(bytes(context.extradata or b"")) if context.name == "h264" else None
+        self._has_one_a_packet = context.name in _ONE_FRAME_A_PACKET
+        self._awaited: list[tuple[Fraction, int]] = []
         self._corrupt: set[int] = set()
         self._at_seams: set[int] = set()
         self._follows = Fraction(0)
-        self._has_shown = False
+        self._first: Fraction | None = None
         self._end = Fraction(0)
 
     def announced(self, end: Fraction) -> float | None:
@@ -152,19 +170,22 @@ class Playback:
         for index, packet in enumerate(self._packets()):
             if packet is not None and index < first:
                 continue
-            shown_at, is_whole = _shown_at(packet), self._is_whole(packet)
-            leave_out = shown_at is not None and is_whole and not needed(shown_at)
+            shown_at, holds = _shown_at(packet), self._holds(packet)
+            leave_out = shown_at is not None and holds is PacketHolds.FRAME and not needed(shown_at)
             context.skip_frame = "NONREF" if leave_out else "DEFAULT"
+            if self._has_one_a_packet and holds in _AWAITED and not leave_out:
+                self._await(packet)
             try:
                 frames = context.decode(packet)
             except av.EOFError:
-                return
+                break
             except av.FFmpegError:
                 # Pictures before the first one that decodes lack what came before the recording.
-                if self._has_shown:
+                if self._first is not None:
                     self.damage.lose(self._follows, self._step)
                 continue
             yield from map(self._shown, frames)
+        self.damage.end(self.holds.end)
 
     def _shown(self, frame: VideoFrame) -> Shown:
         if frame.time_base is None and self._stream.time_base is not None:
@@ -174,21 +195,37 @@ class Playback:
         # Raw streams carry no clock: their frames follow each other at the announced rate.
         time = self._follows if stamp is None or not base else stamp * base
         length = frame.duration * base if frame.duration and base else self._step
+        self._miss(time)
         shown = Shown(time, length, frame)
-        self._follows, self._has_shown = time + length, True
+        self._follows = time + length
         # Not all decoders pass on what the demuxer says of a packet.
         is_corrupt = frame.is_corrupt or (frame.pts is not None and frame.pts in self._corrupt)
         self.damage.see(shown, is_corrupt and frame.pts not in self._at_seams)
         return shown
 
-    def _is_whole(self, packet: Packet[VideoStream] | None) -> bool:
-        """Whether a packet holds a whole picture. Of one that holds a field, the length becomes the picture's."""
+    def _miss(self, time: Fraction) -> None:
+        """The next frame is shown at `time`: packets whose frames were due before, and did not come, are lost."""
+        if self._first is None:
+            self._first = time
+        while self._awaited and self._awaited[0][0] <= time:
+            due, stamp = heapq.heappop(self._awaited)
+            # What is shown before the first frame that decodes lacks what came before the recording.
+            if self._first < due < time and stamp not in self._at_seams:
+                self.damage.lose(due, self._step)
+
+    def _await(self, packet: Packet[VideoStream] | None) -> None:
+        shown_at = _shown_at(packet)
+        if packet is not None and packet.pts is not None and shown_at is not None:
+            heapq.heappush(self._awaited, (shown_at, packet.pts))
+
+    def _holds(self, packet: Packet[VideoStream] | None) -> PacketHolds:
+        """What a packet holds. Of one that holds a field, the length becomes the picture's."""
         if packet is None or self._fields is None:
-            return True
+            return PacketHolds.FRAME
         holds = self._fields.holds(bytes(packet))
         if holds is PacketHolds.ONE_FIELD:
             packet.duration = 2 * (packet.duration or 0)
-        return holds is PacketHolds.FRAME
+        return holds
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """The stream's packets, then none, which makes the decoder give out the frames that it still holds."""
@@ -204,7 +241,8 @@ class Playback:
             packet = held.popleft()
             # A transport stream's packets may be marked for what was lost before them.
             self.breaks_off = not held and packet.is_corrupt and not self._may_jump
-            if not (self.breaks_off and self._has_shown):  # of a picture that is not all there, less would be seen
+            # Of a picture that is not all there, less would be seen.
+            if not self.breaks_off or self._first is None:
                 yield self._noted(packet)
         yield None
 
@@ -235,7 +273,7 @@ class Playback:
                 return
             except av.FFmpegError:
                 failures += 1
-                if self._has_shown:
+                if self._first is not None:
                     self.damage.lose(self._follows, self._step)
 
 
@@ -286,8 +324,9 @@ def announced_end(container: InputContainer) -> float:
     """When the longest of the streams ends, in the file's own clock [s], by its own account; 0 where it gives none."""
     if not container.duration:
         return 0.0
-    # Matroska announces when the last frame ends, counted from 0 rather than from the first frame.
-    start = 0 if "matroska" in container.format.name else container.start_time
+    # Matroska and FLV announce when the last frame ends, counted from 0 rather than from the first frame.
+    counts_from_0 = "matroska" in container.format.name or container.format.name == "flv"
+    start = 0 if counts_from_0 else container.start_time
     return (container.duration + (start or 0)) / av.time_base
 
 

@@ -265,8 +265,13 @@ def decoded_frames(
     # Where the container says nothing of its own the shape of pixels is the coded stream's, and may change in it.
     declared = stream.sample_aspect_ratio
     is_coded = declared == stream.codec_context.sample_aspect_ratio
+    aspect = None if is_coded else declared
+    is_first = True
     for time, length, frame in playback.frames(needed, first):
-        aspect = playback.decoder.sample_aspect_ratio if is_coded else declared
+        if is_coded and (frame.key_frame or is_first):
+            # The decoder is ahead of the frames that it gives out. The shape changes with a key picture alone.
+            aspect = playback.decoder.sample_aspect_ratio
+        is_first = False
         # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
         usual = aspect is not None and Fraction(1, 4) <= aspect <= 4
         yield TimedFrame(time, length, frame, Fraction(aspect) if aspect and usual else Fraction(1))
