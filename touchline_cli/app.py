@@ -31,7 +31,9 @@ Override = Annotated[
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", callback=local, help="Write DIR/<stem>/report.json, report.html, exposures.csv."),
+    typer.Option(
+        "--report", callback=local, help="Write the report into DIR/<stem>: report.html, two CSV files, report.json."
+    ),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Place in Dagster's queue, higher first; kept with the job.")]
 Server = Annotated[
@@ -179,7 +181,9 @@ def report(
     source: Source,
     out: Annotated[
         Path,
-        typer.Option("--out", callback=local, help="Folder to write report.json, report.html and exposures.csv into."),
+        typer.Option(
+            "--out", callback=local, help="Folder to write the report into: report.html, two CSV files, report.json."
+        ),
     ],
     job: Annotated[str | None, typer.Option("--job", help="Report of this job; else the newest.")] = None,
 ) -> None:
