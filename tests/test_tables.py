@@ -76,7 +76,7 @@ def test_brands_and_doctor_fit(job: DetectJob) -> None:
     words = " ".join(shown_at_80("doctor").split())
     for heading in ("Servers", "Environment", "Packages", "Models", "Profiles"):
         assert heading in words
-    assert "soccer_broadcast comes along ready" in words
+    assert "soccer_broadcast shipped ready" in words
 
 
 @pytest.mark.slow

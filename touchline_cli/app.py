@@ -43,17 +43,17 @@ JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id of a job or its beginning, as `touchline jobs` shows it.")
 ]
 Brands = Annotated[
-    Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, in this run alone.")
+    Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, for this run only.")
 ]
 Source = Annotated[str, typer.Argument(help="Partition key, its beginning, or path of a registered source.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @app.callback()
 def touchline(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Tell the version, and end.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Brand detection in soccer broadcast video, as a Dagster asset graph."""
     if version:
@@ -150,7 +150,7 @@ def backfill(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else each source's own.")] = "",
     overrides: Override = None,
     brands: Annotated[
-        Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, in these runs.")
+        Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, for these runs.")
     ] = None,
     only: Annotated[
         str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
@@ -317,7 +317,7 @@ def brands_import(
         Path, typer.Argument(metavar="CSV", callback=local, help="Columns canonical_name,aliases; | between aliases.")
     ],
 ) -> None:
-    """Add brands and aliases to the known ones, for ever."""
+    """Add brands and aliases to the known ones, permanently."""
     from touchline_cli.library import brands_import as command
 
     raise typer.Exit(command(csv))
