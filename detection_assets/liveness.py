@@ -22,6 +22,8 @@ import psutil
 
 PROCESS_TAG: Final = ".dagster/touchline/process"
 """On every run of ours: which process does its work. Dagster's pages hide tags that begin so."""
+OLD_PROCESS_TAG: Final = "touchline/process"
+"""The same on runs of older versions, which may have died at work."""
 CLOCK_S: Final = 60.0
 """How far two readings of one process's start may lie apart [s]: a machine's clock is set from time to time. Within
 this time no process id comes round again."""
@@ -114,7 +116,7 @@ def _session(pid: int) -> int | None:
 
 
 def _read(tags: Mapping[str, str], run_id: str) -> dict[str, object] | None:
-    text = tags.get(PROCESS_TAG)
+    text = tags.get(PROCESS_TAG) or tags.get(OLD_PROCESS_TAG)
     if text is None:
         return None
     try:

@@ -36,7 +36,7 @@ class Request:
 def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob) -> Request:
     """What to ask for in order to go on with a job.
 
-    Raises BadInputError if it is not one to go on with, or its profile is not there any more.
+    Raises BadInputError if it is not one to go on with, or its profile is missing.
     """
     if job.status not in RESUMABLE:
         again = "cancel or pause it first" if job.status is DetectJobStatus.RUNNING else "run its source again instead"

@@ -43,6 +43,8 @@ CORES: Final = 4
 """Cores that it may use: decoders take memory for each."""
 LONGEST: Final = 1 << 20
 """Bytes of an answer; a longer one is none of ours."""
+END_S: Final = 5.0
+"""Seconds that the process may take to end after it has closed its output."""
 
 
 class Prober:
@@ -91,7 +93,11 @@ class Prober:
             ) from None
         except (EOFError, BrokenPipeError):
             self._ended(name, process)
-        return _answer(name, line)
+        try:
+            return _answer(name, line)
+        except (ValueError, TypeError):
+            self.close()
+            raise _astray(name) from None
 
     def close(self) -> None:
         """Ends the process, whatever it does."""
@@ -126,8 +132,12 @@ class Prober:
 
     def _ended(self, name: str, process: subprocess.Popen[bytes]) -> NoReturn:
         """Says what the end of the process says of the file."""
-        code = process.wait()
-        self.close()
+        try:
+            code = process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            raise _astray(name) from None
+        finally:
+            self.close()
         if -code == signal.SIGKILL:
             raise ServiceError(
                 f"the process that looked into {name} was killed, as systems do that are short of memory. It is tried "
@@ -138,6 +148,13 @@ class Prober:
             f"{name}: the decoder {how} when it looked into the file. The file is damaged, or made to do harm; export "
             "it again."
         )
+
+
+def _astray(name: str) -> BadInputError:
+    return BadInputError(
+        f"{name}: the process that looked into the file answered what is no answer. The file is damaged, or made to do "
+        "harm; export it again."
+    )
 
 
 def _answer(name: str, line: bytes) -> VideoInfo:

@@ -17,6 +17,7 @@ import av
 import numpy as np
 
 from resources.uploads import FolderUploads
+from touchline.errors import BadInputError
 from touchline.uploads import Listed
 from touchline.video import VideoInfo
 
@@ -48,6 +49,8 @@ class HostileUploads(FolderUploads):
                 raise OSError(5, "Input/output error", upload.key)
             case "ffmpeg":
                 raise av.error.OSError(5, "Input/output error")
+            case "long":
+                raise BadInputError("no end of it" * 200_000)
             case "chatter":
                 print('["info", {}]', flush=True)
                 sys.stdout.write("nonsense\n")

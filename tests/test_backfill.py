@@ -108,6 +108,19 @@ def test_what_cannot_be_carried_out_is_refused_by_name(library: list[SourceAsset
     assert "no Dagster webserver answers" in refused(server=f"http://127.0.0.1:{free_ports(1)[0]}")
 
 
+def test_a_profile_that_would_change_what_does_not_run_is_refused_before_any_run(
+    runner: Runner, library: list[SourceAsset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "coarse.yaml").write_text("filter_scenes: {blur_ratio: 0.3}\n", "utf-8")
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    before = runner.instance.get_runs_count()
+    only = library[0].partition_key
+    assert "--profile coarse: filter_scenes.blur_ratio is 0.3 in it" in refused(profile="coarse", only=only)
+    assert runner.instance.get_runs_count() == before
+
+
 def test_an_address_that_a_killed_server_left_behind_counts_as_none(tmp_path: Path, settings: Settings) -> None:
     assert find(tmp_path, None) is None
     with announced(tmp_path, "0.0.0.0", free_ports(1)[0]) as url:  # noqa: S104 (nothing listens)

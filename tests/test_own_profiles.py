@@ -1,4 +1,4 @@
-"""Profiles of one's own: files in the home beside those that come along, and what is said when one is wrong or gone."""
+"""Profiles of one's own: files in the home beside the shipped ones, and what is said when one is wrong or gone."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_a_file_that_is_no_profile_is_refused_with_its_path(folder: Path, conten
     assert str(folder / "mine.yaml") in str(error.value)
 
 
-def test_no_file_takes_the_place_of_a_profile_that_comes_along(folder: Path) -> None:
+def test_no_file_takes_the_place_of_a_shipped_profile(folder: Path) -> None:
     (folder / "soccer_broadcast.yaml").write_text("extract_frames: {sample_fps: 4}", "utf-8")
-    with pytest.raises(BadInputError, match="is the name of a profile that comes along; give yours another"):
+    with pytest.raises(BadInputError, match="is the name of a shipped profile; give yours another"):
         load_profile()
 
 
@@ -76,7 +76,7 @@ def test_the_doctor_lists_profiles_and_what_is_wrong_with_them(
     (folder / "wrong.yaml").write_text("run_ocr: 7", "utf-8")
     doctor(True)
     found = {row["name"]: row for row in json.loads(capsys.readouterr().out)["profiles"]}
-    assert found["soccer_broadcast"]["where"] == "comes along"
+    assert found["soccer_broadcast"]["where"] == "shipped"
     assert (found["good"]["where"], found["good"]["error"]) == (str(folder / "good.yaml"), "")
     assert "run_ocr" in found["wrong"]["error"]
 
@@ -102,7 +102,7 @@ def test_a_source_whose_profile_has_gone_is_replayed_with_another_or_refused_in_
     done = command("backfill", "--from", "filter_scenes", "--only", key)
     assert done.returncode == 2
     assert f"profile 'mine' of source {key} is not there" in done.stderr
-    # Frames were taken once a second: with the profile that comes along they would be others.
+    # Frames were taken once a second: with the shipped profile they would be others.
     done = command("replay", key, "--from", "filter_scenes", "--profile", "soccer_broadcast")
     assert done.returncode == 2
     assert "--from extract_frames" in done.stderr

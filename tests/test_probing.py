@@ -55,6 +55,7 @@ REFUSED = {
     "spin.png": "of work",
     "eat.png": "GiB of memory",
     "odd.png": "KeyError",
+    "long.png": "answered what is no answer",
     "ffmpeg.png": "Input/output error",
 }
 WAITING = {"sleep.png": "waiting", "killed.png": "short of memory", "disk.png": "Input/output error"}

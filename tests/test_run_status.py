@@ -16,7 +16,7 @@ import psutil
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from detection_assets.liveness import PROCESS_TAG, dead_process, process_tag
+from detection_assets.liveness import OLD_PROCESS_TAG, PROCESS_TAG, dead_process, process_tag
 from detection_assets.reconcile import reconcile
 from detection_assets.runner import Runner
 from detection_assets.sensors.run_status import SENSORS
@@ -77,6 +77,7 @@ def status_of(runner: Runner, run: dg.DagsterRun) -> Status:
 
 def test_a_living_process_and_one_that_cannot_be_looked_at_are_not_dead(dead: dict[str, object]) -> None:
     assert dead_process({PROCESS_TAG: json.dumps({**dead, "run": "r"})}, "r")
+    assert dead_process({OLD_PROCESS_TAG: json.dumps({**dead, "run": "r"})}, "r")
     assert dead_process({PROCESS_TAG: process_tag("r")}, "r") is None
     elsewhere = json.dumps({**dead, "run": "r", "host": "another/1"})
     assert dead_process({PROCESS_TAG: elsewhere}, "r") is None

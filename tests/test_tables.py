@@ -76,7 +76,7 @@ def test_brands_and_doctor_fit(job: DetectJob) -> None:
     words = " ".join(shown_at_80("doctor").split())
     for heading in ("Servers", "Environment", "Packages", "Models", "Profiles"):
         assert heading in words
-    assert "soccer_broadcast comes along ready" in words
+    assert "soccer_broadcast shipped ready" in words
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_still_has_its_zones_though_their_seconds_are_none() -> None:
     }
     moving = {**still, "name": "TIM", "zones": {"board": 1.0, "jersey": 0.0, "overlay": 2.0, "other": 0.0}}
     moving["stretches"] = [{"zone": "board"}, {"zone": "overlay"}]
-    table = session.brand_table({"brands": [still, moving]}, "both")
+    table = session.brand_table({"brands": [still, moving], "media": {"is_image": False}}, "both")
     assert list(table.columns[1].cells) == ["jersey", "overlay, board"]
 
 

@@ -181,7 +181,7 @@ def read_image(path: Path) -> Image:
     with path.open("rb") as file:
         still = read_still(file, path)
     if still is None:
-        raise BadInputError(f"{path}: expected an image, but it is none any more. Was it replaced meanwhile?")
+        raise BadInputError(f"{path}: expected an image, found none. Was the file replaced meanwhile?")
     return still.image
 
 

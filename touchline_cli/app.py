@@ -31,7 +31,9 @@ Override = Annotated[
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", callback=local, help="Write DIR/<stem>/report.json, report.html, exposures.csv."),
+    typer.Option(
+        "--report", callback=local, help="Write the report into DIR/<stem>: report.html, two CSV files, report.json."
+    ),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Place in Dagster's queue, higher first; kept with the job.")]
 Server = Annotated[
@@ -41,17 +43,17 @@ JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id of a job or its beginning, as `touchline jobs` shows it.")
 ]
 Brands = Annotated[
-    Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, in this run alone.")
+    Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, for this run only.")
 ]
 Source = Annotated[str, typer.Argument(help="Partition key, its beginning, or path of a registered source.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @app.callback()
 def touchline(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Tell the version, and end.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Brand detection in soccer broadcast video, as a Dagster asset graph."""
     if version:
@@ -148,7 +150,7 @@ def backfill(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else each source's own.")] = "",
     overrides: Override = None,
     brands: Annotated[
-        Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, in these runs.")
+        Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, for these runs.")
     ] = None,
     only: Annotated[
         str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
@@ -179,7 +181,9 @@ def report(
     source: Source,
     out: Annotated[
         Path,
-        typer.Option("--out", callback=local, help="Folder to write report.json, report.html and exposures.csv into."),
+        typer.Option(
+            "--out", callback=local, help="Folder to write the report into: report.html, two CSV files, report.json."
+        ),
     ],
     job: Annotated[str | None, typer.Option("--job", help="Report of this job; else the newest.")] = None,
 ) -> None:
@@ -313,7 +317,7 @@ def brands_import(
         Path, typer.Argument(metavar="CSV", callback=local, help="Columns canonical_name,aliases; | between aliases.")
     ],
 ) -> None:
-    """Add brands and aliases to the known ones, for ever."""
+    """Add brands and aliases to the known ones, permanently."""
     from touchline_cli.library import brands_import as command
 
     raise typer.Exit(command(csv))

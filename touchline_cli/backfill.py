@@ -115,7 +115,7 @@ def _here(
                 done += 1
                 progress.advance(total)
     if done < len(keys):
-        session.complain(f"{len(keys) - done} sources were not begun, for a server is gone; run the same command again")
+        session.complain(f"{len(keys) - done} sources were not begun: a server is gone; run the same command again")
     return failed + len(keys) - done
 
 
@@ -136,12 +136,11 @@ def _sources(
     with database.session() as opened:
         ready = repository.sources_with_checkpoints(opened, needed) if needed else None
         matching = [one for one in matching_sources(opened, only) if one.state is SourceState.ACCEPTED]
+        for source in matching if profile else ():
+            refuse_split(opened, source, profile, stages)
     if not matching:
         what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
         raise BadInputError(f"{what}; `touchline sources` shows those there are")
-        if profile:
-            for source in matching:
-                refuse_split(opened, source, profile, stages)
     known, kept, lost = set(profile_names()), [], f"no checkpoint of {', '.join(sorted(needed))} to start from"
     for source in matching:
         reason = "" if ready is None or source.id in ready else f"{lost}; run it whole first"

@@ -94,7 +94,7 @@ def _models() -> dict[str, str]:
     models = {}
     profile = load_profile()
     computes = runtime_identity(profile.run_ocr.runtime)
-    models["OCR (rapidocr)"] = f"{computes}; comes along" if find_spec("rapidocr") else "not installed"
+    models["OCR (rapidocr)"] = f"{computes}; shipped in its wheel" if find_spec("rapidocr") else "not installed"
     models["OCR (doctr)"] = "installed" if find_spec("doctr") else f"not installed: {install('doctr')}"
     try:
         models["object detector (YOLO)"] = load_detector(profile.detect_objects).identity
@@ -116,7 +116,7 @@ def _profiles() -> list[dict[str, str]]:
             error = ""
         except BadInputError as refused:
             error = str(refused)
-        where = "comes along" if name in shipped_names() else str(own_profiles() / f"{name}.yaml")
+        where = "shipped" if name in shipped_names() else str(own_profiles() / f"{name}.yaml")
         rows.append({"name": name, "where": where, "error": error})
     return rows
 

@@ -86,7 +86,8 @@ def row_of(
         say(f"  {ended.drawn} debug pictures: {ended.pictures}")
     if any(troubles):
         row["error"] = "; ".join(filter(None, troubles))
-        session.complain(f"{video.name}: {row['error']}")
+        # What somebody asked for is no fault.
+        session.complain(f"{video.name}: {row['error']}", "yellow" if outcome.stopped and not ended.error else "red")
     return row
 
 

@@ -27,7 +27,7 @@ def videos(texts: list[str]) -> list[Path]:
             raise BadInputError(f"{address}: addresses are not taken; give the path, {unquote(urlsplit(address).path)}")
         if scheme == "s3":
             raise BadInputError(
-                f"{address}: objects are not read from here. One under uploads/ of Touchline's own bucket is taken up "
+                f"{address}: objects are not read from here. One under uploads/ of Touchline's own bucket is processed "
                 f"by `touchline serve`, and once it is a source `touchline replay {address} --from extract_frames` "
                 "works on it again; any other must be copied to this machine first"
             )

@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -133,5 +133,6 @@ def _end_left(told: dict[str, Any]) -> None:
             continue
     _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
     for process in alive:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=PATIENCE_S)

@@ -62,20 +62,20 @@ def own_profiles() -> Path:
 
 
 def profile_names() -> list[str]:
-    """The profiles there are: those that come along, and those of one's own."""
+    """The profiles there are: the shipped ones and those of one's own."""
     return sorted({*_shipped(), *_own()})
 
 
 def shipped_names() -> list[str]:
-    """The profiles that come along."""
+    """The shipped profiles."""
     return sorted(_shipped())
 
 
 def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
-    """The profile of that name, one that comes along or `NAME.yaml` in `own_profiles`.
+    """The profile of that name, a shipped one or `NAME.yaml` in `own_profiles`.
 
-    Raises BadInputError, naming those there are, if there is none; for a file of one's own that has the name of one
-    that comes along; and for a file that is no profile, naming the field.
+    Raises BadInputError, naming those there are, if there is none; for a file of one's own that has the name of a
+    shipped one; and for a file that is no profile, naming the field.
     """
     shipped, own = _shipped(), _own()
     if name not in shipped and name not in own:
@@ -84,7 +84,7 @@ def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
             f"{own_profiles() / f'{name}.yaml'}"
         )
     if name in shipped and name in own:
-        raise BadInputError(f"{own[name]}: {name} is the name of a profile that comes along; give yours another")
+        raise BadInputError(f"{own[name]}: {name} is the name of a shipped profile; give yours another")
     file = shipped.get(name) or own[name]
     try:
         content = yaml.safe_load(file.read_text("utf-8")) or {}
@@ -105,7 +105,7 @@ def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
 def profile_of(source: str, own: str, given: str = "") -> Profile:
     """The profile that a run of a source (by its key) works with: the one `given` to the run, else the source's `own`.
 
-    Raises BadInputError as `load_profile`; a source's own that is not there any more is told with the source.
+    Raises BadInputError as `load_profile`; where a source's own is missing, the message names the source.
     """
     if not given and own not in profile_names():
         raise BadInputError(
