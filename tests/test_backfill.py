@@ -108,6 +108,21 @@ def test_what_cannot_be_carried_out_is_refused_by_name(library: list[SourceAsset
     assert "no Dagster webserver answers" in refused(server=f"http://127.0.0.1:{free_ports(1)[0]}")
 
 
+def test_a_profile_that_would_change_what_does_not_run_is_refused_before_any_run(
+    runner: Runner, library: list[SourceAsset], settings: Settings
+) -> None:
+    own = settings.home / "profiles" / "grainy.yaml"
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("run_ocr: {min_confidence: 0.7}\n", "utf-8")
+    before = runner.instance.get_runs_count()
+    try:
+        told = refused(profile="grainy", only=library[0].partition_key)
+    finally:
+        own.unlink()
+    assert "--profile grainy: run_ocr.min_confidence is 0.7 in it" in told
+    assert runner.instance.get_runs_count() == before
+
+
 def test_an_address_that_a_killed_server_left_behind_counts_as_none(tmp_path: Path, settings: Settings) -> None:
     assert find(tmp_path, None) is None
     with announced(tmp_path, "0.0.0.0", free_ports(1)[0]) as url:  # noqa: S104 (nothing listens)

@@ -136,12 +136,12 @@ def _sources(
     with database.session() as opened:
         ready = repository.sources_with_checkpoints(opened, needed) if needed else None
         matching = [one for one in matching_sources(opened, only) if one.state is SourceState.ACCEPTED]
-    if not matching:
-        what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
-        raise BadInputError(f"{what}; `touchline sources` shows those there are")
         if profile:
             for source in matching:
                 refuse_split(opened, source, profile, stages)
+    if not matching:
+        what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
+        raise BadInputError(f"{what}; `touchline sources` shows those there are")
     known, kept, lost = set(profile_names()), [], f"no checkpoint of {', '.join(sorted(needed))} to start from"
     for source in matching:
         reason = "" if ready is None or source.id in ready else f"{lost}; run it whole first"
