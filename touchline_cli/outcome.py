@@ -86,7 +86,9 @@ def row_of(
         say(f"  {ended.drawn} debug pictures: {ended.pictures}")
     if any(troubles):
         row["error"] = "; ".join(filter(None, troubles))
-        session.complain(f"{video.name}: {row['error']}")
+        # What somebody asked for is no fault.
+        asked = outcome.stopped and not ended.error
+        session.complain(f"{video.name}: {row['error']}", "yellow" if asked else "red")
     return row
 
 

@@ -24,7 +24,7 @@ from touchline.errors import BadInputError
 from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from detection_assets.runner import Runner, RunOutcome
+    from detection_assets.runner import Runner
     from detection_assets.side_by_side import Workers
     from resources.connection import Connection
     from resources.database import Database
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 console = Console()
 errors = Console(stderr=True)
+above: Console | None = None
+"""Where faults go while bars are at the bottom of the terminal: what is printed past them is drawn over."""
 
 
 @contextmanager
@@ -187,7 +189,7 @@ def say(text: str) -> None:
 
 def complain(text: str, style: str = "red") -> None:
     """The same on standard error, in colour."""
-    errors.print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    (above or errors).print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -204,11 +206,6 @@ def print_json(value: Any) -> None:
 def escaped(text: str) -> str:
     """A text whose brackets are no markup."""
     return escape(text)
-
-
-def tell_end(name: str, outcome: RunOutcome) -> None:
-    """How a run of `name` ended early: a fault in red; what somebody asked for is none."""
-    complain(f"{name}: {outcome.error}", "yellow" if outcome.stopped else "red")
 
 
 def columns(*names: str, title: str | None = None) -> Table:
