@@ -74,7 +74,8 @@ def row_of(
         try:
             contents = json.loads(connection.objects.get(outcome.job.report_prefix + "report.json"))
             row["brands"] = {brand["name"]: brand["seconds"] for brand in contents["brands"]}
-            say(session.brand_table(contents, f"{video.name}  ({contents['duration_s']:.1f} s)"))
+            length = "" if contents["media"]["is_image"] else f"  ({contents['duration_s']:.1f} s)"
+            say(session.brand_table(contents, f"{video.name}{length}"))
             if report is not None:
                 row["report"] = str(_written(connection, ended, report))
                 say(f"  report: {row['report']}")
