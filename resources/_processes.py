@@ -181,6 +181,31 @@ def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0) ->
         wait_until(lambda: _reaped(pid) or not is_ours(pid, mark), 5.0)
 
 
+def group(leader: int) -> list[psutil.Process]:
+    """The living processes of a process group, named by its leader, who may be gone already."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def end_groups(leaders: Sequence[int], patience_s: float) -> None:
+    """Asks process groups to end, and kills what is left of them when the patience is over.
+
+    The leader's end is not that of the group: what it started may have work to put in order.
+    """
+    for leader in leaders:
+        with suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGTERM)
+    if not wait_until(lambda: not any(map(group, leaders)), patience_s, pause_s=0.1):
+        for leader in leaders:
+            with suppress(ProcessLookupError):
+                os.killpg(leader, signal.SIGKILL)
+        wait_until(lambda: not any(map(group, leaders)), 5.0, pause_s=0.1)
+
+
 def wait_until(condition: Callable[[], bool], patience_s: float, pause_s: float = 0.03) -> bool:
     """Whether `condition` came true within `patience_s` seconds."""
     deadline = time.monotonic() + patience_s

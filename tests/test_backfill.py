@@ -109,15 +109,17 @@ def test_what_cannot_be_carried_out_is_refused_by_name(library: list[SourceAsset
 
 
 def test_a_profile_that_would_change_what_does_not_run_is_refused_before_any_run(
-    runner: Runner, library: list[SourceAsset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: Runner, library: list[SourceAsset], settings: Settings
 ) -> None:
-    folder = tmp_path / "profiles"
-    folder.mkdir()
-    (folder / "coarse.yaml").write_text("filter_scenes: {blur_ratio: 0.3}\n", "utf-8")
-    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    own = settings.home / "profiles" / "grainy.yaml"
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("run_ocr: {min_confidence: 0.7}\n", "utf-8")
     before = runner.instance.get_runs_count()
-    only = library[0].partition_key
-    assert "--profile coarse: filter_scenes.blur_ratio is 0.3 in it" in refused(profile="coarse", only=only)
+    try:
+        told = refused(profile="grainy", only=library[0].partition_key)
+    finally:
+        own.unlink()
+    assert "--profile grainy: run_ocr.min_confidence is 0.7 in it" in told
     assert runner.instance.get_runs_count() == before
 
 

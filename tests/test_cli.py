@@ -159,6 +159,8 @@ def test_jobs_can_be_copied_from_the_table_of_a_narrow_terminal(home: Path, firs
 def test_report_fetches_the_report_of_a_job_by_name(home: Path, first: dict[str, Any], folder: Path) -> None:
     source = first["partition_key"]
     touchline(home, "report", source, "--job", first["job_id"], "--out", folder / "fetched")
+    file = folder / "fetched" / "report.json"
+    assert f"--out {file}" in touchline(home, "report", source, "--out", file, code=2).stderr
     assert report_of(folder, "fetched")["job_id"] == first["job_id"]
     assert (
         "00000000-0000"

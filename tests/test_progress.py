@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -54,6 +55,36 @@ def test_without_a_terminal_a_plain_line_is_printed_now_and_then(shown: Shown, m
     assert lines[0].startswith("match [1].mp4: 54%, run_ocr, 1 min so far, about ")
     assert lines[0].endswith(" left")
     assert "\x1b" not in said()
+
+
+def test_a_fault_is_told_above_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    for name in ("console", "errors"):
+        monkeypatch.setattr(session, name, Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.delenv("TERM", raising=False)
+    with Shown(False) as bars:
+        for name in ("one.mp4", "two.mp4"):
+            bars.add_task(name, total=1.0, stage="run_ocr")
+        bars.refresh()
+        session.complain("one.mp4: a fault")
+        session.warn("one.mp4: a warning")
+    session.complain("at the end")
+    told = screen.getvalue()
+    for text in ("one.mp4: a fault", "one.mp4: a warning"):
+        # The lines of the bars are cleared before it, so that they are not drawn over it.
+        assert re.search(rf"\x1b\[1A\x1b\[2K(\x1b\[[0-9;]*m)?{text}(\x1b\[0m)?\n", told), repr(told)
+    assert session.above is None
+    assert told.rstrip().endswith("at the end\x1b[0m")
+
+
+def test_a_fault_goes_to_standard_error_where_that_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, file = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(session, "console", Console(file=screen, force_terminal=True, width=80))
+    monkeypatch.setattr(session, "errors", Console(file=file, force_terminal=False))
+    with Shown(False):
+        session.complain("one.mp4: a fault")
+    assert file.getvalue() == "one.mp4: a fault\n"
+    assert "fault" not in screen.getvalue()
 
 
 def test_a_machine_is_shown_nothing(shown: Shown) -> None:

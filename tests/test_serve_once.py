@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from resources._processes import end_groups
 from resources.settings import Settings
 from tests.webserver import Ask
 from touchline.errors import BadInputError
@@ -97,3 +99,40 @@ def test_a_second_serve_is_refused_at_once_and_the_first_is_still_found(ask: Ask
     assert (settings.home / ADDRESS).read_text("utf-8") == before
     assert find(settings.home, None) == first["url"]
     assert ask("query { version }", {})["version"]
+
+
+LEADER = """
+import subprocess, sys
+print(subprocess.Popen([sys.executable, "-c", sys.argv[1]]).pid, flush=True)
+sys.stdin.read()
+"""
+ORDERLY = """
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    pathlib.Path(sys.argv[-1]).touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(600)
+"""
+DEAF = ORDERLY.replace("signal.SIGTERM, end", "signal.SIGTERM, signal.SIG_IGN")
+
+
+@pytest.mark.parametrize(("program", "in_order"), [(ORDERLY, True), (DEAF, False)], ids=["orderly", "deaf"])
+def test_the_end_waits_for_what_a_part_started_though_the_part_is_gone_first(
+    program: str, in_order: bool, tmp_path: Path
+) -> None:
+    done = tmp_path / "done"
+    text = program.replace("sys.argv[-1]", repr(str(done)))
+    part = subprocess.Popen(
+        [sys.executable, "-c", LEADER, text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert part.stdout is not None
+    started = psutil.Process(int(part.stdout.readline()))
+    assert part.stdout.readline() == b"ready\n"
+    end_groups([part.pid], 30.0 if in_order else 1.0)
+    part.communicate()
+    assert part.returncode == -signal.SIGTERM
+    assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
+    assert done.exists() == in_order

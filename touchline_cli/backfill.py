@@ -101,16 +101,17 @@ def _here(
         with closing(outcomes(workers, keys, works, progress, keys, downstream(first))) as ended:
             for number, one in ended:
                 row: dict[str, Any] = {"partition_key": keys[number], "run_id": ""}
+                asked = False
                 if isinstance(one, TouchlineError):
                     row |= {"status": "failed", "error": str(one)}
                 else:
                     row |= {"run_id": one.outcome.run_id, "job_id": str(one.outcome.job.id)}
-                    row["status"] = str(one.outcome.job.status)
+                    row["status"], asked = str(one.outcome.job.status), one.outcome.stopped
                     if not one.outcome.succeeded:
                         row["error"] = one.outcome.error
                 if "error" in row:
                     failed += 1
-                    session.complain(f"{keys[number]}: {row['error']}")
+                    session.complain(f"{keys[number]}: {row['error']}", "yellow" if asked else "red")
                 found["runs"].append(row)
                 done += 1
                 progress.advance(total)
@@ -136,8 +137,9 @@ def _sources(
     with database.session() as opened:
         ready = repository.sources_with_checkpoints(opened, needed) if needed else None
         matching = [one for one in matching_sources(opened, only) if one.state is SourceState.ACCEPTED]
-        for source in matching if profile else ():
-            refuse_split(opened, source, profile, stages)
+        if profile:
+            for source in matching:
+                refuse_split(opened, source, profile, stages)
     if not matching:
         what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
         raise BadInputError(f"{what}; `touchline sources` shows those there are")

@@ -43,6 +43,7 @@ WORTH_SAYING_S: Final = 60.0
 def report(key_or_path: str, out: Path, job: str | None) -> int:
     """Writes the report files of a source's newest reported job, or of the job named."""
     from touchline import repository
+    from touchline.report.files import check_folder
 
     with session.runner() as runner:
         with runner.connection.database.session() as database:
@@ -50,7 +51,9 @@ def report(key_or_path: str, out: Path, job: str | None) -> int:
             named = repository.get_job(database, job) if job else None
             if named is not None and named.source_asset_id != source.id:
                 raise BadInputError(f"--job {job}: it is a job of {named.partition_key}, not of {source.partition_key}")
-        path = runner.fetch_report(named or runner.latest_reported_job(source), out)
+        reported = named or runner.latest_reported_job(source)
+        check_folder("--out", out)
+        path = runner.fetch_report(reported, out)
     session.say(f"wrote {path.parent}")
     return 0
 

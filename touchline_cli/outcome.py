@@ -74,7 +74,8 @@ def row_of(
         try:
             contents = json.loads(connection.objects.get(outcome.job.report_prefix + "report.json"))
             row["brands"] = {brand["name"]: brand["seconds"] for brand in contents["brands"]}
-            say(session.brand_table(contents, f"{video.name}  ({contents['duration_s']:.1f} s)"))
+            length = "" if contents["media"]["is_image"] else f"  ({contents['duration_s']:.1f} s)"
+            say(session.brand_table(contents, f"{video.name}{length}"))
             if report is not None:
                 row["report"] = str(_written(connection, ended, report))
                 say(f"  report: {row['report']}")
@@ -87,7 +88,8 @@ def row_of(
     if any(troubles):
         row["error"] = "; ".join(filter(None, troubles))
         # What somebody asked for is no fault.
-        session.complain(f"{video.name}: {row['error']}", "yellow" if outcome.stopped and not ended.error else "red")
+        asked = outcome.stopped and not ended.error
+        session.complain(f"{video.name}: {row['error']}", "yellow" if asked else "red")
     return row
 
 

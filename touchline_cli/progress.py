@@ -88,7 +88,19 @@ class Shown(Progress):
         terminal = session.console.is_terminal
         self.lines = not hidden and not terminal
         columns = (_What(), BarColumn(bar_width=16), TaskProgressColumn(), _Times())
-        super().__init__(*columns, console=session.console, disable=hidden or not terminal, transient=True)
+        off, both = hidden or not terminal, session.errors.is_terminal
+        super().__init__(*columns, console=session.console, disable=off, transient=True, redirect_stderr=both)
+
+    def start(self) -> None:
+        """Shows the bars; faults that are told meanwhile come above them."""
+        super().start()
+        if not self.disable and session.errors.is_terminal:
+            session.above = self.console
+
+    def stop(self) -> None:
+        """Takes the bars away."""
+        session.above = None
+        super().stop()
 
 
 class _What(ProgressColumn):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -23,6 +22,10 @@ from touchline_cli.webserver import address, announced
 if TYPE_CHECKING:
     from resources.local_services import Endpoints
     from resources.settings import Settings
+
+
+PATIENCE_S: Final = 20.0
+"""For runs at work to tell their jobs that they were interrupted, as long as the servers are there [s]."""
 
 
 class _StopError(Exception):
@@ -156,13 +159,9 @@ def _wait(url: str, children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:
-    """Asks each part to end, with everything it started; kills what has not after ten seconds."""
+    """Asks each part to end, with everything it started, runs too; kills what has not once PATIENCE_S are over."""
+    from resources._processes import end_groups
+
+    end_groups([child.pid for child in children], PATIENCE_S)
     for child in children:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGTERM)
-    for child in children:
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        child.wait()

@@ -8,11 +8,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -122,17 +121,15 @@ def _read(lock: BinaryIO) -> dict[str, Any]:
 
 def _end_left(told: dict[str, Any]) -> None:
     """Ends the parts of a `touchline serve` that was killed; never another program that has got its number."""
+    from resources._processes import end_groups
+
     left = []
     for part in told.get("parts", ()):
         try:
             process = psutil.Process(int(part["pid"]))
             if abs(process.create_time() - float(part["created"])) < SAME_S:
-                os.killpg(process.pid, signal.SIGTERM)
-                left.append(process)
-        except (psutil.NoSuchProcess, ProcessLookupError, PermissionError, KeyError, TypeError, ValueError):
+                left.append(process.pid)
+        except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
             continue
-    _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
-    for process in alive:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=PATIENCE_S)
+    if left:
+        end_groups(left, PATIENCE_S)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 console = Console()
 errors = Console(stderr=True)
+above: Console | None = None
+"""Where faults go while bars are at the bottom of the terminal: what is printed past them is drawn over."""
 
 
 @contextmanager
@@ -187,7 +189,7 @@ def say(text: str) -> None:
 
 def complain(text: str, style: str = "red") -> None:
     """The same on standard error, in colour."""
-    errors.print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    (above or errors).print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:

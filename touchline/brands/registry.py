@@ -129,7 +129,8 @@ def read_csv(path: str | Path, tell: Callable[[str], None] | None = None) -> lis
         raw = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"brands file {path} cannot be read: {error.strerror or error}. {REMEDY}") from error
-    return _read(raw, refusal(str(path)), tell or (lambda _: None))
+    told = tell or (lambda _: None)
+    return _read(raw, refusal(str(path)), lambda text: told(f"brands file {path}, {text}"))
 
 
 def shipped() -> list[BrandEntry]:
