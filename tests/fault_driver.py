@@ -157,7 +157,9 @@ class Faults:
         self._transactions()
         self._computed()
         load = resources.models.load_engine
-        resources.models.load_engine = lambda name: RememberingEngine(lambda: load(name), self._log.parent)
+        resources.models.load_engine = lambda name, **options: RememberingEngine(
+            lambda: load(name, **options), self._log.parent
+        )
 
     def _transactions(self) -> None:
         """Commits, named by what was done in the transaction."""
@@ -193,8 +195,8 @@ class Faults:
     def _computed(self) -> None:
         chunks = ExtractFrames.chunks
 
-        def extracted(extractor: ExtractFrames, after: int | None = None) -> Iterator[Any]:
-            for chunk_id, frames in chunks(extractor, after):
+        def extracted(extractor: ExtractFrames, *resumed: Any) -> Iterator[Any]:
+            for chunk_id, frames in chunks(extractor, *resumed):
                 self.note(f"{os.getpid()} computed extract_frames {chunk_id}")
                 yield chunk_id, frames
 

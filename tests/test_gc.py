@@ -337,7 +337,7 @@ def test_nothing_is_taken_from_runs_neither_after_their_end_nor_at_any_step(
     collecting("put")
     collecting("put_file")
     disturbed = library.run(library.register(picture()))
-    assert Counter(points) == {"put": 9, "put_file": 11}
+    assert Counter(points) == {"put": 9, "put_file": 12}
     assert report_of(library, disturbed) == undisturbed
     monkeypatch.undo()
     assert report_of(library, library.run(source, first="match_brands")) == undisturbed

@@ -22,7 +22,7 @@ from touchline_cli.doctor import doctor
 def folder(settings: Settings) -> Iterator[Path]:
     """The folder of the home that the tests share, empty before and after."""
     folder = settings.home / "profiles"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     yield folder
     for file in folder.iterdir():
         file.unlink()

@@ -37,6 +37,7 @@ class Engine:
 
     parallel = 1
     identity = "test"
+    runtime = "none"
 
     def find(self, image: Image, ignore: Sequence[object] = (), rows: object = None) -> list[TextPlace]:
         return [TextPlace(box_quad(WORD))]

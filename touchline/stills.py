@@ -7,6 +7,7 @@ are read as videos.
 from __future__ import annotations
 
 import struct
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -22,6 +23,9 @@ from touchline.heif import is_heif, read_heif
 from touchline.upright import flattened
 from touchline.values import Image
 
+_OPEN: Final = getattr(sys.modules.get("ultralytics.utils.patches"), "_image_open", Pillow.open)
+"""Pillow's own. ultralytics, once imported, puts another in its place, which asks for a package more where a file is no
+image."""
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "AVIF")
 _BY_OPENCV: Final = frozenset({"PNG", "JPEG", "MPO", "BMP", "TIFF"})
 """Formats that OpenCV reads upright and in all their modes (16 bits a channel, CMYK)."""
@@ -59,7 +63,7 @@ def read_still(file: IO[bytes], path: PurePath) -> Still | None:
         return None
     try:
         # Pillow warns of damaged EXIF data, and of half as many pixels as it refuses: neither asks for anything.
-        with warnings.catch_warnings(action="ignore"), Pillow.open(file, formats=_FORMATS) as opened:
+        with warnings.catch_warnings(action="ignore"), _OPEN(file, formats=_FORMATS) as opened:
             return _read(opened, file, path)
     except Pillow.DecompressionBombError as error:
         raise BadInputError(f"{path}: the picture is too large ({error}). Save it at a smaller size.") from error
