@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -152,7 +152,7 @@ def jobs_of(connection: Connection, video: Path) -> list[DetectJob]:
 
 
 def report_of(connection: Connection, job: DetectJob) -> tuple[bytes, bytes]:
-    """report.json without ids, wall times and which stages were reused; and exposures.csv."""
+    """report.json without ids, wall times and which stages were reused; and exposures.csv without the source's name."""
     report = json.loads(connection.objects.get(job.report_prefix + "report.json"))
     assert report["brands"], "a report without a brand could not show a difference"
     for name in ("source", "video_path", "job_id"):
@@ -160,7 +160,8 @@ def report_of(connection: Connection, job: DetectJob) -> tuple[bytes, bytes]:
     for stage in report["stages"].values():
         del stage["wall_s"], stage["reused"]
     whole = json.dumps(report, ensure_ascii=False).encode()
-    return whole, connection.objects.get(job.report_prefix + "exposures.csv")
+    name = f",{PurePosixPath(job.video_path).name},{job.partition_key}\n".encode()
+    return whole, connection.objects.get(job.report_prefix + "exposures.csv").replace(name, b"\n")
 
 
 def check_rows(connection: Connection, video: Path) -> int:
