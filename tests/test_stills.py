@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,15 @@ from tests.test_seen_picture import bright_quarter, lettering
 from touchline.errors import BadInputError
 from touchline.values import Image
 from touchline.video import probe_file
+from touchline.vision.objects import ENVIRONMENT
 
+ULTRALYTICS_FIRST = """
+import sys
+import ultralytics.utils
+from pathlib import Path
+from touchline.video import probe
+assert not probe(Path(sys.argv[1])).is_image
+"""
 FORMATS = ("png", "jpg", "bmp", "tif", "gif", "webp", "avif")
 
 
@@ -178,3 +190,10 @@ def test_data_beside_the_picture_that_cannot_be_read_does_not_spoil_it(tmp_path:
     for path in sorted(tmp_path.iterdir()):
         _, kept, _ = extract(path)
         assert bright_quarter(kept.image(0)) == (0, 0), path.name
+
+
+@pytest.mark.skipif(find_spec("ultralytics") is None, reason="ultralytics is not installed (extra `yolo`)")
+def test_a_video_is_read_though_ultralytics_changed_how_images_are_opened(clip: tuple[Path, object]) -> None:
+    command = [sys.executable, "-c", ULTRALYTICS_FIRST, str(clip[0])]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}, check=False)
+    assert done.returncode == 0, done.stderr
