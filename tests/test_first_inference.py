@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from touchline.ocr import rapid
+from touchline.errors import ModelUnavailableError
+from touchline.ocr import networks, rapid
 from touchline.ocr.networks import RUNTIMES, Runtime, load_network
 
 DETECTOR = Path(rapid.__file__).parent / "weights" / "PP-OCRv6_tiny_det.onnx"
@@ -63,3 +64,10 @@ def test_the_first_inference_of_two_threads_hangs_in_no_fresh_process(runtime: R
     with ThreadPoolExecutor(2) as pool:
         codes = list(pool.map(run, range(PROCESSES)))
     assert codes == [0] * PROCESSES, f"of {PROCESSES} processes {codes.count(None)} hung"
+
+
+def test_openvino_is_refused_where_it_would_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "cpu", lambda: ("Xeon E5-2670", ("sse4_2", "avx")))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(ModelUnavailableError, match=r"needs a CPU with AVX2.*\(Xeon E5-2670\).*to onnxruntime"):
+        load_network(DETECTOR, threads=1, runtime="openvino")

@@ -9,6 +9,7 @@ picture, and board ribbons and lines of text are of ever new sizes.
 
 from __future__ import annotations
 
+import platform
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
+from touchline.machine import cpu
 from touchline.values import Image
 
 Runtime = Literal["onnxruntime", "openvino"]
@@ -56,6 +58,9 @@ def load_network(path: Path, *, threads: int, height: int | None = None, runtime
     It has answered once when it is returned. A runtime sets up what it shares between threads under its first
     inference; in OpenVINO two threads that do so at once wait for each other for ever (one holds Python's lock and
     waits for a C++ guard, the other holds the guard and waits for Python's lock).
+
+    Raises ModelUnavailableError for OpenVINO on an x86 CPU without AVX2, where it fails or crashes in these networks,
+    and where it does not compute in 32 bits.
     """
     network = _OpenVino(path, threads, height) if runtime == "openvino" else _OnnxRuntime(path)
     network(np.zeros((height or _WARM_UP, _WARM_UP, 3), np.uint8))
@@ -86,6 +91,12 @@ class _OpenVino:
     """One request for each calling thread: a request serves one call at a time."""
 
     def __init__(self, path: Path, threads: int, height: int | None) -> None:
+        name, features = cpu()
+        if features and platform.machine() == "x86_64" and "avx2" not in features:
+            raise ModelUnavailableError(
+                f"{path.name}: OpenVINO {version('openvino')} needs a CPU with AVX2, and this one has none ({name}); "
+                f"set run_ocr.runtime to {DEFAULT_RUNTIME}"
+            )
         import openvino as ov
         from openvino.preprocess import PrePostProcessor
 
