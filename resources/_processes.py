@@ -104,6 +104,7 @@ def spawn(
     env: Mapping[str, str],
     user: int | None = None,
     group: int | None = None,
+    cwd: Path = Path("/"),
 ) -> int:
     """Starts a server in a session of its own, its output appended to `log`; returns its pid.
 
@@ -122,7 +123,7 @@ def spawn(
             extra_groups=[] if user is not None else None,
             env=dict(env),
             umask=UMASK,
-            cwd="/",
+            cwd=cwd,
         )
     # The server outlives this object on purpose; without this Popen warns of a child left running.
     process.returncode = 0
