@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from detection_assets.bookkeeping import open_job, selected_stages, truthful
 from detection_assets.heartbeat import Heartbeat, announce
+from detection_assets.markdown import bullets, command, tables
 from detection_assets.partitions import sources
 from detection_assets.provenance import input_tags, read_from
 from detection_assets.report_summary import brand_table, evidence_table, totals
@@ -79,11 +80,11 @@ def brand_report(
     announce("brand_report", 1.0)
     return dg.MaterializeResult(
         metadata={
-            "brands_found": dg.MetadataValue.md(brand_table(report)),
-            **({"seen": dg.MetadataValue.md(seen)} if (seen := evidence_table(report)) else {}),
-            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+            "brands_found": tables(brand_table(report)),
+            **({"seen": tables(seen)} if (seen := evidence_table(report)) else {}),
+            "warnings": bullets(report.warnings),
             **totals(report),
-            "whole_report": dg.MetadataValue.md(f"`touchline report {source.partition_key} --job {job.id} --out DIR`"),
+            "whole_report": command(f"touchline report {source.partition_key} --job {job.id} --out DIR"),
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
             **read_from(inputs),

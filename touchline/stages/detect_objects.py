@@ -33,7 +33,8 @@ class DetectObjectsConfig(StageConfig):
     weights: str = Field(
         default="",
         description="YOLO model: the name of one that ultralytics publishes, or of a registered .pt file (--set "
-        f"registers a path); in a profile also a path; empty takes TOUCHLINE_YOLO_WEIGHTS, else {DEFAULT_MODEL} [name or path]",
+        "registers a path); in a profile also a path; "
+        f"empty takes TOUCHLINE_YOLO_WEIGHTS, else {DEFAULT_MODEL} [name or path]",
         json_schema_extra={NAMES_FILE: True},
     )
     weights_sha256: str = Field(
