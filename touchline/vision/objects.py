@@ -242,7 +242,9 @@ def _load(weights: Path) -> Any:
     try:
         model: Any = yolo(str(weights))
     except Exception as error:  # whatever a file that is no checkpoint makes of the unpickler
-        raise ModelUnavailableError(f"{weights} is no model that ultralytics can load: {error}; {CONFIGURE}") from error
+        # What it says may quote the file.
+        why = type(error).__name__
+        raise ModelUnavailableError(f"{weights} is no model that ultralytics can load ({why}); {CONFIGURE}") from None
     if model.task not in BOXED:
         raise ModelUnavailableError(f"{weights} is a model for {model.task!r}; expected {' or '.join(BOXED)}")
     return model
@@ -273,7 +275,10 @@ def contained() -> Iterator[None]:
     import torch  # noqa: F401 (before ultralytics, which would leave it one thread)
 
     os.environ.update(ENVIRONMENT)
+    # Settings, fonts and compiled kernels go into the home of Touchline, and not into the user's.
     os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder()))
+    os.environ.setdefault("MPLCONFIGDIR", str(models_folder() / "matplotlib"))
+    os.environ.setdefault("CUDA_CACHE_PATH", str(models_folder() / "cuda"))
     openmp, threads, printing = os.environ.get("OMP_NUM_THREADS"), cv2.getNumThreads(), np.get_printoptions()
     try:
         yield
