@@ -129,7 +129,7 @@ def _folders(connection: Connection, collected: Collected) -> list[UUID]:
     jobs: set[UUID] = set()
     names, keys = objects.folders()
     strange = [key for key in keys if key != READY]
-    folders = [f"{name}/" for name in names if name not in (*FOLDERS, UNTOUCHED)]
+    folders = [f"{name}/" for name in names if name not in (*FOLDERS, *UNTOUCHED)]
     for folder in FOLDERS:
         names, keys = objects.folders(folder)
         jobs.update(job for name in names if (job := job_folder(name)) is not None)

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 
+from detection_assets.markdown import bullets, table
 from io_managers.values import StageOutput
-
-LONGEST: Final = 200
-"""Characters of a cell."""
 
 
 def described(output: StageOutput) -> dict[str, Any]:
     """Warnings; every number of the stats, and the seconds of work; the other stats as one table."""
     found: dict[str, Any] = {}
     if warnings := output.stats.get("warnings"):
-        found["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in warnings))
+        found["warnings"] = bullets(map(str, warnings))
     found |= numbers(output.stats)
     found["wall_s"] = dg.MetadataValue.float(round(output.wall_s, 3))
     words = {key: value for key, value in output.stats.items() if key not in found and _is_word(value)}
     if words:
-        rows = "\n".join(f"| {key} | {cell(str(value))} |" for key, value in words.items())
-        found["stats"] = dg.MetadataValue.md(f"| | |\n|---|---|\n{rows}")
+        found["stats"] = table(("", ""), ((key, str(value)) for key, value in words.items()))
     return found
 
 
@@ -49,8 +46,3 @@ def numbers(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_word(value: Any) -> bool:
     return value is not None and not isinstance(value, Mapping | list | tuple)
-
-
-def cell(text: str) -> str:
-    """Text as a cell of a Markdown table: on one line, and not too long."""
-    return " ".join(text.split()).replace("|", "\\|")[:LONGEST]

@@ -15,6 +15,7 @@ import dagster as dg
 import numpy as np
 
 from detection_assets.labels import BRAND, COLOURS, Mark, annotated, write
+from detection_assets.markdown import pictured, sentence, table
 from touchline.errors import CheckpointError, ServiceError, TouchlineError
 from touchline.geometry import bounds, box_quad
 from touchline.values import (
@@ -40,6 +41,8 @@ MOST_LABELS: Final = 16
 TILES: Final = (4, 2)
 """Columns and rows of a contact sheet."""
 ROWS: Final = 20
+LONGEST: Final = 80
+"""Characters of what was found."""
 
 Weighed = tuple[float, Mark]
 """A mark with how much it says for a frame, 0..1: what stands in an overlay says little."""
@@ -58,8 +61,8 @@ def findings(stage: str, documents: Iterable[Any], load: Callable[[int], Image])
     current: tuple[int, list[Weighed]] = (-1, [])
     for document in documents:
         sequence, marks, names = _marks(document, escalated=stage.startswith("escalate"))
-        for table, name in names:
-            tables[table][name] += 1
+        for kind, name in names:
+            tables[kind][name] += 1
         if sequence is None:
             continue
         current = (sequence, [*current[1], *marks] if sequence == current[0] else marks)
@@ -70,15 +73,15 @@ def findings(stage: str, documents: Iterable[Any], load: Callable[[int], Image])
         ranked = [mark for _, mark in sorted(best[1], key=lambda one: -one[0])]
         shown = [mark if n < MOST_LABELS else (mark[0], "", mark[2]) for n, mark in enumerate(ranked)]
         metadata["picture"] = _pictured(lambda: _drawn(load(best[0]), shown), f"frame {best[0]}")
-    return metadata | {name: _table(table) for name, table in tables.items() if table}
+    return metadata | {kind: _table(names) for kind, names in tables.items() if names}
 
 
 def _pictured(make: Callable[[], str], alt: str) -> dg.MarkdownMetadataValue:
     """A picture, or why there is none: what was found does not depend on it."""
     try:
-        return picture(make(), alt)
+        return pictured(make(), alt)
     except (CheckpointError, ServiceError) as error:
-        return dg.MetadataValue.md(f"no picture of {alt}: {error}")
+        return sentence(f"no picture of {alt}: {error}")
 
 
 def _drawn(image: Image, marks: Sequence[Mark]) -> str:
@@ -211,18 +214,9 @@ def _tile(image: Image, label: str) -> Image:
     return tile
 
 
-def picture(uri: str, alt: str) -> dg.MarkdownMetadataValue:
-    """A picture given as a `data:` URI, with its description below it."""
-    return dg.MetadataValue.md(f"![{alt}]({uri})\n\n{alt}")
-
-
 def _table(counts: Counter[str]) -> dg.MarkdownMetadataValue:
-    rows = [f"| {_cell(name)} | {number} |" for name, number in counts.most_common(ROWS)]
+    rows = [(name[:LONGEST], str(number)) for name, number in counts.most_common(ROWS)]
     rest = len(counts) - ROWS
     if rest > 0:
-        rows.append(f"| and {rest} more | |")
-    return dg.MetadataValue.md("| found | times |\n|---|---|\n" + "\n".join(rows))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")[:80]
+        rows.append((f"and {rest} more", ""))
+    return table(("found", "times"), rows)

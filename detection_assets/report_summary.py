@@ -11,7 +11,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from detection_assets.metadata import cell, numbers
+from detection_assets.markdown import as_table, picture, plain
+from detection_assets.metadata import numbers
 from detection_assets.pictures import web_picture
 from touchline.report import Report
 from touchline.report.model import ZONE_WORDS, BrandRow, zones_seen
@@ -40,13 +41,13 @@ def brand_table(report: Report) -> str:
     """A row a brand, most seconds first: in all and by zone. Dagster shows up to 1000 characters without a click."""
     found = {zone for brand in report.brands for zone in _zones(brand)}
     zones = [zone for zone in ZONE_WORDS if zone in found]
-    lines = [["brand", "seconds", *(f"{ZONE_WORDS[zone]} [s]" for zone in zones), "times", "visibility"]]
-    lines.append(["---"] * len(lines[0]))
+    lines: list[list[str]] = []
     for brand in report.brands:
         seconds = [f"{brand.zones.get(zone, 0.0):.1f}" if zone in _zones(brand) else "" for zone in zones]
-        row = [cell(brand.name), f"{brand.seconds:.1f}", *seconds, str(brand.occurrences)]
+        row = [plain(brand.name), f"{brand.seconds:.1f}", *seconds, str(brand.occurrences)]
         lines.append([*row, f"{brand.visibility:.3f}"])
-    return _markdown(lines)
+    head = ["brand", "seconds", *(f"{ZONE_WORDS[zone]} [s]" for zone in zones), "times", "visibility"]
+    return as_table(head, lines)
 
 
 def _zones(brand: BrandRow) -> list[str]:
@@ -55,12 +56,8 @@ def _zones(brand: BrandRow) -> list[str]:
 
 def evidence_table(report: Report) -> str:
     """The first brands with a small picture of each; empty where nothing was found."""
-    lines = [[cell(brand.name), _evidence(brand)] for brand in report.brands[:PICTURED] if brand.evidence]
-    return _markdown([["brand", "seen"], ["---", "---"], *lines]) if lines else ""
-
-
-def _markdown(lines: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [[plain(brand.name), _evidence(brand)] for brand in report.brands[:PICTURED] if brand.evidence]
+    return as_table(("brand", "seen"), lines) if lines else ""
 
 
 def _evidence(brand: BrandRow) -> str:
@@ -72,4 +69,4 @@ def _evidence(brand: BrandRow) -> str:
         return f"at {best.t:.1f} s"
     scale = min(1.0, PICTURE_WIDTH / crop.shape[1])
     small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return f"![{cell(brand.name)}]({web_picture(small, max_bytes=PICTURE_BYTES)}) {best.t:.1f} s"
+    return f"{picture(web_picture(small, max_bytes=PICTURE_BYTES), brand.name)} {best.t:.1f} s"

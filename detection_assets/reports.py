@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from resources.connection import Connection
-from touchline.errors import BadInputError
+from resources.verify import changed_file
+from touchline.errors import BadInputError, CheckpointError
 from touchline.report.files import REPORT_FILES, files_of, owner, unwritten, write_files
 from touchline.schema import DetectJob
 
@@ -27,6 +28,12 @@ def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Pat
     contents = {REPORT_FILES[0]: connection.objects.get(job.report_prefix + REPORT_FILES[0])}
     for name in files_of(contents[REPORT_FILES[0]])[1:]:
         contents[name] = connection.objects.get(job.report_prefix + name)
+    for name, said in job.report_files.items():
+        if message := changed_file(contents.get(name, b""), said):
+            raise CheckpointError(
+                f"{job.report_prefix}{name}: {message}. `touchline replay {job.partition_key} --from brand_report "
+                f"--job {job.id}` makes it anew"
+            )
     try:
         write_files(directory, contents)
     except OSError as error:

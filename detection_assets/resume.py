@@ -5,7 +5,6 @@ Belongs here: what the job's run had been asked to do, and whether it may be tak
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from detection_assets.bookkeeping import CONTINUES_TAG, selected_stages
+from detection_assets.hand_over import hand_over, handed_over
 from detection_assets.run_config import run_config
 from resources.storage import Connection
 from touchline import repository
@@ -36,7 +36,7 @@ class Request:
 def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob) -> Request:
     """What to ask for in order to go on with a job.
 
-    Raises BadInputError if it is not one to go on with, or its profile is missing.
+    Raises BadInputError if it is not one to go on with, its profile is missing, or a file that it names is.
     """
     if job.status not in RESUMABLE:
         again = "cancel or pause it first" if job.status is DetectJobStatus.RUNNING else "run its source again instead"
@@ -54,10 +54,11 @@ def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob
             for name, value in settings.items()
         }
         profile_of(job.partition_key, job.profile_name)
+        changes, _ = hand_over(connection.objects, changes, None)
         return Request(stages, run_config(stages, profile=job.profile_name, overrides=changes))
-    config: dict[str, Any] = copy.deepcopy(dict(run.run_config))
+    config = handed_over(connection.objects, run.run_config)
     config.pop("loggers", None)
-    settings = config.setdefault("resources", {}).setdefault("run_settings", {}).setdefault("config", {})
+    settings = config["resources"]["run_settings"]["config"]
     with connection.database.session() as session:
         own = repository.get_source(session, job.partition_key).profile_name
     profile_of(job.partition_key, settings.get("profile") or own)

@@ -98,14 +98,16 @@ def run_config(
     *,
     profile: str = "",
     overrides: Mapping[str, Any] | None = None,
-    brands_csv: Path | None = None,
+    brands: str = "",
     fresh: bool = False,
     from_job: UUID | None = None,
 ) -> dict[str, Any]:
-    """Dagster's run config of a run of `stages`. Raises BadInputError for what has no effect on them."""
-    refuse_idle(stages, overrides=overrides or (), brands_csv=brands_csv, from_job=from_job)
-    settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or "")}
-    settings["brands_csv"] = str(brands_csv.absolute()) if brands_csv else ""
+    """Dagster's run config of a run of `stages`. Raises BadInputError for what has no effect on them.
+
+    `brands` is the reference of a stored list. Nothing in a config names a file: see `hand_over.py`.
+    """
+    refuse_idle(stages, overrides=overrides or (), from_job=from_job)
+    settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or ""), "brands": brands}
     ops: dict[str, Any] = {}
     for path, value in (overrides or {}).items():
         stage, _, field = path.partition(".")

@@ -24,6 +24,7 @@ from dagster_postgres.utils import DagsterPostgresException
 from detection_assets import heartbeat
 from detection_assets.bookkeeping import ALONE_TAG, CONTINUES_TAG, refuse_beside
 from detection_assets.definitions import JOB, build_defs
+from detection_assets.hand_over import hand_over
 from detection_assets.instance import close_connections, keep_connections
 from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
 from detection_assets.partitions import sources
@@ -31,7 +32,7 @@ from detection_assets.pools import free_ended, set_limits
 from detection_assets.reconcile import message_of, reconcile
 from detection_assets.reports import fetch_report
 from detection_assets.resume import Request, request_of
-from detection_assets.run_config import refuse_split, run_config
+from detection_assets.run_config import refuse_idle, refuse_split, run_config
 from detection_assets.watchdog import end_with_process
 from resources._home_folder import make_closed
 from resources.connection import Connection, connect
@@ -147,14 +148,15 @@ class Runner:
         """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
 
         An unfinished job of the same source and settings is continued unless `fresh`. Raises BadInputError if that job
-        is still at work, for what has no effect on the stages that run, and for a profile that is not there.
+        is still at work, for what has no effect on the stages that run, for a profile that is not there, and for files
+        (`brands_csv`, weights in `overrides`) that cannot be handed over to a run.
         """
         selected = selection(first, until)
         with self.connection.database.session() as session:
             refuse_split(session, source, profile, selected, from_job)
-        config = run_config(
-            selected, profile=profile, overrides=overrides, brands_csv=brands_csv, fresh=fresh, from_job=from_job
-        )
+        refuse_idle(selected, overrides=overrides or (), brands_csv=brands_csv, from_job=from_job)
+        changes, brands = hand_over(self.connection.objects, overrides or {}, brands_csv)
+        config = run_config(selected, profile=profile, overrides=changes, brands=brands, fresh=fresh, from_job=from_job)
         reconcile(self.instance, self.connection)
         continued = None if fresh or first else self._unfinished(source)
         alone = {} if fresh or first else {ALONE_TAG: "yes"}

@@ -24,6 +24,7 @@ from detection_assets.pictures import findings
 from detection_assets.provenance import input_tags, read_from
 from detection_assets.stages import STAGES, Context, Stage
 from io_managers.values import StageInput, StageOutput
+from resources.brand_lists import stored_list
 from resources.checkpoints import Journal
 from resources.models import Models
 from resources.run_settings import RunSettings
@@ -31,7 +32,7 @@ from resources.storage import Connection, Storage
 from resources.uploads import local_video
 from resources.verify import whole
 from touchline import repository
-from touchline.brands import BrandBook, read_csv
+from touchline.brands import BrandBook
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.garbage import ADOPTABLE
@@ -131,8 +132,8 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
 
 def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:
     """The brands this run matches against: the run's own list, else all known ones."""
-    if settings.brands_csv:
-        return BrandBook.from_entries(read_csv(Path(settings.brands_csv)))
+    if settings.brands:
+        return BrandBook.from_entries(stored_list(connection.objects, settings.brands))
     with connection.database.session() as session:
         repository.load_shipped_brands(session)
         return repository.brand_book(session)

@@ -12,9 +12,9 @@ import hashlib
 import json
 import shlex
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from resources.checkpoints import CheckpointStore
@@ -230,13 +230,14 @@ class _Source:
         faults: list[Fault] = []
         with self._database.session() as session:
             jobs = repository.reported_jobs(session, self._source.id)
-        for job, prefix in jobs:
+        for job, prefix, files in jobs:
             self._verified.counts["reports"] += 1
-            own = list(self._report(job, prefix))
+            self._verified.counts["reports_without_digests"] += not files
+            own = list(self._report(job, prefix, files))
             faults = (faults if own else list(map(_replaced, faults))) + own
         return faults
 
-    def _report(self, job: UUID, prefix: str) -> Iterator[Fault]:
+    def _report(self, job: UUID, prefix: str, files: Mapping[str, Any]) -> Iterator[Fault]:
         remedy = f"touchline replay {self._source.partition_key} --from {LAST} --job {job}"
         listed = dict(self._objects.list(prefix))
 
@@ -247,12 +248,18 @@ class _Source:
             )
 
         content = self._objects.get(prefix + "report.json") if listed.get(prefix + "report.json") else b""
-        for name in files_of(content):
+        for name in files or files_of(content):
             if not listed.get(prefix + name):
                 yield fault(
                     name,
                     "expected a file of the report, got " + ("an empty one" if prefix + name in listed else "none"),
                 )
+                continue
+            if name not in files:
+                continue
+            found = content if name == "report.json" else self._objects.get(prefix + name)
+            if message := changed_file(found, files[name]):
+                yield fault(name, message)
         if not content:
             return
         try:
@@ -261,7 +268,16 @@ class _Source:
             yield fault("report.json", f"expected a report, got what is none ({error!r})")
             return
         if named != str(job):
-            yield fault("report.json", f"expected the report of job {job}, got that of {named}")
+            yield fault("report.json", f"expected the report of job {job}, got that of another job")
+
+
+def changed_file(content: bytes, said: Mapping[str, Any]) -> str:
+    """In what a file of a report is not what its job's row says (`size`, `sha256`), in words; empty if it is."""
+    if len(content) != said["size"]:
+        return f"expected {said['size']} bytes, got {len(content)}: the file was changed"
+    if (digest := hashlib.sha256(content).hexdigest()) != said["sha256"]:
+        return f"expected SHA-256 {said['sha256']}, got {digest}: the file was changed"
+    return ""
 
 
 def _replaced(fault: Fault) -> Fault:

@@ -65,9 +65,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(home: Path, folder: Path) -> dict[str, Any]:
     """The first run on that picture, against that list alone."""
     arguments = ("run", folder / "boards.png", "--brands", folder / "ours.csv", "--report", folder / "out", "--json")
-    [row] = json.loads(touchline(home, *arguments).stdout)
+    (folder / "home").mkdir()
+    # Beyond this machine nothing may be reached, and into the user's home nothing written: see the test below.
+    watched = {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT / "tests" / "no_network")}
+    watched |= {"NO_NETWORK_LOG": str(folder / "reached"), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}
+    [row] = json.loads(touchline(home, *arguments, **watched).stdout)
     assert isinstance(row, dict)
     return row
+
+
+def test_a_run_reaches_nobody_and_writes_nothing_into_the_users_home(first: dict[str, Any], folder: Path) -> None:
+    assert first["status"] == "completed"
+    reached = folder / "reached"
+    hosts = {line.partition("\t")[0] for line in reached.read_text("utf-8").splitlines()} if reached.exists() else set()
+    # Weights of YOLO, as docs/operations.md says, where ultralytics is installed and has none yet.
+    assert hosts <= {"github.com"}
+    assert [str(path) for path in (folder / "home").rglob("*")] == []
 
 
 def report_of(folder: Path, stem: str = "boards") -> dict[str, Any]:

@@ -179,18 +179,21 @@ assert not ONLINE and not events.enabled and ultralytics.settings['sync'] is Fal
         text=True,
         check=True,
     ).stdout.strip()
-    working = tmp_path / "working"
+    working, home = tmp_path / "working", tmp_path / "home"
     working.mkdir()
+    home.mkdir()
+    own = {"HOME": str(home), "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": ""}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         cwd=working,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "EXPECTED_THREADS": threads},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "EXPECTED_THREADS": threads, **own},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(working.iterdir()) == []
+    assert list(home.rglob("*")) == []
 
 
 @needs_ultralytics

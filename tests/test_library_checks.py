@@ -147,11 +147,11 @@ def test_failed_sources_and_keys_without_their_other_half_are_listed(
         for status in (DetectJobStatus.COMPLETED, DetectJobStatus.FAILED):
             job = repository.create_job(session, source)
             repository.set_job_status(session, job.id, status, error_message="the lights\nwent out")
-    assert failed_sources(library) == [f"`{source.partition_key}`: job {job.id}, the lights went out"]
+    assert failed_sources(library) == [f"{source.partition_key}: job {job.id}, the lights went out"]
     instance.add_dynamic_partitions(str(sources.name), ["nobody-00000000"])
     lost, hidden = unmatched_keys(instance, library)
-    assert "`nobody-00000000`: a partition without a source" in lost
-    assert f"`{source.partition_key}`: a source without a partition" in hidden
+    assert "nobody-00000000: a partition without a source" in lost
+    assert f"{source.partition_key}: a source without a partition" in hidden
     with library.database.session() as session:
         repository.create_job(session, repository.get_source(session, source.partition_key))
     assert failed_sources(library) == [], "a newer job is on its way"

@@ -43,11 +43,12 @@ def test_a_file_in_the_home_is_a_profile(folder: Path, settings: Settings) -> No
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("extract_frames: {sample_fps: 400}", r"extract_frames\.sample_fps: .*less than or equal to 60, got 400"),
-        ("extract_frame: {}", "extract_frame: extra inputs are not permitted"),
+        ("extract_frames: {sample_fps: 400}", r"extract_frames\.sample_fps: .*less than or equal to 60"),
+        ("extract_frame: {}", "it has a field that is not known; perhaps extract_frames is meant"),
+        ("run_ocr: {xyz: 1}", "run_ocr: it has a field that is not known; expected one of .*min_confidence"),
         ("- a list", "expected stages with their fields"),
         ("a: b: c", "cannot be read as YAML"),
-        ("name: other", "it says name: other; expected mine"),
+        ("name: other", "its field name says another; expected mine"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused_with_its_path(folder: Path, content: str, told: str) -> None:

@@ -5,6 +5,7 @@ Every step prints the rows it left (`pytest -s` shows them). The steps build on 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ import cv2
 import pytest
 
 from detection_assets.runner import Runner
+from resources.brand_lists import store_list
+from resources.object_store import ObjectStore
 from tests.webserver import (
     ADD,
     BACKFILL,
@@ -165,22 +168,24 @@ def test_run_ocr_and_downstream_with_an_override_is_a_replay_of_that_line(
 
 
 def test_a_failed_run_re_executed_from_failure_goes_on_where_it_failed(
-    page: Page, first: str, sources: list[SourceAsset], tmp_path: Path
+    page: Page, first: str, sources: list[SourceAsset], objects: ObjectStore, tmp_path: Path
 ) -> None:
     brands = tmp_path / "brands.csv"
-    config = {**OVERRIDE, "resources": {"run_settings": {"config": {"brands_csv": str(brands)}}}}
+    brands.write_text("canonical_name,aliases\nNobody At All,\n", "utf-8")
+    digest = hashlib.sha256(brands.read_bytes()).hexdigest()
+    config = {**OVERRIDE, "resources": {"run_settings": {"config": {"brands": f"sha256:{digest}"}}}}
     config["ops"] = {"run_ocr": {"config": {"min_confidence": 0.7}}}
     broken = page.materialize(sources[0], FROM_OCR, config)
     assert page.ended(broken) == "FAILURE"
     failed, kept = page.rows("a list of brands that is not there", broken)
     assert (failed.status, failed.replay_from_stage) == (DetectJobStatus.FAILED, "run_ocr")
-    assert "brands.csv" in (failed.error_message or "")
+    assert digest in (failed.error_message or "")
     assert set(kept) == {"run_ocr"}
 
     # Meanwhile somebody replays with other settings: what is newest is no longer what the failed run made.
     other = page.materialize(sources[0], ["run_ocr"], OVERRIDE)
     assert page.ended(other) == "SUCCESS"
-    brands.write_text("canonical_name,aliases\nNobody At All,\n", "utf-8")
+    store_list(objects, brands)
     again = re_execute(page.ask, broken, "FROM_FAILURE")
     assert page.ended(again) == "SUCCESS"
     initial, _ = page.rows("before", first)

@@ -56,7 +56,11 @@ def source(runner: Runner, done: SourceAsset) -> Iterator[SourceAsset]:
     kept += [item.key for item in objects.stored(f"reports/{rows[STAGE].job_id}/")]
     before = {key: objects.get(key) for key in dict.fromkeys(kept)}
     values = {row.id: {c.key: getattr(row, c.key) for c in StageCheckpoint.__table__.columns} for row in rows.values()}
+    with database.session() as session:
+        files = session.scalars(sa.select(DetectJob.report_files).where(DetectJob.id == rows[STAGE].job_id)).one()
     yield done
+    with database.session() as session:
+        session.execute(sa.update(DetectJob).where(DetectJob.id == rows[STAGE].job_id).values(report_files=files))
     for key, content in before.items():
         objects.put(key, content)
     with database.session() as session:
@@ -218,6 +222,24 @@ def test_a_report_that_is_missing_empty_or_of_another_job_is_named(runner: Runne
     assert "got what is none" in " ".join(fault["message"] for fault in verified(source)["faults"])
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.json", "exposures.csv", "summary.csv"])
+def test_a_report_that_was_written_over_is_named_and_not_handed_out(
+    runner: Runner, source: SourceAsset, tmp_path: Path, name: str
+) -> None:
+    objects, job = runner.connection.objects, runner.latest_reported_job(source)
+    key = f"reports/{job.id}/{name}"
+    content = objects.get(key)
+    for changed, word in ((content + b" ", "bytes"), (content[:-1] + bytes([content[-1] ^ 1]), "SHA-256")):
+        objects.put(key, changed)
+        told = verified(source)
+        assert {fault["key"] for fault in told["faults"]} == {key}
+        assert word in told["faults"][0]["message"]
+        assert told["reports_without_digests"] == 0
+        with pytest.raises(CheckpointError, match=f"{name}: expected .* the file was changed"):
+            runner.fetch_report(job, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_report_older_than_a_kind_of_file_is_whole_without_it(
     runner: Runner, source: SourceAsset, tmp_path: Path
 ) -> None:
@@ -226,8 +248,11 @@ def test_a_report_older_than_a_kind_of_file_is_whole_without_it(
     objects.delete(f"reports/{job}/summary.csv")
     assert [fault["key"].rpartition("/")[2] for fault in verified(source)["faults"]] == ["summary.csv"]
     del report["files"]
+    with runner.connection.database.session() as session:
+        session.execute(sa.update(DetectJob).where(DetectJob.id == job).values(report_files={}))
     objects.put(f"reports/{job}/report.json", json.dumps(report).encode())
-    assert verified(source)["faults"] == []
+    told = verified(source)
+    assert (told["faults"], told["reports"], told["reports_without_digests"]) == ([], 1, 1)
     runner.fetch_report(runner.latest_reported_job(source), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html", "exposures.csv"}
 

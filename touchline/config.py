@@ -4,7 +4,13 @@ Belongs here: what all stage settings share. A stage's own settings stand at the
 `touchline/stages/`; profiles that put them together are in `touchline/profiles`.
 """
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
+
+NAMES_FILE: Final = "names_file"
+"""Mark (in `json_schema_extra`) of a field whose value may name a file of this machine. Only profiles, commands and
+the environment may give one: a run's own settings can come from a browser."""
 
 
 class StageConfig(BaseModel):

@@ -3,8 +3,9 @@
 Belongs here: the rule. Finding the facts and deleting, in an order that is safe beside running jobs, is in
 `detection_assets/garbage.py`.
 
-The rule. Objects are those of `checkpoints/{job}/` and `reports/{job}/`; nothing else is ever touched, `uploads/` not
-even looked at, and a key in those folders that has no known form stays and is told. Of the rest is needed:
+The rule. Objects are those of `checkpoints/{job}/` and `reports/{job}/`; nothing else is ever touched, `uploads/`
+and `brands/` not even looked at, and a key in those folders that has no known form stays and is told. Of the rest is
+needed:
 
 1. what a row names: a stage's output, every frame of a manifest (a replay's row names the frames of the job it goes
    back to), the files of a job's report. Scenarios are rows like others;
@@ -36,7 +37,9 @@ from touchline.schema import DetectJobStatus
 
 FOLDERS: Final = ("checkpoints", "reports")
 """Where objects of jobs lie, by job."""
-UNTOUCHED: Final = "uploads"
+BRAND_LISTS: Final = "brands"
+"""Where lists of brands for single runs lie; small, and named by runs that may be asked for again."""
+UNTOUCHED: Final = ("uploads", BRAND_LISTS)
 """What people gave us."""
 ADOPTABLE: Final = frozenset({DetectJobStatus.FAILED, DetectJobStatus.PAUSED})
 """The next attempt on a source goes on with journals of jobs in one of these, and of no others."""

@@ -200,6 +200,8 @@ class DetectJob(Base, kw_only=True, eq=False):
     partition_key: Mapped[str] = mapped_column(default="")
     report_prefix: Mapped[str] = mapped_column(default="")
     """Where the report's files lie in the object store; empty while there is no report."""
+    report_files: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
+    """By name of each file of the report its `size` [bytes] and `sha256` (hex); empty in rows of earlier versions."""
     stop_requested: Mapped[DetectJobStatus | None] = mapped_column(
         _enum(DetectJobStatus, "stop_requested"), default=None
     )

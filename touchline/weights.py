@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shlex
+import shutil
 import socket
+import tempfile
 import threading
 import urllib.request
 from functools import lru_cache
@@ -16,17 +20,57 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from touchline.errors import ModelUnavailableError
+from touchline.errors import BadInputError, ModelUnavailableError
+from touchline.home import home
 
 PROBE_S: Final = 3.0
 """How long a closed network may cost [s]: a name server that never answers holds a plain request for half a minute."""
 
 
 def models_folder() -> Path:
-    """Where fetched weights are kept: TOUCHLINE_HOME/models, else touchline/models in the user's cache. Not created."""
-    if home := os.environ.get("TOUCHLINE_HOME"):
-        return Path(home).expanduser().absolute() / "models"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "touchline" / "models"
+    """Where weights are kept: `models` in the home. Not created."""
+    return home() / "models"
+
+
+def cached_before(name: str) -> Path | None:
+    """Where earlier versions kept fetched weights of that name, if TOUCHLINE_HOME was not set: the user's cache."""
+    if os.environ.get("TOUCHLINE_HOME"):
+        return None
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "touchline" / "models" / name
+
+
+def registered(name: str, sha256: str) -> Path | None:
+    """Where weights of that name and SHA-256 (hex) lie once they are registered; nothing without a checksum."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        return None
+    return models_folder() / "registered" / sha256.lower() / name
+
+
+def register(path: Path, sha256: str) -> str:
+    """Keeps a copy of weights in the home, from where runs take them by name and SHA-256. Returns the name.
+
+    Raises BadInputError without a checksum, and where the file is missing, another one, or cannot be copied.
+    """
+    remedy = f"name its SHA-256 (`sha256sum {shlex.quote(str(path))}` prints it) with detect_objects.weights_sha256"
+    kept = registered(path.name, sha256)
+    if kept is not None and not path.exists() and kept.is_file():
+        return path.name
+    try:
+        came = verify(path, sha256, remedy)
+    except ModelUnavailableError as error:
+        raise BadInputError(str(error)) from error
+    assert kept is not None
+    if kept.is_file() and sha256_of(kept) == came:
+        return path.name
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".register-", dir=kept.parent) as folder:
+            shutil.copyfile(path, copy := Path(folder) / path.name)
+            verify(copy, sha256, remedy)
+            copy.replace(kept)
+    except OSError as error:
+        raise BadInputError(f"{path} could not be copied to {kept}: {error.strerror or error}") from error
+    return path.name
 
 
 def sha256_of(path: Path) -> str:

@@ -323,6 +323,16 @@ def brands_import(
     raise typer.Exit(command(csv))
 
 
+@brands_app.command("store")
+def brands_store(
+    csv: Annotated[Path, typer.Argument(metavar="CSV", callback=local, help="A file as `brands import` takes it.")],
+) -> None:
+    """Store a list of brands for single runs, and print the name that Dagster's launchpad takes."""
+    from touchline_cli.library import brands_store as command
+
+    raise typer.Exit(command(csv))
+
+
 def main() -> None:
     """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
     from resources.shell import shield

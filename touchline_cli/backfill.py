@@ -74,11 +74,14 @@ def _through(
 ) -> int:
     """Launches one run a source through the webserver."""
     from detection_assets.definitions import JOB
+    from detection_assets.hand_over import hand_over
     from detection_assets.run_config import run_config
 
-    with session.database() as database:
-        sources = _sources(database, stages, only, options["profile"], found)
-    config, webserver = run_config(stages, **options), Webserver(url)
+    with session.storage() as connection:
+        sources = _sources(connection.database, stages, only, options["profile"], found)
+        changes, brands = hand_over(connection.objects, options["overrides"], options["brands_csv"])
+    config = run_config(stages, profile=options["profile"], overrides=changes, brands=brands)
+    webserver = Webserver(url)
     for source in sources:
         run_id = webserver.launch(JOB, stages, source.partition_key, config, tags)
         found["runs"].append({"partition_key": source.partition_key, "run_id": run_id})

@@ -150,6 +150,17 @@ def brands_import(path: Path) -> int:
     return 0
 
 
+def brands_store(path: Path) -> int:
+    """Stores a list for single runs and prints its reference."""
+    from resources.brand_lists import store_list
+    from touchline.brands import read_csv
+
+    read_csv(path, session.warn)
+    with session.storage() as connection:
+        session.say(store_list(connection.objects, path))
+    return 0
+
+
 def _never_found(entries: Sequence[BrandEntry]) -> str:
     """Which spellings the default recogniser cannot read, in a sentence; empty if it reads all, or is not there."""
     from touchline.brands.scripts import never_found, scripts_of, spellings_by_script

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rich.progress import Progress
 
 from touchline_cli import session
+
+COUNTS: Final = ("checkpoints", "documents", "bytes", "frames", "reports", "reports_without_digests")
 
 
 def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
@@ -30,7 +32,7 @@ def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
     told: dict[str, Any] = {
         "ok": found.ok,
         "sources": len(sources),
-        **{name: found.counts[name] for name in ("checkpoints", "documents", "bytes", "frames", "reports")},
+        **{name: found.counts[name] for name in COUNTS},
         "frames_read": frames,
         "faults": [
             {
@@ -61,6 +63,11 @@ def _print(told: dict[str, Any]) -> None:
             session.say(f"{where}\n  a newer one stands for it; nothing is to be done")
         else:
             session.complain(f"{where}\n  next: `{fault['remedy']}`")
+    if old := told["reports_without_digests"]:
+        session.say(
+            f"{old} of {told['reports']} reports are of an earlier version, which kept no digests of their files: that "
+            "these are there and whose they are was looked at, and no more. A new run of brand_report makes them anew"
+        )
     wrong = sum(not fault["replaced"] for fault in told["faults"])
     session.say(
         f"{told['checkpoints']} checkpoints of {told['sources']} sources with {told['documents']} documents, "

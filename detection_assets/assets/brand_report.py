@@ -1,5 +1,6 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
+from typing import Any
 from uuid import UUID
 
 import dagster as dg
@@ -7,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from detection_assets.bookkeeping import open_job, selected_stages, truthful
 from detection_assets.heartbeat import Heartbeat, announce
+from detection_assets.markdown import bullets, command, tables
 from detection_assets.partitions import sources
 from detection_assets.provenance import input_tags, read_from
 from detection_assets.report_summary import brand_table, evidence_table, totals
@@ -22,6 +24,7 @@ from touchline.profiles import apply_overrides, profile_of
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.schema import BrandSource, DetectJob, StageCheckpoint
 from touchline.stages import brand_report as stage
+from touchline.weights import sha256_of
 
 
 @dg.asset(
@@ -74,16 +77,16 @@ def brand_report(
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )
-        prefix = _store(connection, job, report)
-        _record(connection, job, report, rows, prefix)
+        prefix, files = _store(connection, job, report)
+        _record(connection, job, report, rows, prefix, files)
     announce("brand_report", 1.0)
     return dg.MaterializeResult(
         metadata={
-            "brands_found": dg.MetadataValue.md(brand_table(report)),
-            **({"seen": dg.MetadataValue.md(seen)} if (seen := evidence_table(report)) else {}),
-            "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+            "brands_found": tables(brand_table(report)),
+            **({"seen": tables(seen)} if (seen := evidence_table(report)) else {}),
+            "warnings": bullets(report.warnings),
             **totals(report),
-            "whole_report": dg.MetadataValue.md(f"`touchline report {source.partition_key} --job {job.id} --out DIR`"),
+            "whole_report": command(f"touchline report {source.partition_key} --job {job.id} --out DIR"),
             "report": dg.MetadataValue.path(f"{prefix}report.html"),
             "job_id": str(job.id),
             **read_from(inputs),
@@ -98,17 +101,24 @@ def _summary(job: DetectJob, row: StageCheckpoint) -> StageSummary:
     return StageSummary(row.stage, 0.0 if reused else row.wall_s, row.item_count, reused, row.stats)
 
 
-def _store(connection: Connection, job: DetectJob, report: Report) -> str:
-    """Puts the files under reports/{job_id}/ and returns that prefix."""
+def _store(connection: Connection, job: DetectJob, report: Report) -> tuple[str, dict[str, Any]]:
+    """Puts the files under reports/{job_id}/; returns that prefix, and by name each file's size and SHA-256."""
     prefix = f"reports/{job.id}/"
+    files: dict[str, Any] = {}
     with scratch_folder(prefix) as folder:
         for path in write_report(report, folder):
             connection.objects.put_file(prefix + path.name, path)
-    return prefix
+            files[path.name] = {"size": path.stat().st_size, "sha256": sha256_of(path)}
+    return prefix, files
 
 
 def _record(
-    connection: Connection, job: DetectJob, report: Report, rows: dict[str, StageCheckpoint], prefix: str
+    connection: Connection,
+    job: DetectJob,
+    report: Report,
+    rows: dict[str, StageCheckpoint],
+    prefix: str,
+    files: dict[str, Any],
 ) -> None:
     """The job's totals and the source's sightings, in one transaction."""
     cloud = rows["escalate_cloud"].stats
@@ -137,6 +147,6 @@ def _record(
                 "estimated_cost_usd": report.cost_usd,
             },
         )
-        finished.report_prefix = prefix
+        finished.report_prefix, finished.report_files = prefix, files
 
     connection.database.transact(record)

@@ -4,15 +4,14 @@ Belongs here: going from the stored detections to the registry, or to the run's 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 
 from detection_assets.checks.outputs import INTACT, examine, intact_spec, result, row_of, spec, unreadable, wanted
+from resources.brand_lists import stored_list
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from touchline import repository
-from touchline.brands import BrandBook, read_csv
 from touchline.checks import brands_known, brands_of
 
 
@@ -46,8 +45,8 @@ def match_brands_checks(
 def _known(connection: Connection, settings: RunSettings) -> set[str]:
     with connection.database.session() as session:
         known = {entry.id for entry in repository.brand_book(session)}
-    if settings.brands_csv:
-        known |= {entry.id for entry in BrandBook.from_entries(read_csv(Path(settings.brands_csv)))}
+    if settings.brands:
+        known |= {entry.id for entry in stored_list(connection.objects, settings.brands)}
     return known
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from detection_assets.checks.outputs import plain
+from detection_assets.checks.outputs import compared_metadata
 from detection_assets.partitions import sources
 from detection_assets.stages import STAGES, Context
 from resources.models import Models
@@ -74,14 +74,14 @@ def waiting_uploads(connection: Connection) -> list[str]:
     """One line for each upload that waits because a look into it failed."""
     with connection.database.session() as session:
         troubled = repository.troubled_uploads(session)
-    return [f"`{upload.location}{upload.key}`: {_short(upload.reason)}" for upload in troubled]
+    return [f"{upload.location}{upload.key}: {_short(upload.reason)}" for upload in troubled]
 
 
 def failed_sources(connection: Connection) -> list[str]:
     """One line for each source whose newest job has failed."""
     with connection.database.session() as session:
         jobs = repository.failed_sources(session)
-    return [f"`{job.partition_key}`: job {job.id}, {_short(job.error_message or 'no message')}" for job in jobs]
+    return [f"{job.partition_key}: job {job.id}, {_short(job.error_message or 'no message')}" for job in jobs]
 
 
 def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
@@ -113,7 +113,7 @@ def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
                 brands_version=str(made.stats.get("brands_version") or ""),
             )
             if reasons:
-                lines.append(f"`{made.partition_key}` {made.stage}: {_short('; '.join(reasons))}")
+                lines.append(f"{made.partition_key} {made.stage}: {_short('; '.join(reasons))}")
     return lines
 
 
@@ -123,12 +123,10 @@ def unmatched_keys(instance: dg.DagsterInstance, connection: Connection) -> list
         known, accepted = repository.source_keys(session)
     keys = set(instance.get_dynamic_partitions(str(sources.name)))
     lost = [
-        f"`{key}`: a partition without a source; `touchline forget` cannot know it, delete it in Dagster"
+        f"{key}: a partition without a source; `touchline forget` cannot know it, delete it in Dagster"
         for key in keys - known
     ]
-    hidden = [
-        f"`{key}`: a source without a partition; `touchline run` with its video adds it" for key in accepted - keys
-    ]
+    hidden = [f"{key}: a source without a partition; `touchline run` with its video adds it" for key in accepted - keys]
     return sorted(lost) + sorted(hidden)
 
 
@@ -140,7 +138,7 @@ def _told(lines: Sequence[str], what: str, *, severe: bool = False) -> dg.AssetC
         passed=not lines,
         severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
         description=f"{len(lines)} {what}",
-        metadata=plain(compared),
+        metadata=compared_metadata(compared),
     )
 
 

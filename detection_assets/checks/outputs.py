@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import dagster as dg
 
+from detection_assets.markdown import bullets, plain
 from detection_assets.partitions import sources
 from detection_assets.stages import STAGES
 from resources.storage import Connection
@@ -19,6 +20,8 @@ from touchline.errors import CheckpointError
 from touchline.schema import SourceAsset, StageCheckpoint
 
 INTACT: Final = "output_intact"
+LONGEST: Final = 2000
+"""Characters of a result's description, which Dagster shows as Markdown."""
 
 T = TypeVar("T")
 
@@ -92,8 +95,8 @@ def result(stage: str, name: str, verdict: Verdict) -> dg.AssetCheckResult:
         check_name=name,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.ERROR if verdict.severe else dg.AssetCheckSeverity.WARN,
-        description=verdict.message,
-        metadata=plain(verdict.compared),
+        description=plain(verdict.message, LONGEST),
+        metadata=compared_metadata(verdict.compared),
     )
 
 
@@ -110,9 +113,6 @@ def wanted(
         yield results[key.name]
 
 
-def plain(compared: Mapping[str, Any]) -> dict[str, Any]:
+def compared_metadata(compared: Mapping[str, Any]) -> dict[str, Any]:
     """Values as metadata: lists become bullet points."""
-    return {
-        name: dg.MetadataValue.md("\n".join(f"- {item}" for item in value)) if isinstance(value, list) else value
-        for name, value in compared.items()
-    }
+    return {name: bullets(map(str, value)) if isinstance(value, list) else value for name, value in compared.items()}

@@ -10,6 +10,7 @@ from typing import Final
 import dagster as dg
 
 from detection_assets.assets import JOB
+from detection_assets.markdown import plain
 from detection_assets.partitions import sources
 from detection_assets.run_config import PRIORITY_TAG
 from detection_assets.uploads import look, refusal
@@ -60,7 +61,9 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
         dynamic_partitions_requests=[sources.build_add_request(keys)] if keys else [],
         asset_events=[
             dg.AssetObservation(
-                "library", description=refusal(path, reason), metadata={"refused_because": reason, "path": path}
+                "library",
+                description=plain(refusal(path, reason), 1000),
+                metadata={"refused_because": reason, "path": path},
             )
             for path, reason in found.refused
         ],

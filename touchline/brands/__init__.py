@@ -8,7 +8,7 @@ a reading (`surroundings.py`, `graphics.py`), scripts (`scripts.py`) and guesses
 
 from touchline.brands.brand_csv import csv_line
 from touchline.brands.matcher import BrandMatcher, Match, matcher_of
-from touchline.brands.registry import BrandBook, BrandEntry, brand_id, read_csv, shipped
+from touchline.brands.registry import BrandBook, BrandEntry, brand_id, content_of, parse, read_csv, shipped
 from touchline.brands.text import fold, is_noise
 
 __all__ = [
@@ -17,10 +17,12 @@ __all__ = [
     "BrandMatcher",
     "Match",
     "brand_id",
+    "content_of",
     "csv_line",
     "fold",
     "is_noise",
     "matcher_of",
+    "parse",
     "read_csv",
     "shipped",
 ]

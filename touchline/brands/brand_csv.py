@@ -86,8 +86,8 @@ def _decode(raw: bytes, bad: Refuse) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         if encoding.startswith("utf-8"):
-            raise bad(line, f"byte 0x{raw[error.start]:02x} is not UTF-8. {SAVE_AS}") from error
-        raise bad(line, f"the file is marked as {encoding.upper()} and is not. {SAVE_AS}") from error
+            raise bad(line, f"the text is not UTF-8. {SAVE_AS}") from None
+        raise bad(line, f"the file is marked as {encoding.upper()} and is not. {SAVE_AS}") from None
     if not text.strip():
         raise bad(1, "the file is empty")
     if "\0" in text:
@@ -139,7 +139,8 @@ def _header(lines: list[str], bad: Refuse) -> tuple[int, str]:
             if tuple(cell.casefold() for cell in _trimmed(row)) == HEADER:
                 return number, delimiter
         break
-    raise bad(number, f"expected the header {','.join(HEADER)}, got {said[:80]!r}")
+    # What stands there is not told: the file may be any, and the message is read by more people than the file.
+    raise bad(number, f"expected the header {','.join(HEADER)}, got another")
 
 
 def _trimmed(row: list[str]) -> list[str]:

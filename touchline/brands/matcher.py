@@ -15,7 +15,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Final
 
@@ -58,6 +58,10 @@ MIN_COPIES: Final = 1.4
 """Copies of a spelling in a word that is nothing else; of spellings up to 5 letters two."""
 MAX_WINDOW_WORDS: Final = 24
 """Words (by soft boundaries) joined at most: a spelling written letter by letter."""
+LONGEST_TEXT: Final = 1000
+"""Characters of a reading that are looked at; lines of pictures have some 200. `match_brands` counts longer ones."""
+AT_ONCE: Final = 1024
+"""Pieces of a reading compared with all spellings at once: a table of so many rows."""
 CACHED: Final = 20_000
 """Readings whose outcome is remembered."""
 
@@ -137,6 +141,7 @@ class BrandMatcher:
         self._long = [s for s in self._spellings if len(s.letters) > SHORT]
         self._skeletons = [s.skeleton for s in self._long]
         self._longest = max((len(s.letters) for s in self._spellings), default=0)
+        self._periods = sorted({len(s.letters) for s in self._spellings if len(s.letters) >= 3})
         self._remembered: dict[str, tuple[_Found, ...]] = {}
 
     def _index_pieces(self, spelling: Spelling) -> None:
@@ -175,7 +180,8 @@ class BrandMatcher:
     def _found(self, text: str) -> tuple[_Found, ...]:
         found = self._remembered.get(text)
         if found is None:
-            found = tuple(self._match(fold(text), text))
+            looked_at = text[:LONGEST_TEXT]
+            found = tuple(self._match(fold(looked_at), looked_at))
             if len(self._remembered) >= CACHED:
                 self._remembered.clear()
             self._remembered[text] = found
@@ -188,10 +194,12 @@ class BrandMatcher:
     def _match(self, folded: Folded, text: str) -> Iterator[_Found]:
         candidates = sorted(self._candidates(folded, text), key=lambda c: c.weight, reverse=True)
         chosen: list[_Candidate] = []
+        taken = bytearray(len(folded.letters))
         for candidate in candidates:
-            if all(candidate.end <= c.start or candidate.start >= c.end for c in chosen):
+            if taken.find(1, candidate.start, candidate.end) < 0:
                 chosen.append(candidate)
-        share = _explained(folded, chosen)
+                taken[candidate.start : candidate.end] = b"\1" * (candidate.end - candidate.start)
+        share = _explained(folded, chosen, taken)
         seen: set[int] = set()
         for c in chosen:
             if c.spelling.entry_index in seen:
@@ -230,15 +238,15 @@ class BrandMatcher:
         windows = [(a, b) for a, b in windows if not _all_ordinary(folded, a, b)]
         if not windows or not self._long:
             return
-        texts = [skeleton(folded.letters[a:b]) for a, b in windows]
-        scores = process.cdist(
-            texts, self._skeletons, scorer=Levenshtein.normalized_similarity, score_cutoff=COARSE, dtype=np.float32
-        )
-        for row, column in np.argwhere(scores > 0):
-            (start, end), spelling = windows[row], self._long[column]
-            likeness = self._likeness(folded, start, end, spelling)
-            if likeness is not None:
-                yield _Candidate(spelling, start, end, likeness)
+        alike = partial(process.cdist, scorer=Levenshtein.normalized_similarity, score_cutoff=COARSE, dtype=np.float32)
+        for first in range(0, len(windows), AT_ONCE):
+            some = windows[first : first + AT_ONCE]
+            scores = alike([skeleton(folded.letters[a:b]) for a, b in some], self._skeletons)
+            for row, column in np.argwhere(scores > 0):
+                (start, end), spelling = some[row], self._long[column]
+                likeness = self._likeness(folded, start, end, spelling)
+                if likeness is not None:
+                    yield _Candidate(spelling, start, end, likeness)
 
     def _likeness(self, folded: Folded, start: int, end: int, spelling: Spelling) -> float | None:
         length = len(spelling.letters)
@@ -261,6 +269,9 @@ class BrandMatcher:
         last = len(folded.letters)
         edges = [(0, b) for b in folded.soft[1:]] + [(a, last) for a in folded.soft[1:-1]]
         for start, end in edges:
+            # A piece is shorter than its spelling, and half of a letter may stand beside it.
+            if end - start > self._longest:
+                continue
             if _all_ordinary(folded, start, end):
                 continue
             for half in (0, 1):
@@ -277,7 +288,7 @@ class BrandMatcher:
         for spelling, first, stop in self._cut.get(skeleton(folded.letters[start:end]), ()):
             if at_start is (first == 0):
                 continue
-            inner = (b - start + first for b in folded.hard if start < b < end)
+            inner = (b - start + first for b in folded.breaks_within(start, end))
             if all(b in spelling.breaks for b in inner):
                 share = (stop - first) / len(spelling.letters)
                 whole = spelling.distinctive_share(first, stop) == 1 and sum(spelling.distinctive) >= FEW
@@ -297,15 +308,22 @@ class BrandMatcher:
                         yield _Candidate(s, start + at, start + at + length, GLUED_LIKENESS)
 
     def _repeated(self, word: str, looks: str) -> Iterator[Spelling]:
-        """Spellings that make up the whole word, again and again, the first and the last copy perhaps cut off."""
-        for period in range(3, int(len(word) / MIN_COPIES) + 1):
+        """Spellings that make up the whole word, again and again, the first and the last copy perhaps cut off.
+
+        Each once: the places of a copy are as many as the letters of the word.
+        """
+        for period in self._periods:
+            if period > len(word) / MIN_COPIES:
+                return
             if looks[period:] != looks[:-period]:
                 continue
+            found: dict[Spelling, None] = {}
             for at in range(len(word) - period + 1):
                 exactly, nearly = word[at : at + period], looks[at : at + period]
-                yield from (s for s in self._exact.get(exactly, ()) if period > 5 or len(word) >= 2 * period)
+                found.update((s, None) for s in self._exact.get(exactly, ()) if period > 5 or len(word) >= 2 * period)
                 if period > 5:
-                    yield from self._by_skeleton.get(nearly, ())
+                    found.update(dict.fromkeys(self._by_skeleton.get(nearly, ())))
+            yield from found
 
 
 def _unique(spellings: Iterable[Spelling]) -> list[Spelling]:
@@ -350,25 +368,30 @@ def _accents_fit(s: Spelling, start: int, end: int, folded: Folded, text: str) -
 def _strange_breaks(s: Spelling, start: int, end: int, folded: Folded) -> int:
     """Spaces inside the window at places where the spelling has none, give or take a letter where lengths differ."""
     slack = 0 if end - start == len(s.letters) else 1
-    inside = [b - start for b in folded.hard if start < b < end]
+    inside = [b - start for b in folded.breaks_within(start, end)]
     return sum(1 for b in inside if not any(abs(b - own) <= slack for own in s.breaks))
 
 
 def _all_ordinary(folded: Folded, start: int, end: int) -> bool:
-    bounds = [start, *(b for b in folded.hard if start < b < end), end]
+    bounds = [start, *folded.breaks_within(start, end), end]
     words = (folded.letters[a:b] for a, b in pairwise(bounds))
     return all(w in ORDINARY or w in GENERIC or w.isdigit() for w in words)
 
 
-def _explained(folded: Folded, chosen: list[_Candidate]) -> float:
-    """The share of the reading's letters that its brands explain; pieces of them and web suffixes count as such."""
+def _explained(folded: Folded, chosen: list[_Candidate], taken: bytearray) -> float:
+    """The share of the reading's letters that its brands explain; pieces of them and web suffixes count as such.
+
+    `taken` holds a 1 for each letter that lies in one of the `chosen`, which do not overlap.
+    """
     explained = total = 0
+    spellings = {c.spelling.letters for c in chosen}
+    ends = {part for s in spellings for cut in range(len(s) + 1) for part in (s[:cut], s[cut:])}
     for start, end in pairwise(folded.hard):
-        inside = sum(max(0, min(end, c.end) - max(start, c.start)) for c in chosen)
+        inside = taken.count(1, start, end)
         word = folded.letters[start:end]
         if not inside and word in ADDRESS:
             continue
-        if not inside and any(c.spelling.letters.startswith(word) or c.spelling.letters.endswith(word) for c in chosen):
+        if not inside and word in ends:
             inside = end - start
         explained += min(inside, end - start)
         total += end - start

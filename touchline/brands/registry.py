@@ -24,6 +24,8 @@ from touchline.errors import BadInputError
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/brand")
 MAX_NAME: Final = 200
 """Longest name or alias in characters: what is longer is a file of another kind."""
+LARGEST: Final = 16 * 1024**2
+"""Bytes of a list of brands: a hundred thousand brands with their aliases."""
 CASE_COUNTS: Final = 4
 """In spellings of up to so many letters it matters how they are written."""
 
@@ -120,17 +122,34 @@ def read_csv(path: str | Path, tell: Callable[[str], None] | None = None) -> lis
     An alias that is another brand's name in the same file is left out: names decide. `tell` is called with a sentence
     for each spelling that is left out or can never be found.
 
-    Raises BadInputError naming file and line: no such file, a file that is no such CSV, no brand in it, no name, a
-    name without a letter or digit, a brand that could never be found, a name twice, an alias of two brands. Nothing is
-    taken from a file with a fault.
+    Raises BadInputError naming file and line, and nothing that stands there: no such file, a file that is no such CSV,
+    no brand in it, no name, a name without a letter or digit, a brand that could never be found, a name twice, an alias
+    of two brands. Nothing is taken from a file with a fault.
     """
-    path = Path(path)
+    return parse(content_of(Path(path)), str(path), tell)
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a list of brands, as they lie on this machine.
+
+    Raises BadInputError for a file that cannot be read and for one of more than LARGEST bytes.
+    """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
     except OSError as error:
         raise BadInputError(f"brands file {path} cannot be read: {error.strerror or error}. {REMEDY}") from error
+    if len(raw) > LARGEST:
+        raise BadInputError(
+            f"brands file {path} has more than {LARGEST / 1024**2:.0f} MiB; no list of brands is so long"
+        )
+    return raw
+
+
+def parse(raw: bytes, source: str, tell: Callable[[str], None] | None = None) -> list[BrandEntry]:
+    """As `read_csv`, of the content of a file; `source` is what messages call it."""
     told = tell or (lambda _: None)
-    return _read(raw, refusal(str(path)), lambda text: told(f"brands file {path}, {text}"))
+    return _read(raw, refusal(source), lambda text: told(f"brands file {source}, {text}"))
 
 
 def shipped() -> list[BrandEntry]:
@@ -145,7 +164,7 @@ def _read(raw: bytes, bad: Refuse, tell: Callable[[str], None]) -> list[BrandEnt
         entry = _entry(row, bad)
         letters = fold(entry.name).letters
         if letters in named:
-            raise bad(row.line, f"{entry.name!r} is already on line {named[letters].line}")
+            raise bad(row.line, f"this canonical_name is already on line {named[letters].line}")
         named[letters] = entry
     if not named:
         raise bad(1, "no brand in it")
@@ -157,15 +176,16 @@ def _entry(row: Row, bad: Refuse) -> BrandEntry:
         raise bad(row.line, "canonical_name is empty")
     aliases = tuple(alias for alias in dict.fromkeys(row.aliases) if alias != row.name)
     entry = BrandEntry(brand_id(row.name), row.name, aliases, row.line)
-    for spelling in entry.spellings:
+    for number, spelling in enumerate(entry.spellings):
+        which = f"alias {number}" if number else "canonical_name"
         if not fold(spelling).letters:
-            raise bad(row.line, f"{spelling[:40]!r} holds no letter or digit")
+            raise bad(row.line, f"{which} holds no letter or digit")
         if len(spelling) > MAX_NAME:
-            raise bad(row.line, f"{spelling[:40]!r}... is longer than {MAX_NAME} characters")
+            raise bad(row.line, f"{which} is longer than {MAX_NAME} characters")
         if any(unicodedata.category(c) == "Cc" for c in spelling):
-            raise bad(row.line, f"{spelling[:40]!r} holds a control character")
+            raise bad(row.line, f"{which} holds a control character")
     if all(unfindable(spelling) for spelling in entry.spellings):
-        raise bad(row.line, f"{row.name!r} is a single character, which is never taken for a brand; add a longer alias")
+        raise bad(row.line, "the brand is a single character, which is never taken for one; add a longer alias")
     return entry
 
 
@@ -190,8 +210,8 @@ def _with_own_aliases(named: dict[str, BrandEntry], bad: Refuse, tell: Callable[
             if other is not entry:
                 raise bad(
                     entry.line,
-                    f"{alias!r} is an alias of {entry.name!r} here and of {other.name!r} on line {other.line}; what is "
-                    "read can name one of them alone. Leave it to that one, or write both brands on one line",
+                    f"an alias (number {entry.aliases.index(alias) + 1}) is one of the brand on line {other.line} too; "
+                    "what is read can name one of them alone. Leave it to one, or write both brands on one line",
                 )
             own.append(alias)
         for spelling in (entry.name, *own):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -43,6 +44,10 @@ class Folded:
     def words(self) -> list[str]:
         """The words between hard boundaries."""
         return [self.letters[a:b] for a, b in pairwise(self.hard)]
+
+    def breaks_within(self, start: int, end: int) -> tuple[int, ...]:
+        """The hard boundaries between two positions in `letters`, without these."""
+        return self.hard[bisect_right(self.hard, start) : bisect_left(self.hard, end)]
 
 
 def is_han(letter: str) -> bool:

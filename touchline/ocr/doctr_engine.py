@@ -25,7 +25,7 @@ from touchline.machine import steady_torch
 from touchline.ocr.engine import DIGITS, StripText, TextPlace
 from touchline.ocr.rapid import cut_line
 from touchline.values import Image, Quad
-from touchline.weights import reachable, verify
+from touchline.weights import models_folder, reachable, verify
 
 HOST: Final = "doctr-static.mindee.com"
 """docTR's model hub."""
@@ -245,14 +245,21 @@ def _load(model: Any, path: Path) -> None:
         # weights_only: a state dict holds numbers, and nothing in it is run.
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # whatever a file that is no state dict makes of the unpickler
-        first = str(error).splitlines()[0]
-        raise ModelUnavailableError(f"{path} holds no weights of this docTR architecture: {first}") from error
+        # What it says may quote the file.
+        why = type(error).__name__
+        raise ModelUnavailableError(f"{path} holds no weights of this docTR architecture ({why})") from None
 
 
 def hub_file(url: str) -> Path:
-    """Where docTR keeps what it fetched from `url`: under DOCTR_CACHE_DIR, else ~/.cache/doctr."""
-    cache = Path(os.environ.get("DOCTR_CACHE_DIR") or Path.home() / ".cache" / "doctr")
-    return cache / "models" / url.rpartition("/")[2].partition("&")[0]
+    """Where what docTR fetched from `url` is kept: under DOCTR_CACHE_DIR, else `models/doctr` in the home.
+
+    Earlier versions left it to docTR, which takes ~/.cache/doctr: what is there is used from there.
+    """
+    name = url.rpartition("/")[2].partition("&")[0]
+    if given := os.environ.get("DOCTR_CACHE_DIR"):
+        return Path(given) / "models" / name
+    before = Path.home() / ".cache" / "doctr" / "models" / name
+    return before if before.is_file() else models_folder() / "doctr" / "models" / name
 
 
 def _from_hub(url: str, arch: str) -> Path:
@@ -266,6 +273,6 @@ def _from_hub(url: str, arch: str) -> Path:
     try:
         # Checks the hash in the file's name, of a file that is here too; says what it does to standard output.
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            return Path(download_from_url(url, cache_subdir="models"))
+            return Path(download_from_url(url, cache_dir=str(path.parent.parent), cache_subdir="models"))
     except (OSError, ValueError) as error:
         raise ModelUnavailableError(f"docTR's weights of {arch} could not be fetched ({error}); {remedy}") from error

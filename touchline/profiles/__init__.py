@@ -7,6 +7,7 @@ fields themselves, with their meaning and bounds, stand at the top of each stage
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from touchline.config import StageConfig
+from touchline.config import NAMES_FILE, StageConfig
 from touchline.errors import BadInputError
 from touchline.home import home
 from touchline.stages.brand_report import BrandReportConfig
@@ -54,6 +55,18 @@ class Profile(StageConfig):
 
 
 STAGES: Final = tuple(name for name in Profile.model_fields if name not in {"name", "description"})
+_FIELDS: Final = {*Profile.model_fields, *(f for s in STAGES for f in type(Profile().stage(s)).model_fields)}
+
+
+def file_settings() -> tuple[str, ...]:
+    """The settings, as `stage.field`, whose value may name a file of this machine."""
+    stages = {stage: type(Profile().stage(stage)).model_fields for stage in STAGES}
+    return tuple(
+        f"{stage}.{name}"
+        for stage, fields in stages.items()
+        for name, field in fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(NAMES_FILE)
+    )
 
 
 def own_profiles() -> Path:
@@ -88,18 +101,39 @@ def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
     file = shipped.get(name) or own[name]
     try:
         content = yaml.safe_load(file.read_text("utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadInputError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise BadInputError(f"{file}: cannot be read: {error.strerror or type(error).__name__}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        # Not chained: the error quotes the line, and the file may be any that a link points at.
+        raise BadInputError(f"{file}: cannot be read as YAML{_where(error)}") from None
     if not isinstance(content, dict):
-        raise BadInputError(f"{file}: expected stages with their fields, got {content!r}")
-    if (called := content.setdefault("name", name)) != name:
-        raise BadInputError(f"{file}: it says name: {called}; expected {name}, as the file is called")
+        raise BadInputError(f"{file}: expected stages with their fields, got none")
+    if content.setdefault("name", name) != name:
+        raise BadInputError(f"{file}: its field name says another; expected {name}, as the file is called")
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInputError(f"{file}: {where}: {first['msg'].lower()}, got {first['input']!r}") from error
+        raise BadInputError(f"{file}: {_fault(error)}") from None
+
+
+def _where(error: Exception) -> str:
+    """The line and column of a fault in YAML, and no word of the file; empty where there is none."""
+    # What YAML says of the problem quotes characters of the file, and the names of anchors and tags.
+    mark = getattr(error, "problem_mark", None)
+    return f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+
+
+def _fault(error: ValidationError) -> str:
+    """The first field that does not fit, and what is expected; of unknown fields the number alone."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    *parents, last = map(str, first["loc"])
+    known = ".".join(part for part in (*parents, last) if part in _FIELDS)
+    if first["type"] == "extra_forbidden":
+        fields = type(Profile().stage(parents[0])).model_fields if parents else Profile.model_fields
+        near = get_close_matches(last, fields, 1)
+        meant = f"perhaps {near[0]} is meant" if near else f"expected one of {', '.join(sorted(fields))}"
+        return f"{known or 'the file'}: it has a field that is not known; {meant}"
+    return f"{known}: {first['msg'].lower()}"
 
 
 def profile_of(source: str, own: str, given: str = "") -> Profile:

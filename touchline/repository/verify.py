@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -26,9 +27,9 @@ def unknown_checkpoints(session: Session, ids: Sequence[uuid.UUID]) -> list[uuid
     return [identity for identity in ids if identity not in known]
 
 
-def reported_jobs(session: Session, source_asset_id: uuid.UUID) -> list[tuple[uuid.UUID, str]]:
-    """The jobs of a source that have a report, oldest first, with its prefix."""
-    query = sa.select(DetectJob.id, DetectJob.report_prefix)
+def reported_jobs(session: Session, source_asset_id: uuid.UUID) -> list[tuple[uuid.UUID, str, dict[str, Any]]]:
+    """The jobs of a source that have a report, oldest first, with its prefix and its files' sizes and digests."""
+    query = sa.select(DetectJob.id, DetectJob.report_prefix, DetectJob.report_files)
     query = query.where(DetectJob.source_asset_id == source_asset_id, DetectJob.report_prefix != "")
     rows = session.execute(query.order_by(DetectJob.created_at, DetectJob.id)).all()
-    return [(identity, prefix) for identity, prefix in rows]
+    return [(identity, prefix, files) for identity, prefix, files in rows]

@@ -11,11 +11,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field
 
-from touchline.config import StageConfig
+from touchline.config import NAMES_FILE, StageConfig
 from touchline.errors import ModelUnavailableError
 from touchline.machine import in_words
 from touchline.values import Chunk, DetectedObject, FrameObjects, SceneFrame
@@ -31,8 +32,10 @@ class DetectObjectsConfig(StageConfig):
 
     weights: str = Field(
         default="",
-        description="YOLO model: path of a .pt file, or the name of one that ultralytics publishes; "
-        f"empty takes TOUCHLINE_YOLO_WEIGHTS, else {DEFAULT_MODEL} [path or name]",
+        description="YOLO model: the name of one that ultralytics publishes, or of a registered .pt file (--set "
+        "registers a path); in a profile also a path; "
+        f"empty takes TOUCHLINE_YOLO_WEIGHTS, else {DEFAULT_MODEL} [name or path]",
+        json_schema_extra={NAMES_FILE: True},
     )
     weights_sha256: str = Field(
         default="",
@@ -69,6 +72,8 @@ def load_detector(config: DetectObjectsConfig) -> ObjectDetector:
     named, sha256 = config.weights, config.weights_sha256
     if not named and (named := os.environ.get("TOUCHLINE_YOLO_WEIGHTS", "")):
         sha256 = sha256 or os.environ.get("TOUCHLINE_YOLO_SHA256", "")
+        # Whoever sets the environment may name a file of the working folder by its bare name; a run may not.
+        named = str(Path(named).absolute()) if Path(named).is_file() else named
     weights, sha256 = find_weights(named or DEFAULT_MODEL, sha256, download=config.download)
     return YoloDetector(
         weights,

@@ -22,6 +22,7 @@ from rapidfuzz import fuzz
 
 from touchline.brands import BrandBook, BrandEntry, Match, is_noise, matcher_of
 from touchline.brands.graphics import belongs_to_graphics
+from touchline.brands.matcher import LONGEST_TEXT
 from touchline.brands.scripts import spellings_by_script
 from touchline.brands.suggest import suggester_of
 from touchline.brands.surroundings import (
@@ -122,6 +123,8 @@ class MatchBrands:
         self._counts["tracks"] += len(tracks)
         self._counts["graphics_dropped"] += sum(map(bool, marks.values()))
         self._counts["readings"] += sum(map(len, tracks.values()))
+        if cut := sum(len(reading.text) > LONGEST_TEXT for readings in tracks.values() for reading in readings):
+            self._counts["readings_cut_off"] += cut
         self._counts["detections"] += sum(isinstance(d, BrandDetection) for d in documents)
         self._counts["unresolved"] += sum(isinstance(d, UnresolvedCandidate) for d in documents)
         self._counts["compute_s"] += time.perf_counter() - began
@@ -287,8 +290,9 @@ class MatchBrands:
     def stats(self) -> dict[str, Any]:
         """Tracks, readings, detections and candidates; the number and the version of the brands matched against.
 
-        `graphics_dropped` and `pieces_dropped` are tracks whose brand was not taken for one; `spellings_by_script`
-        tells for each script but Latin how many spellings need it, and of which brands.
+        `readings_cut_off`, if any, are so long that their end was not looked at. `graphics_dropped` and
+        `pieces_dropped` are tracks whose brand was not taken for one; `spellings_by_script` tells for each script but
+        Latin how many spellings need it, and of which brands.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {

@@ -24,7 +24,7 @@ from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.extras import install
 from touchline.machine import steady_torch
 from touchline.values import DetectedObject, Image
-from touchline.weights import models_folder, reachable, verify
+from touchline.weights import cached_before, models_folder, reachable, registered, verify
 
 OFFICIAL_SHA256: Final = {"yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"}
 """Models that may be named without a checksum: assets of ultralytics' releases on GitHub (v8.3.0 and later)."""
@@ -182,18 +182,19 @@ class YoloDetector:
 def find_weights(weights: str, sha256: str, *, download: bool) -> tuple[Path, str]:
     """The file of a model given by path or by name (`yolo11n.pt`), and the SHA-256 that it must have.
 
-    A name is looked for in the working folder, then in the models folder, and fetched by ultralytics into the latter
-    if `download` says so and the network lets it. Raises ModelUnavailableError, with what to do, if that fails.
+    A name is looked for among the registered weights of that SHA-256, then in the models folder, and fetched by
+    ultralytics into the latter if `download` says so and the network lets it. The working folder is not looked into:
+    it is the server's. Raises ModelUnavailableError, with what to do, if that fails.
     """
     path = Path(weights).expanduser()
-    named = path.name == weights
-    sha256 = sha256 or (OFFICIAL_SHA256.get(weights, "") if named else "")
-    kept = models_folder() / path.name
-    if path.is_file() or not named:
+    if path.name != weights:
         return path, sha256
-    if kept.is_file():
-        return kept, sha256
-    missing = f"no {weights} here nor in {kept.parent}"
+    sha256 = sha256 or OFFICIAL_SHA256.get(weights, "")
+    kept = models_folder() / path.name
+    for place in (registered(weights, sha256), kept, cached_before(weights)):
+        if place is not None and place.is_file():
+            return place, sha256
+    missing = f"no {weights} in {kept.parent}"
     if not sha256:
         raise ModelUnavailableError(f"{missing}, and it is not fetched without its SHA-256; {CONFIGURE}")
     if not download:
@@ -241,7 +242,9 @@ def _load(weights: Path) -> Any:
     try:
         model: Any = yolo(str(weights))
     except Exception as error:  # whatever a file that is no checkpoint makes of the unpickler
-        raise ModelUnavailableError(f"{weights} is no model that ultralytics can load: {error}; {CONFIGURE}") from error
+        # What it says may quote the file.
+        why = type(error).__name__
+        raise ModelUnavailableError(f"{weights} is no model that ultralytics can load ({why}); {CONFIGURE}") from None
     if model.task not in BOXED:
         raise ModelUnavailableError(f"{weights} is a model for {model.task!r}; expected {' or '.join(BOXED)}")
     return model
@@ -272,7 +275,10 @@ def contained() -> Iterator[None]:
     import torch  # noqa: F401 (before ultralytics, which would leave it one thread)
 
     os.environ.update(ENVIRONMENT)
+    # Settings, fonts and compiled kernels go into the home of Touchline, and not into the user's.
     os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder()))
+    os.environ.setdefault("MPLCONFIGDIR", str(models_folder() / "matplotlib"))
+    os.environ.setdefault("CUDA_CACHE_PATH", str(models_folder() / "cuda"))
     openmp, threads, printing = os.environ.get("OMP_NUM_THREADS"), cv2.getNumThreads(), np.get_printoptions()
     try:
         yield

@@ -1,0 +1,99 @@
+"""Text from outside in Dagster's pages: shown as it is, whatever it says.
+
+Dagster shows metadata and descriptions as GitHub's Markdown. What a board says, what a brand, a file, an upload or a
+profile is called could otherwise become a picture that a browser fetches, a link, or HTML.
+
+Belongs here: `plain`, by which all such text is escaped, and the forms of Markdown that materializations and checks
+have. Nothing else makes a Markdown value. https://github.github.com/gfm/
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import dagster as dg
+
+LONGEST: Final = 200
+"""Characters of a text in a cell."""
+JOINER: Final = "\u2060"
+"""A character without width at which no word is parted: addresses with it in them are no addresses."""
+_ALWAYS: Final = re.compile(r"[\\`*\[\]<|~]")
+_AT_EDGES_OF_WORDS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_ENTITY: Final = re.compile(r"&(?=#?\w+;)")
+_AT_START: Final = re.compile(r"^(\d{1,9})?((?(1)[.)]|[-+=#>:]))")
+_ADDRESS: Final = re.compile(r"(://|www(?=\.)|@|mailto:|xmpp:)", re.IGNORECASE)
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    r"""Text as Markdown that shows just this text, on one line, at most `longest` characters of it.
+
+    Characters that are not seen, or that turn the direction of what follows, are left out.
+
+    >>> plain("![x](p.png) & <b>")
+    '!\\[x\\](p.png) & \\<b>'
+    """
+    line = " ".join("".join(c if _shown(c) else " " for c in text).split())
+    if len(line) > longest:
+        line = line[: longest - 1] + "…"
+    line = _ALWAYS.sub(lambda found: "\\" + found[0], line)
+    line = _AT_EDGES_OF_WORDS.sub(r"\\_", line)
+    line = _ENTITY.sub(r"\\&", line)
+    line = _AT_START.sub(lambda found: f"{found[1] or ''}\\{found[2]}", line)
+    return _ADDRESS.sub(_parted, line)
+
+
+def bullets(lines: Iterable[str], longest: int = 1000) -> dg.MarkdownMetadataValue:
+    """Lines of text as a list."""
+    return dg.MetadataValue.md("\n".join(f"- {plain(line, longest)}" for line in lines) or "none")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.MarkdownMetadataValue:
+    """A table of text."""
+    return dg.MetadataValue.md(as_table(head, ([plain(cell) for cell in row] for row in rows)))
+
+
+def as_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already, as `plain` and `picture` make it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tables(markdown: str) -> dg.MarkdownMetadataValue:
+    """What `as_table` made, as metadata."""
+    return dg.MetadataValue.md(markdown)
+
+
+def picture(uri: str, alt: str) -> str:
+    """A picture given as a `data:` URI. Raises ValueError for any other: a browser would fetch it."""
+    if not re.fullmatch(r"data:image/\w+;base64,[A-Za-z0-9+/=]*", uri):
+        raise ValueError("expected a data: URI of a picture")
+    return f"![{plain(alt)}]({uri})"
+
+
+def pictured(uri: str, alt: str) -> dg.MarkdownMetadataValue:
+    """A picture with its description below it."""
+    return dg.MetadataValue.md(f"{picture(uri, alt)}\n\n{plain(alt)}")
+
+
+def sentence(text: str) -> dg.MarkdownMetadataValue:
+    """A line of text."""
+    return dg.MetadataValue.md(plain(text, 1000))
+
+
+def command(text: str) -> dg.MarkdownMetadataValue:
+    """A command to copy. It must hold no backtick; of text from outside, keys of sources and jobs alone are in it."""
+    if "`" in text:
+        raise ValueError(f"expected a command without a backtick, got {text!r}")
+    return dg.MetadataValue.md(f"`{text}`")
+
+
+def _shown(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or character == "\u200d"
+
+
+def _parted(found: re.Match[str]) -> str:
+    text = found[0]
+    return f":{JOINER}//" if text == "://" else f"{text}{JOINER}"

@@ -1,0 +1,21 @@
+"""The size and SHA-256 of each file of a job's report."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision: str = "0005"
+down_revision: str | None = "0003"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.add_column("detect_jobs", sa.Column("report_files", JSONB(), nullable=False, server_default="{}"))
+    op.alter_column("detect_jobs", "report_files", server_default=None)
+
+
+def downgrade() -> None:
+    op.drop_column("detect_jobs", "report_files")
