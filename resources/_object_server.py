@@ -66,7 +66,7 @@ class ObjectServer:
             "-admin.ui=false",
         ]
         command += ["-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
-        command += ["-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false"]
+        command += ["-s3.allowDeleteBucketNotEmpty=false", "-master.telemetry=false", "-volume.preStopSeconds=0"]
         environment = {
             **processes.server_environment(self.data),
             "AWS_ACCESS_KEY_ID": self.memory["access_key"],
