@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 COMMANDS = {
@@ -38,6 +39,7 @@ def start_ups(times: int = 5) -> None:
 
 def replays(number: int) -> None:
     """Runs the clip once and replays it; prints the nodes' own time, the run's, and the frames that were read."""
+    from detection_assets.quiet import quiet
     from resources.checkpoints import CheckpointStore
     from touchline import repository
     from touchline.synthetic import DEMO, render
@@ -53,7 +55,11 @@ def replays(number: int) -> None:
     CheckpointStore.get_frame = counted  # type: ignore[method-assign, assignment]
     video = Path(os.environ["TOUCHLINE_HOME"]) / "clip.mp4"
     render(video, DEMO)
-    with session.runner() as runner:
+    quiet()
+    from detection_assets.runner import Runner
+    from resources.settings import Settings
+
+    with session.servers() as endpoints, closing(Runner(Settings.from_environment(), endpoints)) as runner:
         source = runner.register(video)
         for turn in range(number + 1):
             frames.clear()

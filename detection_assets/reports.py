@@ -5,13 +5,15 @@ Belongs here: fetching them. How files are written safely is in `touchline/repor
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from resources.connection import Connection
 from resources.verify import changed_file
+from touchline import repository
 from touchline.errors import BadInputError, CheckpointError
 from touchline.report.files import REPORT_FILES, files_of, owner, unwritten, write_files
-from touchline.schema import DetectJob
+from touchline.schema import DetectJob, SourceAsset
 
 
 def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Path:
@@ -39,3 +41,13 @@ def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Pat
     except OSError as error:
         raise unwritten(directory, error) from error
     return directory / REPORT_FILES[0]
+
+
+def latest_reported_job(connection: Connection, source: SourceAsset) -> DetectJob:
+    """The newest job of a source that has a report. Raises BadInputError if none has."""
+    with connection.database.session() as session:
+        for job in repository.list_jobs(session, source.id, limit=1000):
+            if job.report_prefix:
+                return job
+    again = f"`touchline run {shlex.quote(source.video_path)}`"
+    raise BadInputError(f"{source.partition_key} has no report yet; {again} makes one")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from touchline.schema import SourceAsset
 
+JOB: Final = "detect_brands"
+"""The job over all assets."""
 PRIORITY_TAG: Final = "dagster/priority"
 """Dagster's own run tag: a run's place in the queue, higher first."""
 MATCHING: Final = "match_brands"

@@ -5,100 +5,39 @@ Belongs here: what the CLI and the tests do with Dagster. The CLI itself only re
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid4
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster import DagsterInstance
-from dagster._core.instance.ref import InstanceRef
 from dagster_postgres.utils import DagsterPostgresException
 
 from detection_assets import heartbeat
 from detection_assets.bookkeeping import ALONE_TAG, CONTINUES_TAG, refuse_beside
+from detection_assets.books import open_instance, prepare
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.hand_over import hand_over
 from detection_assets.instance import close_connections, keep_connections
 from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
+from detection_assets.outcome import RunOutcome
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
 from detection_assets.reconcile import message_of, reconcile
-from detection_assets.reports import fetch_report
 from detection_assets.resume import Request, request_of
 from detection_assets.run_config import refuse_idle, refuse_split, run_config
-from detection_assets.watchdog import end_with_process
-from resources._home_folder import make_closed
 from resources.connection import Connection, connect
-from resources.local_services import Endpoints, export
+from resources.local_services import Endpoints
 from resources.settings import Settings
 from touchline import repository
-from touchline.errors import BadInputError, ServiceError, TouchlineError
+from touchline.errors import ServiceError, TouchlineError
 from touchline.nodes import NODE_NAMES, selection
 from touchline.profiles import load_profile
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.sources import checksum, library_path
 from touchline.video import probe
-
-CONFIGURATION: Final = Path(__file__).resolve().parent.parent / "dagster.yaml"
-
-UNCAPTURED: Final = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-        "config": {},
-    }
-}
-"""Runs in this process print to their own terminal. Capturing would turn standard output aside while a step runs, the
-progress bar with it, and start two child processes a step that answer Ctrl-C with a traceback."""
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a run ended. `continued` is the unfinished job that it went on with, if any."""
-
-    job: DetectJob
-    run_id: str
-    succeeded: bool
-    continued: DetectJob | None
-    error: str = ""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether somebody asked for the end: that is no fault."""
-        return self.job.status in (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)
-
-
-def prepare(settings: Settings, endpoints: Endpoints) -> Path:
-    """Gives this process and its children the servers' addresses and Dagster's home; returns that home."""
-    home = make_closed(settings.home / "dagster")
-    make_closed(home / "compute_logs")
-    shutil.copyfile(CONFIGURATION, home / "dagster.yaml")
-    os.environ.update(export(endpoints))
-    os.environ["DAGSTER_HOME"] = str(home)
-    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
-    os.environ.setdefault("TOUCHLINE_COMPUTE_LOGS", str(home / "compute_logs"))
-    return home
-
-
-def bury(settings: Settings, endpoints: Endpoints, process: tuple[int, float], why: str) -> str:
-    """Ends the run that a dead process (id, and start [s since 1970]) was doing; what its job says, if it had one.
-
-    Raises ServiceError if the database cannot be reached.
-    """
-    connection = connect(endpoints)
-    with _instance(prepare(settings, endpoints)) as instance:
-        return end_with_process(instance, connection, process, why)
-
-
-def _instance(home: Path) -> DagsterInstance:
-    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
 
 
 class Runner:
@@ -108,7 +47,7 @@ class Runner:
         home = prepare(settings, endpoints)
         self.settings, self.endpoints = settings, endpoints
         self.connection: Connection = connect(endpoints)
-        self.instance = _instance(home)
+        self.instance = open_instance(home)
         keep_connections(self.instance)
         set_limits(self.instance)
         self._job = build_defs().resolve_job_def(JOB)
@@ -220,19 +159,6 @@ class Runner:
     def _job_of(self, run_id: str, source: SourceAsset) -> DetectJob | None:
         with self.connection.database.session() as session:
             return repository.job_of_run(session, run_id, source.id)
-
-    def fetch_report(self, job: DetectJob, directory: Path) -> Path:
-        """Writes a job's report files into `directory`; returns the path of report.json. Raises as in `reports.py`."""
-        return fetch_report(self.connection, job, directory)
-
-    def latest_reported_job(self, source: SourceAsset) -> DetectJob:
-        """The newest job of a source that has a report."""
-        with self.connection.database.session() as session:
-            for job in repository.list_jobs(session, source.id, limit=1000):
-                if job.report_prefix:
-                    return job
-        again = f"`touchline run {shlex.quote(source.video_path)}`"
-        raise BadInputError(f"{source.partition_key} has no report yet; {again} makes one")
 
     def close(self) -> None:
         """Lets go of the instance's connections."""

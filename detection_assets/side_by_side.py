@@ -151,7 +151,7 @@ class Workers:
         """Has the jobs of a dead process say what became of it; what they say, or nothing if there are none."""
         if self._endpoints is None:
             return ""
-        from detection_assets.runner import bury
+        from detection_assets.books import bury
 
         try:
             return bury(self._settings, self._endpoints, (worker.pid, worker.started), why)

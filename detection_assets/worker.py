@@ -9,6 +9,7 @@ the process with them, and from any other they would change the terminal behind 
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import pickle
@@ -148,27 +149,47 @@ def leave_terminal(says: Connection) -> None:
 
 def serve(settings: Settings, share: Sequence[int], tasks: Connection, results: Connection, says: Connection) -> None:
     """The process: does what comes, until the other end goes away."""
+    # First, so that it is done last, when everything else was put in order.
+    leave = _Leave()
     leave_terminal(says)
     if share:
         os.sched_setaffinity(0, share)
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        _serve(settings, tasks, results)
+    leave.now = True
+
+
+def _serve(settings: Settings, tasks: Connection, results: Connection) -> None:
     quiet()
     from detection_assets.runner import Runner
 
     inbox = _Inbox(tasks)
-    with suppress(KeyboardInterrupt, BrokenPipeError):
-        waiting = iter(inbox)
-        if (where := next(waiting, None)) is None:
-            return
-        try:
-            runner = Runner(settings, pickle.loads(where))  # noqa: S301 (from the process that started this one)
-        except TouchlineError as error:
-            results.send(("failed", error))
-            return
-        for task in waiting:
-            with inbox.at_work():
-                answer = _done(task, runner, results)
-            results.send(answer)
-        runner.close()
+    waiting = iter(inbox)
+    if (where := next(waiting, None)) is None:
+        return
+    try:
+        runner = Runner(settings, pickle.loads(where))  # noqa: S301 (from the process that started this one)
+    except TouchlineError as error:
+        results.send(("failed", error))
+        return
+    for task in waiting:
+        with inbox.at_work():
+            answer = _done(task, runner, results)
+        results.send(answer)
+    runner.close()
+
+
+class _Leave:
+    """Ends the process at the end of its exit handlers: taking down loaded models takes Python a second or more."""
+
+    def __init__(self) -> None:
+        self.now = False
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        if self.now:
+            sys.stdout.flush()
+            os._exit(0)
 
 
 def _done(task: bytes, runner: Runner, results: Connection) -> tuple[str, Any]:

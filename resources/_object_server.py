@@ -151,6 +151,7 @@ class ObjectServer:
             "-webdav=false",
             "-admin.ui=false",
             "-master.telemetry=false",
+            "-volume.preStopSeconds=0",
         ]
 
     def _open_doors(self) -> list[str]:

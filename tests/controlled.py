@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from detection_assets.bookkeeping import STOP_TAG
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.outcome import RunOutcome
+from detection_assets.runner import Runner
 from touchline import repository
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset, StageCheckpoint
 

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from dagster import AssetCheckEvaluation, AssetCheckSeverity
 
 from detection_assets.definitions import JOB, build_defs
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.outcome import RunOutcome
+from detection_assets.runner import Runner
 from touchline import repository
 from touchline.brands import BrandEntry
 from touchline.checks import brands_known, exposure_fits, frame_count, frames_kept, intervals_in_order

@@ -95,7 +95,10 @@ def test_a_setting_out_of_bounds_ends_with_2_and_makes_no_run(runner: Runner, li
     assert runner.instance.get_runs_count() == before
 
 
-def test_what_cannot_be_carried_out_is_refused_by_name(library: list[SourceAsset]) -> None:
+def test_what_cannot_be_carried_out_is_refused_by_name_before_a_process_is_started(
+    library: list[SourceAsset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detection_assets.side_by_side.Workers", lambda *_: pytest.fail("a process was started"))
     assert "unknown stage" in refused("match_brand")
     assert "has no field 'min_scores'" in refused(overrides=["match_brands.min_scores=1"])
     assert "unknown profile" in refused(profile="cricket")

@@ -10,8 +10,9 @@ import pytest
 
 from detection_assets.bookkeeping import STOP_TAG
 from detection_assets.definitions import JOB, build_defs
+from detection_assets.outcome import RunOutcome
 from detection_assets.resume import request_of
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.runner import Runner
 from detection_assets.stages import STAGES, Stage
 from tests.controlled import CANCELLED, CHUNKS, PAUSED, SETTINGS, UNTIL, ask, jobs_of, now, rows_of, stopped_run, tag
 from touchline.errors import BadInputError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 
 from detection_assets.definitions import JOB, build_defs
 from touchline.nodes import NODES
@@ -87,8 +88,28 @@ def test_every_check_sensor_and_schedule_is_described() -> None:
 
 def test_definitions_load_with_no_server_and_no_settings() -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TOUCHLINE_HOME": "/nonexistent"}
-    code = "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)"
-    done = subprocess.run(
+    done = loaded(
+        "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)", environment
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_command_whose_work_is_done_beside_it_loads_no_dagster() -> None:
+    modules = "detection_assets.outcome, detection_assets.reports, resources.connection, touchline_cli.outcome"
+    code = f"import sys, touchline_cli.run, touchline_cli.backfill, {modules}; sys.exit('dagster' in sys.modules)"
+    assert loaded(code, dict(os.environ)).returncode == 0
+
+
+def test_the_time_that_a_run_has_to_start_is_the_one_that_the_docs_say() -> None:
+    root = Path(__file__).parent.parent
+    monitoring = yaml.safe_load((root / "dagster.yaml").read_text("utf-8"))["run_monitoring"]
+    assert monitoring["start_timeout_seconds"] == 180
+    told = " ".join((root / "docs/operations.md").read_text("utf-8").split())
+    assert "has not started within three minutes" in told
+
+
+def loaded(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
         cwd=Path(__file__).parent.parent,
@@ -96,7 +117,6 @@ def test_definitions_load_with_no_server_and_no_settings() -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
 
 
 if __name__ == "__main__":

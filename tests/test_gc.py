@@ -22,7 +22,8 @@ from dagster._core.test_utils import create_run_for_test
 from typer.testing import CliRunner
 
 from detection_assets import garbage
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.outcome import RunOutcome
+from detection_assets.runner import Runner
 from resources.journal import Journal
 from resources.object_store import ObjectStore
 from touchline import repository

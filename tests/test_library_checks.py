@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from detection_assets.checks.library import failed_sources, stale_checkpoints, unmatched_keys
 from detection_assets.definitions import build_defs
+from detection_assets.outcome import RunOutcome
 from detection_assets.partitions import sources
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.runner import Runner
 from detection_assets.stages import STAGES
 from resources.checkpoints import CheckpointStore
 from resources.database import Database

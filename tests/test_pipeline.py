@@ -10,7 +10,9 @@ from uuid import UUID
 import pytest
 
 from detection_assets import stage_run
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.outcome import RunOutcome
+from detection_assets.reports import fetch_report
+from detection_assets.runner import Runner
 from detection_assets.stages import STAGES
 from touchline import repository
 from touchline.brands import BrandEntry
@@ -37,7 +39,7 @@ def test_the_brands_found_are_those_shown(
 ) -> None:
     _, outcome = first
     assert outcome.succeeded, outcome.error
-    report = json.loads(runner.fetch_report(outcome.job, tmp_path).read_text("utf-8"))
+    report = json.loads(fetch_report(runner.connection, outcome.job, tmp_path).read_text("utf-8"))
     assert {brand["name"] for brand in report["brands"]} == {brand.name for brand in clip[1].brands}
     for brand in clip[1].brands:
         reported = next(b for b in report["brands"] if b["name"] == brand.name)

@@ -15,8 +15,9 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.loader import LoadingContextForTest
 
 from detection_assets.definitions import build_defs
+from detection_assets.outcome import RunOutcome
 from detection_assets.pools import LONGEST_SLEEP_S, POOLS, free_ended, set_limits
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.runner import Runner
 from io_managers.choice import FROM_JOB_TAG, choose
 from resources import models
 from resources.checkpoints import CheckpointStore

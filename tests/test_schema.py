@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from resources.database import Database
+from resources.database import Database, _newest_migration
 from touchline import repository
 from touchline.errors import ServiceError
 from touchline.schema import (
@@ -70,6 +70,17 @@ def test_many_processes_may_migrate_at_once_and_again(empty_database: Database) 
         list(pool.map(lambda _: empty_database.migrate(), range(8)))
     with empty_database.session() as session:
         assert session.scalar(sa.text("SELECT count(*) FROM touchline_alembic_version")) == 1
+
+
+def test_tables_that_are_up_to_date_are_known_without_alembic(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_database.migrate()
+    with empty_database.session() as session:
+        found = session.scalar(sa.text("SELECT version_num FROM touchline_alembic_version"))
+    assert found == _newest_migration(), "a migration's file is named by its revision, in order"
+    monkeypatch.setattr("alembic.command.upgrade", lambda *_: pytest.fail("Alembic was asked"))
+    empty_database.migrate()
 
 
 def test_dagsters_own_version_table_is_left_alone(empty_database: Database) -> None:

@@ -24,7 +24,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from detection_assets.runner import Runner, RunOutcome
+from detection_assets.outcome import RunOutcome
+from detection_assets.runner import Runner
 from resources import scratch
 from resources.database import Database
 from resources.local_services import Endpoints, LocalServices

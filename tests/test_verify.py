@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from detection_assets.reports import fetch_report, latest_reported_job
 from detection_assets.runner import Runner
 from detection_assets.stage_run import frame_loader, frames_of
 from resources.checkpoints import CheckpointStore
@@ -253,7 +254,7 @@ def test_a_report_older_than_a_kind_of_file_is_whole_without_it(
     objects.put(f"reports/{job}/report.json", json.dumps(report).encode())
     told = verified(source)
     assert (told["faults"], told["reports"], told["reports_without_digests"]) == ([], 1, 1)
-    runner.fetch_report(runner.latest_reported_job(source), tmp_path)
+    fetch_report(runner.connection, latest_reported_job(runner.connection, source), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html", "exposures.csv"}
 
 

@@ -6,7 +6,7 @@ Belongs here: which sources, with which settings and tags, and who runs them. On
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -73,9 +73,8 @@ def _through(
     found: dict[str, Any],
 ) -> int:
     """Launches one run a source through the webserver."""
-    from detection_assets.definitions import JOB
     from detection_assets.hand_over import hand_over
-    from detection_assets.run_config import run_config
+    from detection_assets.run_config import JOB, run_config
 
     with session.storage() as connection:
         sources = _sources(connection.database, stages, only, options["profile"], found)
@@ -96,9 +95,13 @@ def _here(
     from touchline_cli.run import outcomes, run_source
 
     done = failed = 0
-    with session.working(1) as (workers, connection), Shown(as_json) as progress:
+    with ExitStack() as stack:
+        # Before a process is started: there may be nothing to do.
+        connection = stack.enter_context(session.storage())
         sources = _sources(connection.database, downstream(first), only, options["profile"], found)
         keys = [source.partition_key for source in sources]
+        workers, _ = stack.enter_context(session.working(1))
+        progress = stack.enter_context(Shown(as_json))
         total = progress.add_task("sources", total=len(sources), stage="")
         works = [partial(run_source, key, {**options, "first": first, "tags": tags}) for key in keys]
         with closing(outcomes(workers, keys, works, progress, keys, downstream(first))) as ended:

@@ -16,6 +16,7 @@ from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
+    from detection_assets.books import Books
     from detection_assets.heartbeat import Listener
     from detection_assets.runner import Runner
     from touchline.schema import DetectJob, DetectJobStatus
@@ -26,8 +27,8 @@ def pause(job_id: str, as_json: bool) -> int:
     """Asks; a job at work stops at its next chunk, one that is not becomes paused now."""
     from touchline.schema import DetectJobStatus
 
-    with session.runner() as runner:
-        job = _ask(runner, job_id, DetectJobStatus.PAUSED)
+    with session.books() as books:
+        job = _ask(books, job_id, DetectJobStatus.PAUSED)
     _tell(job, "pauses at its next chunk" if job.stop_requested else "is paused", as_json)
     return 0
 
@@ -38,8 +39,8 @@ def cancel(job_id: str, server: str | None, as_json: bool) -> int:
     from touchline.schema import DetectJobStatus
 
     url = find(Settings.from_environment().home, server)
-    with session.runner() as runner:
-        job = _ask(runner, job_id, DetectJobStatus.CANCELLED)
+    with session.books() as books:
+        job = _ask(books, job_id, DetectJobStatus.CANCELLED)
         ends_now = False
         if job.stop_requested and url is not None and job.dagster_run_id:
             ends_now = Webserver(url).terminate(job.dagster_run_id)
@@ -93,31 +94,31 @@ def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: 
 def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
     """Has the webserver launch the retry."""
     from detection_assets.bookkeeping import CONTINUES_TAG
-    from detection_assets.definitions import JOB
     from detection_assets.resume import request_of
+    from detection_assets.run_config import JOB
 
-    with session.runner() as runner:
-        job = _corrected(runner, job_id)
-        request = request_of(runner.instance, runner.connection, job)
+    with session.books() as books:
+        job = _corrected(books, job_id)
+        request = request_of(books.instance, books.connection, job)
         tags = {PRIORITY_TAG: str(job.priority if priority is None else priority), CONTINUES_TAG: str(job.id)}
         run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
     _tell(job, f"goes on as Dagster run {run_id}, in the queue", as_json, continued_by=run_id)
     return 0
 
 
-def _corrected(runner: Runner, job_id: str) -> DetectJob:
+def _corrected(books: Books | Runner, job_id: str) -> DetectJob:
     """The job, after what died without a word was put right."""
     from detection_assets.reconcile import reconcile
     from touchline import repository
 
-    with runner.connection.database.session() as database:
+    with books.connection.database.session() as database:
         repository.get_job(database, job_id)
-    reconcile(runner.instance, runner.connection)
-    with runner.connection.database.session() as database:
+    reconcile(books.instance, books.connection)
+    with books.connection.database.session() as database:
         return repository.get_job(database, job_id)
 
 
-def _ask(runner: Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
+def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
     """The job once it was asked to stop. Raises BadInputError if it is over, or another goes on with it.
 
     A run that waits in the queue to go on with it is told by a tag: it has no job yet.
@@ -126,13 +127,13 @@ def _ask(runner: Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
     from detection_assets.resume import continuations, named
     from touchline import repository
 
-    job = _corrected(runner, job_id)
-    for run, later in continuations(runner.instance, runner.connection, job):
+    job = _corrected(books, job_id)
+    for run, later in continuations(books.instance, books.connection, job):
         if later is not None and later.status not in repository.FINAL:
             raise BadInputError(f"job {job.id} was continued by {named(run, later)}; name that one")
         if later is None:
-            runner.instance.add_run_tags(run.run_id, {STOP_TAG: str(status)})
-    with runner.connection.database.session() as database:
+            books.instance.add_run_tags(run.run_id, {STOP_TAG: str(status)})
+    with books.connection.database.session() as database:
         return repository.request_stop(database, job.id, status)
 
 

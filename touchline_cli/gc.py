@@ -10,8 +10,8 @@ from rich.progress import Progress
 from touchline_cli import session
 
 if TYPE_CHECKING:
+    from detection_assets.books import Books
     from detection_assets.garbage import Collected
-    from detection_assets.runner import Runner
 
 MEANING: Final = {
     "orphans": "objects of jobs that do not exist",
@@ -31,25 +31,25 @@ KEPT: Final = {
 
 def gc(dry_run: bool, hours: float, yes: bool, as_json: bool) -> int:
     """Frees what nothing needs, or tells what that would be. Asks first, unless `yes` or there is nothing to free."""
-    with session.runner() as runner:
+    with session.books() as books:
         if not (yes or dry_run):
-            found = _collect(runner, hours, dry_run=True, as_json=as_json)
+            found = _collect(books, hours, dry_run=True, as_json=as_json)
             _tell(found, dry_run=True, as_json=as_json)
             if not found.objects.total():
                 return 0
             session.confirm("Delete all this for good?", yes, as_json)
-        _tell(_collect(runner, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
+        _tell(_collect(books, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
     return 0
 
 
-def _collect(runner: Runner, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
+def _collect(books: Books, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
     from detection_assets import garbage
 
     with Progress(console=session.errors, transient=True, disable=as_json) as progress:
         task = progress.add_task("jobs", total=None)
         return garbage.collect(
-            runner.instance,
-            runner.connection,
+            books.instance,
+            books.connection,
             older_than=timedelta(hours=hours),
             dry_run=dry_run,
             listener=lambda done, total: progress.update(task, completed=done, total=total),

@@ -42,18 +42,19 @@ WORTH_SAYING_S: Final = 60.0
 
 def report(key_or_path: str, out: Path, job: str | None) -> int:
     """Writes the report files of a source's newest reported job, or of the job named."""
+    from detection_assets.reports import fetch_report, latest_reported_job
     from touchline import repository
     from touchline.report.files import check_folder
 
-    with session.runner() as runner:
-        with runner.connection.database.session() as database:
+    with session.storage() as connection:
+        with connection.database.session() as database:
             source = repository.named_source(database, key_or_path)
             named = repository.get_job(database, job) if job else None
             if named is not None and named.source_asset_id != source.id:
                 raise BadInputError(f"--job {job}: it is a job of {named.partition_key}, not of {source.partition_key}")
-        reported = named or runner.latest_reported_job(source)
+        reported = named or latest_reported_job(connection, source)
         check_folder("--out", out)
-        path = runner.fetch_report(reported, out)
+        path = fetch_report(connection, reported, out)
     session.say(f"wrote {path.parent}")
     return 0
 

@@ -17,7 +17,7 @@ from touchline_cli import session
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from detection_assets.runner import RunOutcome
+    from detection_assets.outcome import RunOutcome
     from resources.connection import Connection
 
 

@@ -60,9 +60,9 @@ def serve(host: str, port: int) -> int:
 def _serve(settings: Settings, place: Place, host: str, port: int) -> int:
     from dagster import DagsterInstance
 
+    from detection_assets.books import CONFIGURATION, prepare
     from detection_assets.pools import set_limits
     from detection_assets.reconcile import reconcile
-    from detection_assets.runner import CONFIGURATION, prepare
     from resources.connection import connect
     from resources.local_services import profile_of
     from resources.uploads import PREFIX

@@ -1,4 +1,4 @@
-"""What commands share: servers, the runner, tables, and checks before any work.
+"""What commands share: servers, what is opened on them, tables, and checks before any work.
 
 Belongs here: opening and closing what a command needs, and refusing bad input.
 """
@@ -24,7 +24,7 @@ from touchline.errors import BadInputError
 from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from detection_assets.runner import Runner
+    from detection_assets.books import Books
     from detection_assets.side_by_side import Workers
     from resources.connection import Connection
     from resources.database import Database
@@ -115,14 +115,14 @@ def database() -> Iterator[Database]:
 
 
 @contextmanager
-def runner() -> Iterator[Runner]:
-    """Everything that runs need."""
+def books() -> Iterator[Books]:
+    """Database, object store, and what Dagster knows of runs; no definitions."""
     quiet()
-    from detection_assets.runner import Runner
+    from detection_assets.books import Books
     from resources.settings import Settings
 
     with servers() as endpoints:
-        opened = Runner(Settings.from_environment(), endpoints)
+        opened = Books(Settings.from_environment(), endpoints)
         try:
             yield opened
         finally:
