@@ -46,7 +46,7 @@ from touchline.video import (
 
 __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "deserialize", "probe", "serialize"]
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 Save = Callable[[int, bytes], str]
 """Stores the JPEG of one sequence number and returns its key."""
