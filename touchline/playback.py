@@ -118,7 +118,8 @@ class Playback:
     `is_damaged` it has one, so that they are the same on every machine, if played from the first packet on.
 
     `decoder` is what decodes the pictures, `starts` is when the first of the file's streams begins [s]. After the last
-    frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet.
+    frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet;
+    `reached`: the byte where the last packet of any stream ends.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, is_damaged: bool = False) -> None:
@@ -137,6 +138,7 @@ class Playback:
         self.damage = Damage()
         self.starts = Fraction(container.start_time or 0, av.time_base)
         self.breaks_off = False
+        self.reached = 0
         context = stream.codec_context
         self._fields = FieldPictures(bytes(context.extradata or b"")) if context.name == "h264" else None
         self._awaited = AwaitedPictures(context.name, bytes(context.extradata or b""))
@@ -195,9 +197,7 @@ class Playback:
             except av.EOFError:
                 break
             except av.FFmpegError:
-                # Pictures before the first one that decodes lack what came before the recording.
-                if self._first is not None:
-                    self.damage.fail(self._follows, self._step)
+                self._fail()
                 continue
             yield from map(self._shown, frames)
         if self._first is not None:
@@ -278,23 +278,37 @@ class Playback:
 
     def _demuxed(self) -> Iterator[Packet[VideoStream]]:
         failures = 0
+        first: tuple[int, int] | None = None
         while failures < _TRIES:
             try:
                 for packet in self._container.demux():
                     if not packet.size:
                         continue
                     failures = 0
+                    self.reached = max(self.reached, (packet.pos or 0) + packet.size)
                     if packet.pts is not None and packet.time_base is not None:
                         self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                    if packet.stream_index == self._stream.index:
-                        yield cast("Packet[VideoStream]", packet)
+                    if packet.stream_index != self._stream.index:
+                        continue
+                    place = (packet.pos, packet.dts) if packet.pos is not None and packet.dts is not None else None
+                    if place is not None and place == first:
+                        return  # The index of a file that is joined from several leads to the first one again.
+                    first = first or place
+                    yield cast("Packet[VideoStream]", packet)
                 return
             except av.EOFError:
                 return
+            except av.BlockingIOError:
+                # No packets for a while, as in room that a recorder reserved at the end.
+                failures += 1
             except av.FFmpegError:
                 failures += 1
-                if self._first is not None:
-                    self.damage.fail(self._follows, self._step)
+                self._fail()
+
+    def _fail(self) -> None:
+        """What is shown next could not be read or decoded. Pictures before the first that decodes are not missed."""
+        if self._first is not None:
+            self.damage.fail(self._follows, self._step)
 
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
