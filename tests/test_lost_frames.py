@@ -8,11 +8,29 @@ import av
 import pytest
 
 from tests.recordings import TS_PACKET, extract, joined, noise, played, without_packets, write
+from touchline.predicted_pictures import PredictedPictures, Role
 
 OPTIONS = {
     "libx265": {"crf": "20", "x265-params": "log-level=none:keyint=25"},
     "mpeg2video": {"b": "3000000"},
 }
+
+
+def shown_at(packet: av.Packet) -> float:
+    return float((packet.pts or 0) * (packet.time_base or 0))
+
+
+def lose_one(path: Path, role: Role) -> float:
+    """Makes nonsense of one picture that no sample is taken of, but for its kind; returns when it is shown [s]."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        pictures = PredictedPictures(stream.codec_context.name, bytes(stream.codec_context.extradata or b""))
+        packets = [packet for packet in container.demux(stream) if packet.size]
+    lost = next(p for p in packets if 2.1 < shown_at(p) < 2.4 and pictures.role(bytes(p)) is role)
+    data, packet = path.read_bytes(), bytes(lost)
+    assert data.count(packet) == 1
+    path.write_bytes(data.replace(packet, packet[:6] + bytes([0xFF]) * (len(packet) - 6)))
+    return shown_at(lost)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
@@ -29,6 +47,40 @@ def test_frames_that_a_decoder_drops_are_told(tmp_path: Path, suffix: str) -> No
     assert 0.16 <= stats["damaged_s"] < 1.5 and stats["damaged_from_s"] == pytest.approx(3.3, abs=0.5)
     (warning,) = stats["warnings"]
     assert warning.startswith(f"disk.{suffix}: {stats['damaged_s']:.2f} s of the video are damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mkv", "libx264", {"x264-params": "scenecut=0:b-adapt=0", "g": "50"}),
+        ("a.mp4", "libx264", {"x264-params": "scenecut=0:b-adapt=0", "g": "50"}),
+        ("a.mkv", "libx265", {"crf": "20", "x265-params": "log-level=none:keyint=50:scenecut=0:bframes=2"}),
+        ("a.mp4", "libx265", {"crf": "20", "x265-params": "log-level=none:keyint=50:scenecut=0:bframes=2"}),
+        ("a.mkv", "mpeg2video", {"b": "3000000", "g": "50"}),
+    ],
+)
+def test_a_lost_picture_that_others_are_predicted_from_is_told_though_nobody_asked_for_it(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    path = write(tmp_path / name, noise(100), codec=codec, options=options)
+    at = lose_one(path, Role.REFERENCED)
+    _, stats, _ = played(path)
+    assert stats["damaged_places"] == 1 and stats["damaged_from_s"] == pytest.approx(at, abs=0.13)
+    assert 0.04 <= stats["damaged_s"] <= 4.0 - at + 0.13
+
+
+def test_a_lost_picture_that_no_other_is_predicted_from_is_damage_of_its_own_length(tmp_path: Path) -> None:
+    options = {"crf": "20", "x265-params": "log-level=none:keyint=50:scenecut=0:bframes=2"}
+    path = write(tmp_path / "a.mp4", noise(100), codec="libx265", options=options)
+    lose_one(path, Role.UNREFERENCED)
+    _, _, stats, _ = extract(path, sample_fps=25)
+    assert stats["damaged_s"] == pytest.approx(0.04)
+
+
+def test_times_that_a_file_does_not_store_are_no_sign_of_lost_pictures(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.avi", noise(100), options={"x264-params": "scenecut=0:b-adapt=0", "g": "50"})
+    _, stats, _ = played(path)
+    assert stats["warnings"] == [] and stats["damaged_s"] == 0.0
 
 
 @pytest.mark.parametrize("second", ["mpeg2video", "libx265"])

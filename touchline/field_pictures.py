@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from touchline.coded_units import annex_b, length_size, sized
+
 _SLICES: Final = (1, 5)
 _SEQUENCE: Final = 7
 _PICTURE: Final = 8
-_START_CODE: Final = b"\0\0\1"
+_SIZE_AT: Final = 4
+"""The byte of an `avcC` box that tells how long units' lengths are."""
 _CONFIGURATION_HEAD: Final = 5
 """Bytes of an `avcC` box before the sequence parameter sets."""
 _SLICE_HEAD: Final = 40
@@ -47,19 +50,14 @@ class FieldPictures:
     def __init__(self, extradata: bytes) -> None:
         self._formats: dict[int, _Format] = {}
         self._format_of: dict[int, int] = {}
-        self._length_size = 0
-        if extradata[:1] == b"\1":
-            self._length_size = (extradata[4] & 3) + 1 if len(extradata) > _CONFIGURATION_HEAD else 4
-            units: Iterator[bytes] = _configured(extradata)
-        else:
-            units = _annex_b(extradata)
-        for unit in units:
+        self._length_size = length_size(extradata, _SIZE_AT)
+        for unit in _configured(extradata) if self._length_size else annex_b(extradata):
             self._learn(unit)
 
     def holds(self, packet: bytes) -> Holds:
         """What the next packet holds; unknown where its headers are missing or damaged."""
         fields: set[bool] = set()
-        for unit in _sized(packet, self._length_size) if self._length_size else _annex_b(packet):
+        for unit in sized(packet, self._length_size) if self._length_size else annex_b(packet):
             if unit[0] & 31 not in _SLICES:
                 self._learn(unit)
                 continue
@@ -160,27 +158,6 @@ class _Bits:
         while not self.read(1):
             zeros += 1
         return (1 << zeros) - 1 + self.read(zeros)
-
-
-def _annex_b(data: bytes) -> Iterator[bytes]:
-    """The units between start codes."""
-    begin = data.find(_START_CODE)
-    while begin >= 0:
-        end = data.find(_START_CODE, begin + 3)
-        unit = data[begin + 3 : end if end >= 0 else len(data)]
-        if unit:
-            yield unit
-        begin = end
-
-
-def _sized(data: bytes, length_size: int) -> Iterator[bytes]:
-    """The units that each follow their length."""
-    at = 0
-    while at + length_size < len(data):
-        begin = at + length_size
-        at = begin + int.from_bytes(data[at:begin], "big")
-        if at > begin:
-            yield data[begin:at]
 
 
 def _configured(data: bytes) -> Iterator[bytes]:

@@ -6,7 +6,6 @@ of `touchline/video.py`, the clock that of `touchline/stream_clock.py`.
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,16 +21,16 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from touchline.awaited_pictures import AwaitedPictures
 from touchline.field_pictures import FieldPictures
 from touchline.field_pictures import Holds as PacketHolds
+from touchline.predicted_pictures import Role
 from touchline.stream_clock import Clock, Holds, Span
 
 _TRIES: Final = 8
 """How often in a row reading may fail before a file counts as ended."""
 _WITH_ALPHA: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that give out transparency, by codec."""
-_ONE_FRAME_A_PACKET: Final = {"h264", "hevc"}
-"""Codecs whose packets hold one picture each that is shown: where no frame comes of one, it is lost."""
 _AWAITED: Final = (PacketHolds.FRAME, PacketHolds.UNKNOWN)
 """Of what packets hold, that of which one frame comes. What is unknown is a picture whose header is damaged."""
 _AT_SEAM: Final = 3
@@ -55,19 +54,21 @@ class Damage:
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self._is_open = False
+        self._is_sure = False
         self._reached = Fraction(0)
 
     def covers(self, time: Fraction) -> bool:
         """Whether the frame at `time` [s], which was seen last, is damaged."""
         return bool(self.spans) and time < self.spans[-1].start + self.spans[-1].length
 
-    def see(self, shown: Shown, is_corrupt: bool) -> None:
-        """The next frame in the order of presentation.
+    def see(self, shown: Shown, *, is_corrupt: bool, role: Role | None) -> None:
+        """The next frame in the order of presentation. `role` is what it is to others; none where that is unknown.
 
         Behind a gap a decoder may give frames out too late. What is damaged then counts from the time that was reached:
         of no stretch that has passed is anything told afterwards.
         """
         self._reached = time = max(shown.time, self._reached)
+        self._is_sure |= is_corrupt
         if not is_corrupt and not self._is_open:
             return
         if not is_corrupt and shown.frame.key_frame:
@@ -77,14 +78,28 @@ class Damage:
         if not self._is_open:
             self.spans.append(Span(time, Fraction(0)))
         self._extend(time + shown.length)
-        # From a B-frame nothing is predicted, as a rule.
-        self._is_open = self._is_open or shown.frame.pict_type != PictureType.B
+        if role is None or role is Role.UNKNOWN:
+            # From a B-frame nothing is predicted, as a rule.
+            self._is_open = self._is_open or shown.frame.pict_type != PictureType.B
+        else:
+            self._is_open = self._is_open or role is not Role.UNREFERENCED
 
-    def lose(self, time: Fraction, length: Fraction) -> None:
-        """Of the frame at `time` nothing could be decoded."""
+    def fail(self, time: Fraction, length: Fraction) -> None:
+        """Of the frame at `time` nothing could be decoded, as the decoder says."""
+        self._is_sure = True
+        self.miss(time, length, Role.UNKNOWN)
+
+    def miss(self, time: Fraction, length: Fraction, role: Role) -> None:
+        """The frame at `time` does not come. `role` is what it was to others."""
         if not self._is_open:
             self.spans.append(Span(max(time, self._reached), length))
-        self._is_open = True
+        self._is_open = self._is_open or role is not Role.UNREFERENCED
+
+    def retract(self) -> None:
+        """What was missed comes after all."""
+        if not self._is_sure:
+            self.spans.clear()
+            self._is_open = False
 
     def end(self, time: Fraction) -> None:
         """The pictures end at `time`: what was lost last and never made good goes on until then."""
@@ -103,7 +118,8 @@ class Playback:
     `is_damaged` it has one, so that they are the same on every machine, if played from the first packet on.
 
     `decoder` is what decodes the pictures, `starts` is when the first of the file's streams begins [s]. After the last
-    frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet.
+    frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet;
+    `reached`: the byte where the last packet of any stream ends.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, is_damaged: bool = False) -> None:
@@ -122,10 +138,10 @@ class Playback:
         self.damage = Damage()
         self.starts = Fraction(container.start_time or 0, av.time_base)
         self.breaks_off = False
+        self.reached = 0
         context = stream.codec_context
         self._fields = FieldPictures(bytes(context.extradata or b"")) if context.name == "h264" else None
-        self._has_one_a_packet = context.name in _ONE_FRAME_A_PACKET
-        self._awaited: list[tuple[Fraction, int]] = []
+        self._awaited = AwaitedPictures(context.name, bytes(context.extradata or b""))
         self._corrupt: set[int] = set()
         self._at_seams: set[int] = set()
         self._follows = Fraction(0)
@@ -170,21 +186,22 @@ class Playback:
         for index, packet in enumerate(self._packets()):
             if packet is not None and index < first:
                 continue
-            shown_at, holds = _shown_at(packet), self._holds(packet)
-            leave_out = shown_at is not None and holds is PacketHolds.FRAME and not needed(shown_at)
+            shown_at, holds, role = _shown_at(packet), self._holds(packet), self._awaited.role(packet)
+            may_be_left_out = holds is PacketHolds.FRAME and role is not Role.UNKNOWN
+            leave_out = shown_at is not None and may_be_left_out and not needed(shown_at)
             context.skip_frame = "NONREF" if leave_out else "DEFAULT"
-            if self._has_one_a_packet and holds in _AWAITED and not leave_out:
-                self._await(packet)
+            if packet is not None and shown_at is not None and holds in _AWAITED:
+                self._awaited.add(packet, shown_at, role, is_left_out=leave_out)
             try:
                 frames = context.decode(packet)
             except av.EOFError:
                 break
             except av.FFmpegError:
-                # Pictures before the first one that decodes lack what came before the recording.
-                if self._first is not None:
-                    self.damage.lose(self._follows, self._step)
+                self._fail()
                 continue
             yield from map(self._shown, frames)
+        if self._first is not None:
+            self._miss(max(self.holds.end, self._follows))
         self.damage.end(self.holds.end)
 
     def _shown(self, frame: VideoFrame) -> Shown:
@@ -195,28 +212,31 @@ class Playback:
         # Raw streams carry no clock: their frames follow each other at the announced rate.
         time = self._follows if stamp is None or not base else stamp * base
         length = frame.duration * base if frame.duration and base else self._step
-        self._miss(time)
+        if self._awaited.are_guessed(time):
+            self.damage.retract()
+        role = self._miss(time)
         shown = Shown(time, length, frame)
         self._follows = time + length
         # Not all decoders pass on what the demuxer says of a packet.
         is_corrupt = frame.is_corrupt or (frame.pts is not None and frame.pts in self._corrupt)
-        self.damage.see(shown, is_corrupt and frame.pts not in self._at_seams)
+        self.damage.see(shown, is_corrupt=is_corrupt and frame.pts not in self._at_seams, role=role)
         return shown
 
-    def _miss(self, time: Fraction) -> None:
-        """The next frame is shown at `time`: packets whose frames were due before, and did not come, are lost."""
+    def _miss(self, time: Fraction) -> Role | None:
+        """The next frame is shown at `time`: packets whose frames were due before, and did not come, are lost.
+
+        Returns what the frame is to others, if its packet was awaited.
+        """
         if self._first is None:
             self._first = time
-        while self._awaited and self._awaited[0][0] <= time:
-            due, stamp = heapq.heappop(self._awaited)
+        role = None
+        for due in self._awaited.until(time):
+            if due.time == time:
+                role = due.role
             # What is shown before the first frame that decodes lacks what came before the recording.
-            if self._first < due < time and stamp not in self._at_seams:
-                self.damage.lose(due, self._step)
-
-    def _await(self, packet: Packet[VideoStream] | None) -> None:
-        shown_at = _shown_at(packet)
-        if packet is not None and packet.pts is not None and shown_at is not None:
-            heapq.heappush(self._awaited, (shown_at, packet.pts))
+            elif due.time > self._first and due.stamp not in self._at_seams:
+                self.damage.miss(due.time, self._step, due.role)
+        return role
 
     def _holds(self, packet: Packet[VideoStream] | None) -> PacketHolds:
         """What a packet holds. Of one that holds a field, the length becomes the picture's."""
@@ -258,23 +278,37 @@ class Playback:
 
     def _demuxed(self) -> Iterator[Packet[VideoStream]]:
         failures = 0
+        first: tuple[int, int] | None = None
         while failures < _TRIES:
             try:
                 for packet in self._container.demux():
                     if not packet.size:
                         continue
                     failures = 0
+                    self.reached = max(self.reached, (packet.pos or 0) + packet.size)
                     if packet.pts is not None and packet.time_base is not None:
                         self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                    if packet.stream_index == self._stream.index:
-                        yield cast("Packet[VideoStream]", packet)
+                    if packet.stream_index != self._stream.index:
+                        continue
+                    place = (packet.pos, packet.dts) if packet.pos is not None and packet.dts is not None else None
+                    if place is not None and place == first:
+                        return  # The index of a file that is joined from several leads to the first one again.
+                    first = first or place
+                    yield cast("Packet[VideoStream]", packet)
                 return
             except av.EOFError:
                 return
+            except av.BlockingIOError:
+                # No packets for a while, as in room that a recorder reserved at the end.
+                failures += 1
             except av.FFmpegError:
                 failures += 1
-                if self._first is not None:
-                    self.damage.lose(self._follows, self._step)
+                self._fail()
+
+    def _fail(self) -> None:
+        """What is shown next could not be read or decoded. Pictures before the first that decodes are not missed."""
+        if self._first is not None:
+            self.damage.fail(self._follows, self._step)
 
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:

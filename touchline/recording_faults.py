@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from touchline.file_tail import Tail
 from touchline.stream_clock import Span
 
 _LISTED: Final = 20
@@ -26,7 +27,7 @@ class Faults:
     `steps`: where its clock stepped and by how much; `holds`: pictures that stand far longer than their neighbours;
     `misdated`: frames whose time had passed when they came; `late`: how long after the file its pictures begin [s];
     `end`: when they end [s]; `breaks_off`: whether the file ends in the middle of its data; `announced`: when they
-    should end [s], where that is known to be later.
+    should end [s], where that is known to be later; `tail`: what of the file is not read.
     """
 
     steps: Sequence[Span]
@@ -36,14 +37,16 @@ class Faults:
     end: Fraction
     breaks_off: bool
     announced: float | None
+    tail: Tail | None
 
     def stats(self) -> dict[str, Any]:
-        """`clock_steps` ([at, by] of the first ones), `held_s`, `misdated_s` and `start_s` [s]."""
+        """`clock_steps` ([at, by] of the first ones), `held_s`, `misdated_s`, `start_s` [s] and `unread_bytes`."""
         return {
             "clock_steps": [[_rounded(at), _rounded(by)] for at, by in self.steps[:_LISTED]],
             "held_s": _rounded(_total(self.holds)),
             "misdated_s": _rounded(_total(self.misdated)),
             "start_s": _rounded(self.late),
+            "unread_bytes": self.tail.size if self.tail else 0,
         }
 
     def sentences(self, name: str) -> list[str]:
@@ -80,7 +83,8 @@ class Faults:
             said.append(
                 f"the video breaks off at {_seconds(self.end)}, for the file ends in the middle of its data; {_ADVICE}"
             )
-        return [f"{name}: {sentence}" for sentence in said]
+        said = [f"{name}: {sentence}" for sentence in said]
+        return [*said, self.tail.sentence(name)] if self.tail else said
 
 
 @dataclass(frozen=True, slots=True)

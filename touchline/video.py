@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from touchline.errors import BadInputError, TouchlineError
+from touchline.file_tail import Tail, boxes, unread_tail
 from touchline.picture_tracks import choose_track
 from touchline.playback import Playback, announced_duration, frame_rate
 from touchline.stills import Still, read_still
@@ -39,8 +40,6 @@ _REDUCED: Final = (
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (8, cv2.IMREAD_REDUCED_COLOR_8),
 )
-_FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp")
-"""With which a file of the MP4 family begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,21 +232,21 @@ def breaks_off(path: Path) -> bool:
     """Whether a file of the MP4 family ends within one of its boxes. False for other files."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        at = 0
-        while at + 8 <= size:
-            file.seek(at)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if at == 0 and head[4:8] not in _FIRST_BOXES:
-                return False
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            if length == 0:
-                return False
-            if length < 8 or not head[4:8].isalnum():
-                return False  # no box: other data follows the last one
-            at += length
-    return at > size
+        end = max((box.start + box.length for box in boxes(file, size)), default=0)
+    return end > size
+
+
+def unread(path: Path, reached: int) -> Tail | None:
+    """What of the video lies behind its last packet, which ends at byte `reached`, as `unread_tail` has it."""
+
+    def holds_pictures(file: IO[bytes]) -> bool:
+        try:
+            with _opened(file, path) as container:
+                return any(packet.size for packet in container.demux(picture_stream(container, path)))
+        except (BadInputError, av.FFmpegError):
+            return False
+
+    return unread_tail(path, reached, holds_pictures)
 
 
 def decoded_frames(

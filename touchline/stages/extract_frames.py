@@ -42,11 +42,12 @@ from touchline.video import (
     picture_stream,
     probe,
     read_image,
+    unread,
 )
 
 __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "deserialize", "probe", "serialize"]
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 
 Save = Callable[[int, bytes], str]
 """Stores the JPEG of one sequence number and returns its key."""
@@ -110,8 +111,9 @@ class ExtractFrames:
         also `damaged_s`, `damaged_places` and `damaged_from_s` (stretches with pictures that are damaged, how many, and
         when the first begins; up to the chunk that was yielded last), `clock_steps` (when the recording's clock
         stepped and by how much, [[at, by]], the first 20), `held_s` (time in which a picture stands far longer than
-        its neighbours), `misdated_s` (pictures not looked at because their times had passed) and `start_s` (how long
-        after the file's start the first picture is shown; all times count from it) [s].
+        its neighbours), `misdated_s` (pictures not looked at because their times had passed), `start_s` (how long
+        after the file's start the first picture is shown; all times count from it) [s], and `unread_bytes` (how much of
+        the file lies behind the recording and is not looked at).
         """
         return self._stats | {"warnings": list(self._warnings)}
 
@@ -300,6 +302,7 @@ class ExtractFrames:
             end=end,
             breaks_off=playback.breaks_off or breaks_off(self._path),
             announced=playback.announced(end),
+            tail=unread(self._path, playback.reached),
         )
         tally = self._damage(None)
         self._stats |= {"duration_s": round(float(end), 6)} | tally.stats() | faults.stats()
