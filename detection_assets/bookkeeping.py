@@ -1,7 +1,7 @@
 """The DetectJob of a run: created before work starts, true whatever happens to the run.
 
-Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries), and stopping it
-when somebody asked for that.
+Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries), and noticing that
+somebody asked it to stop. What its status becomes is in `jobs/lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import dagster as dg
 from sqlalchemy.orm import Session
 
 from detection_assets.instance import keep_connections
+from detection_assets.jobs import lifecycle
 from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from detection_assets.run_config import PRIORITY_TAG
 from resources.storage import Connection
 from touchline import repository
-from touchline.errors import BadInputError, JobStoppedError, ServiceError, in_words
+from touchline.errors import BadInputError, JobStoppedError, in_words
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 
@@ -28,8 +29,6 @@ ALONE_TAG: Final = "touchline/alone"
 """Set by the CLI: this run is refused while another works on its source."""
 STOP_TAG: Final = "touchline/stop"
 """Set by anybody on a run, queued or at work: "paused" or "cancelled", what its jobs become at the next chunk."""
-INTERRUPTED: Final = "interrupted"
-"""How the message of a job begins that was ended from outside, not by a fault."""
 STOPPED: Final = (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)
 
 
@@ -69,7 +68,8 @@ def open_job(
             stages = selected_stages(run)
             nodes = [stage for stage in stages if stage in NODE_INDEX]
             whole = len(nodes) == len(NODE_NAMES)
-            kind = RunType.INITIAL if whole else RunType.REPLAY
+            first = whole or not repository.list_jobs(session, source.id, limit=1)
+            kind = RunType.INITIAL if first else RunType.REPLAY
             if _retries(context, connection, source):
                 kind = RunType.RETRY
             job = repository.create_job(
@@ -77,7 +77,7 @@ def open_job(
                 repository.get_source(session, source.partition_key),
                 profile_name=profile,
                 run_type=kind,
-                replay_from_stage=None if whole else stages[0],
+                replay_from_stage=None if whole or kind is RunType.INITIAL else stages[0],
                 config_overrides=overrides,
                 dagster_run_id=run.run_id,
                 priority=_priority(run),
@@ -86,10 +86,8 @@ def open_job(
                 # Again, now that nobody else can make a job of this source: two that start at once have both looked.
                 refuse_beside(session, source)
             _drop_inherited_stop(context)
-        # After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
-        if job.status is DetectJobStatus.PENDING:
-            return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
-        return job
+            lifecycle.follow_at_end(context.instance, connection, run.run_id)
+        return lifecycle.begin(session, job)
 
     job = connection.database.transact(opened)
     with truthful(connection, job):
@@ -114,12 +112,11 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
     except JobStoppedError:
         raise
     except Exception as error:
-        fail_job(connection, job, in_words(error), error)
+        lifecycle.fail(connection, job, in_words(error), error)
         raise
     except BaseException as error:
         # Ctrl-C, or Dagster ending the run: the job can be taken up again, unless that was how it was stopped.
-        message = f"{INTERRUPTED}; run the same again to continue"
-        fail_job(connection, job, message, error, interrupted=True)
+        lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
         raise
 
 
@@ -139,7 +136,7 @@ def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job
         asked = tagged or repository.stop_requested(session, job.id)
         if asked is None:
             return repository.get_job(session, job.id).status
-        return repository.set_job_status(session, job.id, asked, error_message=f"{asked} by request").status
+        return lifecycle.stop(session, job.id, asked)
 
     found = connection.database.transact(stopped)
     if tagged:
@@ -189,21 +186,3 @@ def _priority(run: dg.DagsterRun) -> int:
         return int(run.tags.get(PRIORITY_TAG, "0"))
     except ValueError:
         return 0
-
-
-def fail_job(
-    connection: Connection, job: DetectJob, message: str, error: BaseException, *, interrupted: bool = False
-) -> None:
-    """Tells the job what ended it, if the database is there to be told; else a note is put on `error`.
-
-    One that was `interrupted` after somebody had asked it to stop is what it was asked to be. A job that could not be
-    told still says that it runs; the next run of the source corrects it.
-    """
-    try:
-        # No patience: the database may be what failed, and was waited for already.
-        with connection.database.session(patience_s=0) as session:
-            asked = repository.stop_requested(session, job.id) if interrupted else None
-            status, told = (asked, f"{asked} by request") if asked else (DetectJobStatus.FAILED, message)
-            repository.set_job_status(session, job.id, status, error_message=told)
-    except ServiceError as gone:
-        error.add_note(f"job {job.id} could not be told: {gone}")

@@ -9,12 +9,13 @@ questions would be whether Dagster's own tables and columns, and the run's parti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from dagster import DagsterInstance
+from dagster import DagsterEventType, DagsterInstance, EventLogEntry
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
 from resources.database import only_living
@@ -29,6 +30,8 @@ _OF_RUNS: Final = ("has_run_stats_index_cols", "has_backfill_id_column")
 """Questions to which a yes stays true: what migrations once added is never taken away again..."""
 _OF_EVENTS: Final = ("has_table", "has_asset_key_index_cols", "has_asset_key_col", "has_dynamic_partition")
 """...and the partition that is worked on stands: sources that are at work are not forgotten."""
+
+_ENDS: Final = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 
 _kept: Final[WeakKeyDictionary[DagsterInstance, list[sa.Engine]]] = WeakKeyDictionary()
 
@@ -56,6 +59,23 @@ def close_connections(instance: DagsterInstance) -> None:
     """Closes the connections that are kept; the next question opens new ones."""
     for engine in _kept.get(instance, ()):
         engine.dispose()
+
+
+def when_over(instance: DagsterInstance, run_id: str, tell: Callable[[], None]) -> None:
+    """Calls `tell` once this process has told Dagster that a run has succeeded, failed or was cancelled.
+
+    A fault of `tell` is logged and goes no further: the run is over whatever comes of it.
+    """
+
+    def heard(entry: EventLogEntry) -> None:
+        if entry.dagster_event is None or entry.dagster_event.event_type not in _ENDS:
+            return
+        try:
+            tell()
+        except Exception:
+            logging.getLogger(__name__).warning("run %s is over, but its jobs could not be told", run_id, exc_info=True)
+
+    instance.add_event_listener(run_id, heard)
 
 
 def _lazily(connection: Any, _record: object) -> None:

@@ -21,11 +21,13 @@ from detection_assets.books import open_instance, prepare
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.hand_over import hand_over
 from detection_assets.instance import close_connections, keep_connections
+from detection_assets.jobs import lifecycle
+from detection_assets.jobs.lifecycle import message_of
 from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
 from detection_assets.outcome import RunOutcome
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
-from detection_assets.reconcile import message_of, reconcile
+from detection_assets.reconcile import reconcile
 from detection_assets.resume import Request, request_of
 from detection_assets.run_config import refuse_idle, refuse_split, run_config
 from resources.connection import Connection, connect
@@ -139,14 +141,12 @@ class Runner:
                 },
                 raise_on_error=False,
             )
+            self._follow(run_id)
             job = self._job_of(run_id, source)
             cancelled = job is not None and job.status is DetectJobStatus.CANCELLED
-            if not result.success and not cancelled:
-                if "DagsterExecutionInterruptedError" in _failure(result):
-                    # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
-                    raise KeyboardInterrupt
-                self._fail_if_running(run_id, source, _failure(result))
-                job = self._job_of(run_id, source)
+            if not result.success and not cancelled and lifecycle.INTERRUPTION in _failure(result):
+                # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
+                raise KeyboardInterrupt
         if job is None:
             with self.connection.database.session() as session:
                 refuse_beside(session, source)
@@ -176,25 +176,30 @@ class Runner:
             self._tell(run_id, source, str(trouble), trouble)
             raise trouble from error
         except BaseException as error:
-            self._tell(run_id, source, "interrupted; run the same again to continue", error)
+            self._tell(run_id, source, "", error)
             raise
         finally:
             done_here.add(run_id)
 
+    def _follow(self, run_id: str) -> None:
+        """The job was told as the run ended; here what hindered that is raised, and the job told again."""
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None:
+            lifecycle.follow(self.instance, self.connection, run)
+
     def _tell(self, run_id: str, source: SourceAsset, message: str, error: BaseException) -> None:
-        """As `_fail_if_running`; where the database is what failed, the next run finds the job and corrects it."""
+        """Fails the job of a run that was left early; "interrupted" if there is no other `message`.
+
+        Where the database is what failed, a note is put on `error`: the next run finds the job and corrects it.
+        """
         try:
-            self._fail_if_running(run_id, source, message, patience_s=0)
+            with self.connection.database.session(patience_s=0) as session:
+                job = repository.job_of_run(session, run_id, source.id)
         except ServiceError as gone:
             error.add_note(f"the job could not be told: {gone}")
-
-    def _fail_if_running(
-        self, run_id: str, source: SourceAsset, message: str, *, patience_s: float | None = None
-    ) -> None:
-        with self.connection.database.session(patience_s=patience_s) as session:
-            job = repository.job_of_run(session, run_id, source.id)
-            if job is not None and job.status is DetectJobStatus.RUNNING:
-                repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=message)
+            return
+        if job is not None:
+            lifecycle.fail(self.connection, job, message or lifecycle.interrupted(job.id), error)
 
     def _unfinished(self, source: SourceAsset) -> DetectJob | None:
         with self.connection.database.session() as session:

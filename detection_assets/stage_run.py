@@ -223,7 +223,6 @@ def _compute(work: Work, print_: str) -> StageOutput:
         frames=frames,
         filtered=filtered,
         wall_s=time.perf_counter() - began,
-        closes_job=_closes(work),
     )
 
 
@@ -340,13 +339,7 @@ def _finished(work: Work, print_: str) -> StageCheckpoint | None:
 def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:
     work.context.log.info(f"reuses checkpoint {old.id} of job {old.job_id}: nothing it depends on has changed")
     ids = [i.row.id for i in work.inputs.values()]
-    return StageOutput(
-        work.job, work.stage.name, print_, None, old, old.stats, input_checkpoint_ids=ids, closes_job=_closes(work)
-    )
-
-
-def _closes(work: Work) -> bool:
-    return selected_stages(work.context.run)[-1] == work.stage.name
+    return StageOutput(work.job, work.stage.name, print_, None, old, old.stats, input_checkpoint_ids=ids)
 
 
 def _frames(work: Work, output: StageOutput) -> Iterable[SampledFrame]:

@@ -15,6 +15,8 @@ from uuid import UUID
 import dagster as dg
 from dagster import DagsterInstance
 
+from detection_assets.jobs import lifecycle
+from detection_assets.jobs.lifecycle import goes_on
 from detection_assets.liveness import kill_process, works_here
 from detection_assets.pools import free_ended
 from resources.connection import Connection
@@ -70,7 +72,7 @@ class Watchdog:
             return []
         message = hung(job.id, stood, job.current_stage)
         with self._connection.database.session() as session:
-            status = repository.end_if(
+            status = lifecycle.end_if(
                 session,
                 job.id,
                 lambda row: _sign(row) == _sign(job),
@@ -96,9 +98,9 @@ def end_with_process(instance: DagsterInstance, connection: Connection, process:
         job = repository.job_of_run(session, last.run_id)
     status = DetectJobStatus.FAILED
     if job is not None:
-        message = f"{why}; {_again(job.id)}"
+        message = f"{why}; {goes_on(job.id)}"
         with connection.database.session() as session:
-            status = repository.end_if(session, job.id, lambda _: True, lambda: True, message) or status
+            status = lifecycle.end_if(session, job.id, lambda _: True, lambda: True, message) or status
     _end_run(instance, last, status, why)
     if job is None:
         return ""
@@ -108,11 +110,7 @@ def end_with_process(instance: DagsterInstance, connection: Connection, process:
 
 def hung(job_id: UUID, stood: float, stage: str | None) -> str:
     """What a job says that was ended because it stood still for so long [s]."""
-    return f"{stood_still(stood, stage)}, so it was ended from outside; {_again(job_id)}"
-
-
-def _again(job_id: UUID) -> str:
-    return f"what is finished is kept: `touchline resume {job_id}`, or the same command again, goes on"
+    return f"{stood_still(stood, stage)}, so it was ended from outside; {goes_on(job_id)}"
 
 
 def _end_run(instance: DagsterInstance, run: dg.DagsterRun, status: DetectJobStatus, message: str) -> None:

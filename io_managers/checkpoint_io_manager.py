@@ -28,7 +28,7 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
     run_settings: dg.ResourceDependency[RunSettings]
 
     def handle_output(self, context: dg.OutputContext, obj: StageOutput) -> None:
-        """Blob first, then row; the job is complete with its last stage."""
+        """Blob first, then row."""
         if not isinstance(obj, StageOutput):
             raise dg.DagsterInvariantViolationError(
                 f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, expected the StageOutput "
@@ -52,8 +52,6 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
                 filtered=obj.filtered,
                 wall_s=obj.wall_s,
             )
-        if obj.closes_job:
-            connection.database.transact(lambda session: repository.finish_job(session, obj.job.id, {}))
         context.add_output_metadata(checkpoint_metadata(row))
 
     def load_input(self, context: dg.InputContext) -> StageInput:

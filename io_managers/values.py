@@ -17,10 +17,7 @@ from touchline.values import SampledFrame
 
 @dataclass(frozen=True)
 class StageOutput:
-    """The work of one stage, journalled but not yet a checkpoint; or an old checkpoint that stands for it.
-
-    `closes_job`: no stage of this run comes after, so the job is complete once this is committed.
-    """
+    """The work of one stage, journalled but not yet a checkpoint; or an old checkpoint that stands for it."""
 
     job: DetectJob
     stage: str
@@ -34,7 +31,6 @@ class StageOutput:
     frames: Sequence[SampledFrame] | None = None
     filtered: Sequence[int] = ()
     wall_s: float = 0.0
-    closes_job: bool = False
 
 
 @dataclass(frozen=True)

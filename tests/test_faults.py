@@ -72,7 +72,7 @@ LINES = {
         "before commit row match_brands",
         "before chunk escalate_cloud 0",
         "after put stages/escalate_cloud.bson",
-        "before commit status completed",
+        "before put reports/report.html",
     ),
 }
 
@@ -246,18 +246,20 @@ def test_no_death_loses_repeats_or_tells_untruth(
     )
 
 
-def test_a_death_after_the_report_leaves_a_completed_job(
+def test_a_death_after_the_run_has_succeeded_leaves_a_job_that_is_completed_at_the_next_look(
     driver: Driver, undisturbed: Undisturbed, connection: Connection, short: Path, tmp_path: Path
 ) -> None:
     video = tmp_path / "killed.mp4"
     shutil.copyfile(short, video)
-    ended = driver.run(video, kill="after commit status completed")
+    ended = driver.run(video, kill="before commit status completed")
     assert ended["signal"] == signal.SIGKILL
     (job,) = jobs_of(connection, video)
-    assert (job.status, job.progress) == (DetectJobStatus.COMPLETED, 1.0)
+    assert job.status is DetectJobStatus.RUNNING
     assert report_of(connection, job) == (undisturbed.report, undisturbed.exposures)
     driver.take_log()
     ended = driver.run(video)
     assert ended["exit"] == 0, ended["output"]
+    job = jobs_of(connection, video)[0]
+    assert (job.status, job.progress, job.current_stage) == (DetectJobStatus.COMPLETED, 1.0, None)
     assert not [line for line in driver.take_log() if line.startswith("computed")]
     assert report_of(connection, jobs_of(connection, video)[-1]) == (undisturbed.report, undisturbed.exposures)

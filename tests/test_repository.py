@@ -124,8 +124,9 @@ def test_times_follow_from_the_status(session: Session, source: SourceAsset) -> 
     repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message="out of\0 memory")
     assert job.completed_at is not None
     assert job.error_message == "out of memory"
-    repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
-    assert (job.started_at, job.completed_at, job.error_message) == (started, None, None)
+    before = (job.started_at, job.completed_at, job.error_message)
+    assert repository.set_job_status(session, job.id, DetectJobStatus.RUNNING).status is DetectJobStatus.FAILED
+    assert (job.started_at, job.completed_at, job.error_message) == before
 
 
 @pytest.mark.parametrize("final", sorted(repository.FINAL))
@@ -135,7 +136,7 @@ def test_a_final_status_stays(session: Session, source: SourceAsset, final: Dete
     assert repository.set_job_status(session, job.id, DetectJobStatus.FAILED).status is final
     repository.set_progress(session, job.id, "run_ocr", 0.1)
     session.refresh(job)
-    assert job.progress == 0.0
+    assert job.progress == (1.0 if final is DetectJobStatus.COMPLETED else 0.0)
     with pytest.raises(BadInputError, match="already"):
         repository.request_stop(session, job.id, DetectJobStatus.PAUSED)
 
@@ -147,10 +148,12 @@ def test_progress_is_kept_between_nothing_and_all(session: Session, source: Sour
     assert (job.current_stage, job.progress) == ("run_ocr", 1.0)
 
 
-def test_a_finished_job_carries_its_summary(session: Session, source: SourceAsset) -> None:
+def test_a_summary_ends_no_job_and_a_completed_one_has_done_all(session: Session, source: SourceAsset) -> None:
     job = repository.create_job(session, source)
     repository.set_progress(session, job.id, "escalate_cloud", 0.9)
-    repository.finish_job(session, job.id, {"total_detections": 12, "brands_found": 3, "estimated_cost_usd": 0.25})
+    repository.record_totals(session, job.id, {"total_detections": 12, "brands_found": 3, "estimated_cost_usd": 0.25})
+    assert (job.status, job.progress) == (DetectJobStatus.PENDING, 0.9)
+    repository.set_job_status(session, job.id, DetectJobStatus.COMPLETED)
     session.refresh(job)
     assert (job.status, job.progress, job.current_stage) == (DetectJobStatus.COMPLETED, 1.0, None)
     assert (job.total_detections, job.brands_found, job.cloud_llm_calls, job.estimated_cost_usd) == (12, 3, 0, 0.25)
@@ -163,8 +166,7 @@ def test_a_running_job_is_asked_to_stop_and_another_stops_at_once(session: Sessi
     assert running.status is DetectJobStatus.RUNNING
     assert repository.stop_requested(session, running.id) is DetectJobStatus.PAUSED
     repository.set_job_status(session, running.id, DetectJobStatus.PAUSED)
-    repository.set_job_status(session, running.id, DetectJobStatus.RUNNING)
-    assert repository.stop_requested(session, running.id) is None
+    repository.request_stop(session, running.id, DetectJobStatus.PAUSED)
     assert repository.request_stop(session, waiting.id, DetectJobStatus.CANCELLED).status is DetectJobStatus.CANCELLED
     with pytest.raises(BadInputError, match="expected paused or cancelled"):
         repository.request_stop(session, running.id, DetectJobStatus.FAILED)

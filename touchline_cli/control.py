@@ -124,6 +124,7 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
     A run that waits in the queue to go on with it is told by a tag: it has no job yet.
     """
     from detection_assets.bookkeeping import STOP_TAG
+    from detection_assets.jobs.lifecycle import ask
     from detection_assets.resume import continuations, named
     from touchline import repository
 
@@ -134,7 +135,7 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
         if later is None:
             books.instance.add_run_tags(run.run_id, {STOP_TAG: str(status)})
     with books.connection.database.session() as database:
-        return repository.request_stop(database, job.id, status)
+        return ask(database, job.id, status)
 
 
 def _tell(job: DetectJob, what: str, as_json: bool, *, continued_by: str | None = None) -> None:

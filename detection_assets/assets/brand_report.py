@@ -137,16 +137,12 @@ def _record(
 
     def record(session: Session) -> None:
         repository.record_sightings(session, job.source_asset_id, sightings)
-        finished = repository.finish_job(
-            session,
-            job.id,
-            {
-                "total_detections": sum(brand.occurrences for brand in report.brands),
-                "brands_found": len(report.brands),
-                "cloud_llm_calls": int(cloud.get("calls") or 0),
-                "estimated_cost_usd": report.cost_usd,
-            },
-        )
-        finished.report_prefix, finished.report_files = prefix, files
+        totals: repository.JobTotals = {
+            "total_detections": sum(brand.occurrences for brand in report.brands),
+            "brands_found": len(report.brands),
+            "cloud_llm_calls": int(cloud.get("calls") or 0),
+            "estimated_cost_usd": report.cost_usd,
+        }
+        repository.record_totals(session, job.id, totals, report_prefix=prefix, report_files=files)
 
     connection.database.transact(record)

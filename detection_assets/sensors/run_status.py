@@ -8,7 +8,8 @@ from typing import Final
 
 import dagster as dg
 
-from detection_assets.reconcile import follow, reconcile
+from detection_assets.jobs.lifecycle import follow
+from detection_assets.reconcile import reconcile
 from resources.storage import Storage
 
 FOLLOW_S: Final = 15

@@ -4,6 +4,7 @@ Belongs here: every query of the project, by subject: sources, uploads, jobs, ch
 session and its transaction (`resources/database.py`); nothing here commits. Blobs are the business of `resources/`.
 """
 
+from touchline.job_lifecycle import FINAL
 from touchline.repository.brands import (
     Sighting,
     brand_book,
@@ -35,18 +36,17 @@ from touchline.repository.garbage import (
     strangers,
 )
 from touchline.repository.jobs import (
-    FINAL,
     SHORT_ID,
     JobTotals,
     beat,
     create_job,
     end_if,
-    finish_job,
     get_job,
     job_of_run,
     jobs_at_work,
     jobs_of_run,
     list_jobs,
+    record_totals,
     reported_job,
     request_stop,
     set_job_status,
@@ -92,7 +92,6 @@ __all__ = [
     "failed_sources",
     "find_by_fingerprint",
     "find_source",
-    "finish_job",
     "forget_uploads",
     "get_checkpoint",
     "get_job",
@@ -122,6 +121,7 @@ __all__ = [
     "note_trouble",
     "plain_json",
     "record_sightings",
+    "record_totals",
     "record_uploads",
     "register_source",
     "reported_job",

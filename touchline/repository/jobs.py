@@ -1,6 +1,7 @@
 """Jobs: one for each invocation of the pipeline on a source, with its status, progress and place in the line.
 
-Belongs here: rows of `detect_jobs`. Who calls these at which moment of a Dagster run is in `resources/jobs.py`.
+Belongs here: rows of `detect_jobs`. Which status may follow which is in `touchline/job_lifecycle.py`; at which moment
+of a Dagster run it changes, in `detection_assets/jobs/lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from touchline.errors import BadInputError
+from touchline.job_lifecycle import ACTIVE, FINAL, OVER, may_become
 from touchline.repository.plain import plain_json, plain_text
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
-
-FINAL: Final = frozenset({DetectJobStatus.COMPLETED, DetectJobStatus.CANCELLED})
-"""A job in one of these stays so."""
 
 SHORT_ID: Final = 8
 """Characters of a job's id that are shown where room is scarce, and the fewest that are taken for one."""
@@ -129,9 +128,7 @@ def jobs_of_run(session: Session, dagster_run_id: str) -> list[DetectJob]:
 
 def jobs_at_work(session: Session) -> list[DetectJob]:
     """The jobs of Dagster runs that say they run or are about to, oldest first. Whether it is true, their runs tell."""
-    query = sa.select(DetectJob).where(
-        DetectJob.status.in_((DetectJobStatus.PENDING, DetectJobStatus.RUNNING)), DetectJob.dagster_run_id.is_not(None)
-    )
+    query = sa.select(DetectJob).where(DetectJob.status.in_(ACTIVE), DetectJob.dagster_run_id.is_not(None))
     return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
 
 
@@ -140,11 +137,10 @@ def set_job_status(
 ) -> DetectJob:
     """Moves a job to a status and returns it, with the times that follow from it.
 
-    A job that is completed or cancelled stays so: look at the returned status. A job that runs again loses the
-    error and the stop request of before.
+    A job that may not become that (`touchline/job_lifecycle.py`) stays as it is: look at the returned status.
     """
     job = _locked(session, job_id)
-    if job.status in FINAL:
+    if not may_become(job.status, status):
         return job
     now = datetime.now(UTC)
     job.status = status
@@ -152,8 +148,9 @@ def set_job_status(
     if status is DetectJobStatus.RUNNING:
         job.started_at = job.started_at or now
         job.progress_at = session.scalar(sa.select(sa.func.clock_timestamp()))
-        job.stop_requested = None
-    job.completed_at = now if status in FINAL or status is DetectJobStatus.FAILED else None
+    if status is DetectJobStatus.COMPLETED:
+        job.current_stage, job.progress = None, 1.0
+    job.completed_at = now if status in OVER else None
     session.flush()
     return job
 
@@ -171,12 +168,9 @@ def settle_job(
     For those who judge a job from outside: what it says of itself in the meantime comes first.
     """
     job = _locked(session, job_id)
-    if job.status in FINAL or job.status not in among:
+    if job.status not in among or not may_become(job.status, status):
         return False
     set_job_status(session, job_id, status, error_message=error_message)
-    if status is DetectJobStatus.COMPLETED:
-        job.current_stage, job.progress = None, 1.0
-        session.flush()
     return True
 
 
@@ -233,28 +227,39 @@ def end_if(
     return set_job_status(session, job_id, asked or DetectJobStatus.FAILED, error_message=told).status
 
 
-def finish_job(session: Session, job_id: uuid.UUID, totals: JobTotals) -> DetectJob:
-    """Completes a job with its summary; a cancelled one keeps its status."""
-    job = set_job_status(session, job_id, DetectJobStatus.COMPLETED)
-    if job.status is DetectJobStatus.COMPLETED:
-        job.current_stage, job.progress = None, 1.0
-        job.total_detections = int(totals.get("total_detections", job.total_detections))
-        job.brands_found = int(totals.get("brands_found", job.brands_found))
-        job.cloud_llm_calls = int(totals.get("cloud_llm_calls", job.cloud_llm_calls))
-        job.estimated_cost_usd = float(totals.get("estimated_cost_usd", job.estimated_cost_usd))
-        session.flush()
+def record_totals(
+    session: Session,
+    job_id: uuid.UUID,
+    totals: JobTotals,
+    *,
+    report_prefix: str = "",
+    report_files: Mapping[str, Any] | None = None,
+) -> DetectJob:
+    """Gives a job its summary and says where its report lies. Its status follows from its run, not from this.
+
+    `report_files` has the size and digest of each file of the report, by name.
+    """
+    job = _locked(session, job_id)
+    job.total_detections = int(totals.get("total_detections", job.total_detections))
+    job.brands_found = int(totals.get("brands_found", job.brands_found))
+    job.cloud_llm_calls = int(totals.get("cloud_llm_calls", job.cloud_llm_calls))
+    job.estimated_cost_usd = float(totals.get("estimated_cost_usd", job.estimated_cost_usd))
+    job.report_prefix = report_prefix or job.report_prefix
+    if report_files is not None:
+        job.report_files = dict(report_files)
+    session.flush()
     return job
 
 
 def request_stop(session: Session, job_id: uuid.UUID, status: DetectJobStatus) -> DetectJob:
     """Asks a job to stop at the next chunk as `paused` or `cancelled`; a job that does not run takes the status now.
 
-    Raises BadInputError for another status or a job that is final.
+    Raises BadInputError for another status, and for a job that cannot become that.
     """
     if status not in (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED):
         raise BadInputError(f"expected paused or cancelled, got {status}")
     job = _locked(session, job_id)
-    if job.status in FINAL:
+    if job.status in FINAL or (job.status is not status and not may_become(job.status, status)):
         raise BadInputError(f"job {job_id} is {job.status} already and cannot be {status}")
     if job.status is not DetectJobStatus.RUNNING:
         return set_job_status(session, job_id, status, error_message=job.error_message)

@@ -1,0 +1,1 @@
+"""Jobs as Dagster's runs make them: their status, and what becomes of it."""

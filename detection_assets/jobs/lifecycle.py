@@ -1,0 +1,183 @@
+"""The one place that gives a job its status: it begins, is stopped, fails, and ends as its Dagster run ends.
+
+Belongs here: every change of a job's status, and what the job is told with it. Which change is legal is decided in
+`touchline/job_lifecycle.py`; who looks for runs that ended without a word is `detection_assets/reconcile.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+from uuid import UUID
+
+import dagster as dg
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.orm import Session
+
+from detection_assets.instance import when_over
+from resources.connection import Connection
+from touchline import repository
+from touchline.errors import ServiceError, without_class
+from touchline.job_lifecycle import ACTIVE
+from touchline.schema import DetectJob, DetectJobStatus
+
+INTERRUPTED: Final = "interrupted"
+"""How the message of a job begins that was ended from outside, not by a fault."""
+AGAIN: Final = "run the same again to continue"
+FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
+"""How Dagster's message begins where it has nothing to say."""
+INTERRUPTION: Final = dg.DagsterExecutionInterruptedError.__name__
+
+Change = tuple[UUID, DetectJobStatus]
+"""A job and the status that it got."""
+
+
+def begin(session: Session, job: DetectJob) -> DetectJob:
+    """A job that waits runs; any other is returned as it is.
+
+    After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
+    """
+    return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
+
+
+def ask(session: Session, job_id: UUID, status: DetectJobStatus) -> DetectJob:
+    """Asks a job to become `paused` or `cancelled`; raises as `repository.request_stop`."""
+    return repository.request_stop(session, job_id, status)
+
+
+def stop(session: Session, job_id: UUID, asked: DetectJobStatus) -> DetectJobStatus:
+    """The job's work ends here because somebody asked for it. Returns its status, which may be another."""
+    return repository.set_job_status(session, job_id, asked, error_message=f"{asked} by request").status
+
+
+def fail(
+    connection: Connection, job: DetectJob, message: str, error: BaseException, *, interrupted: bool = False
+) -> None:
+    """Tells the job what ended it, if the database is there to be told; else a note is put on `error`.
+
+    One that was `interrupted` after somebody had asked it to stop is what it was asked to be. A job that could not be
+    told still says that it runs; the next run of the source corrects it.
+    """
+    try:
+        # No patience: the database may be what failed, and was waited for already.
+        with connection.database.session(patience_s=0) as session:
+            asked = repository.stop_requested(session, job.id) if interrupted else None
+            status, told = (asked, f"{asked} by request") if asked else (DetectJobStatus.FAILED, message)
+            repository.set_job_status(session, job.id, status, error_message=told)
+    except ServiceError as gone:
+        error.add_note(f"job {job.id} could not be told: {gone}")
+
+
+def end_if(
+    session: Session, job_id: UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
+) -> DetectJobStatus | None:
+    """Ends a running job from outside, as `repository.end_if`."""
+    return repository.end_if(session, job_id, still, end, message)
+
+
+def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str) -> None:
+    """Has the jobs of a run follow it as soon as this process tells Dagster that the run is over.
+
+    What fails here is left to those who look from outside: the run itself is over.
+    """
+
+    def ended() -> None:
+        run = instance.get_run_by_id(run_id)
+        if run is not None:
+            follow(instance, connection, run)
+
+    when_over(instance, run_id, ended)
+
+
+def follow(
+    instance: DagsterInstance, connection: Connection, run: dg.DagsterRun, jobs: Iterable[DetectJob] | None = None
+) -> list[Change]:
+    """Gives the jobs of a run that has ended the status that follows; returns those that were changed.
+
+    A run that succeeded completes its jobs; one that failed fails those that wait for its result. A cancelled one
+    cancels those that it interrupted, too: that is what was asked for. Paused and final jobs stay as they are.
+    """
+    if jobs is None:
+        with connection.database.session() as session:
+            jobs = repository.jobs_of_run(session, run.run_id)
+    if run.status is DagsterRunStatus.CANCELED:
+        among = ACTIVE | {DetectJobStatus.FAILED}
+        settled = [_settle(connection, [job], DetectJobStatus.CANCELLED, _cancelled(job), among) for job in jobs]
+        return [change for changes in settled for change in changes]
+    if run.status is DagsterRunStatus.FAILURE:
+        waiting = [job for job in jobs if job.status in ACTIVE]
+        if not waiting:
+            return []
+        told = failure(instance, run.run_id)
+        return [c for job in waiting for c in _settle(connection, [job], DetectJobStatus.FAILED, _told(job, told))]
+    if run.status is DagsterRunStatus.SUCCESS:
+        return _settle(connection, jobs, DetectJobStatus.COMPLETED, None)
+    return []
+
+
+def lose(connection: Connection, job: DetectJob) -> list[Change]:
+    """Fails a job whose run Dagster does not know any more."""
+    why = f"its Dagster run {job.dagster_run_id} is not known to Dagster any more; {AGAIN}"
+    return _settle(connection, [job], DetectJobStatus.FAILED, why)
+
+
+def failure(instance: DagsterInstance, run_id: str) -> str:
+    """Why a run failed: the message of the first step that did, the cause before its wrappings; else the run's own.
+
+    "interrupted" where the step was ended from outside.
+    """
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.ENGINE_EVENT}
+    own = noted = ""
+    for entry in instance.all_logs(run_id, of_type=kinds):
+        event = entry.dagster_event
+        if event is not None and event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            cause = error.cause or error
+            return INTERRUPTED if INTERRUPTION in {error.cls_name, cause.cls_name} else message_of(cause)
+        message = (event.message if event is not None else None) or ""
+        if event is not None and event.is_engine_event:
+            noted = message or noted
+        else:
+            own = message or own
+    # Of a worker that died Dagster says how in an event of its own, and then only that the run has ended.
+    return noted if noted and own.startswith(FROM_OUTSIDE) else own or "the run failed without a message"
+
+
+def message_of(error: SerializableErrorInfo) -> str:
+    """What Dagster kept of an exception, in words: one that is raised on purpose without the name of its class."""
+    return without_class(str(error.message))
+
+
+def interrupted(job_id: UUID) -> str:
+    """What a job says whose run was ended from outside."""
+    return f"{INTERRUPTED}; {goes_on(job_id)}"
+
+
+def goes_on(job_id: UUID) -> str:
+    """How to continue a job."""
+    return f"what is finished is kept: `touchline resume {job_id}`, or the same command again, goes on"
+
+
+def _told(job: DetectJob, message: str) -> str:
+    return interrupted(job.id) if message == INTERRUPTED else message
+
+
+def _cancelled(job: DetectJob) -> str:
+    fault = job.error_message or INTERRUPTED
+    return "cancelled in Dagster" + ("" if fault.startswith(INTERRUPTED) else f", after: {fault}")
+
+
+def _settle(
+    connection: Connection,
+    jobs: Iterable[DetectJob],
+    status: DetectJobStatus,
+    message: str | None,
+    among: frozenset[DetectJobStatus] = ACTIVE,
+) -> list[Change]:
+    changed = []
+    for job in jobs:
+        with connection.database.session() as session:
+            if repository.settle_job(session, job.id, status, among=among, error_message=message):
+                changed.append((job.id, status))
+    return changed
