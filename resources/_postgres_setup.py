@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from resources import _processes as processes
+from touchline.disk import shortage
 from touchline.errors import ServiceError
 
 ADMIN: Final = "touchline_admin"
@@ -89,7 +90,7 @@ class Setup:
         options = ["-U", ADMIN, "--auth=reject", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         done = self._run("initdb", "-D", str(self._data), *options)
         if done.returncode:
-            reason = done.stderr.strip()
+            reason = shortage(self._data.parent) or done.stderr.strip()
             shutil.rmtree(self._data, ignore_errors=True)
             raise ServiceError(f"the embedded Postgres could not set up {self._data}: {reason}")
 
@@ -114,7 +115,10 @@ class Setup:
         if not new and not faults:
             faults = self._ask(DATABASE, " ".join(_OWN.format(user=USER).split()))
         if faults:
-            raise ServiceError(f"the embedded Postgres could not arrange its roles in {self._data}: {faults[0]}")
+            raise ServiceError(
+                f"the embedded Postgres could not arrange its roles in {self._data}: "
+                f"{shortage(self._data.parent) or faults[0]}"
+            )
 
     def write_access(self) -> None:
         """Writes who may connect; nothing if it is written so."""
