@@ -349,9 +349,11 @@ class ObjectStore:
 
 def _away(error: BaseException) -> bool:
     """Whether the server could not be reached or is in trouble, as against one that says no."""
-    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-    return isinstance(error, HTTPClientError) or (isinstance(error, ClientError) and _status(error) >= 500)
+    return isinstance(error, ConnectionError | HTTPClientError) or (
+        isinstance(error, ClientError) and _status(error) >= 500
+    )
 
 
 def _status(error: Exception) -> int:
