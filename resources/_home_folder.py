@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from resources._postgres_server import unprivileged
 from resources._processes import write_for_owner
+from touchline.disk import is_full, told
 from touchline.errors import ServiceError
 
 STATE: Final = "state.json"
@@ -107,6 +108,8 @@ def make_home(home: Path) -> Path:
             if not (path.is_dir() and path.name.startswith("postgres-")):
                 close(path)
     except OSError as error:
+        if is_full(error):
+            raise ServiceError(told(error)) from error
         raise ServiceError(
             f"cannot make {services} ({error.strerror}); set TOUCHLINE_HOME to a folder of yours"
         ) from error

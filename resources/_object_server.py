@@ -53,12 +53,14 @@ class ObjectServer:
 
         This says nothing of whether it answers.
         """
-        pid = int(self.memory.get("pid") or 0)
-        if not pid or not processes.is_ours(pid, str(self.data)):
-            pid = processes.find(str(self.data))
+        pid = self._living()
         if pid:
             self.memory["pid"] = pid
         return bool(pid)
+
+    def _living(self) -> int:
+        pid = int(self.memory.get("pid") or 0)
+        return pid if pid and processes.is_ours(pid, str(self.data)) else processes.find(str(self.data))
 
     def silent(self) -> str | None:
         """Why the server does not answer; None if it listens."""
@@ -109,7 +111,7 @@ class ObjectServer:
 
     def stop(self) -> None:
         """Ends the server; what it acknowledged is kept."""
-        processes.end(int(self.memory.get("pid") or 0), str(self.data), signal.SIGTERM)
+        processes.end(self._living(), str(self.data), signal.SIGTERM)
         doors.remove_sockets(self.memory.get("ports") or {})
 
     def version(self) -> str:

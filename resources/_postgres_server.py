@@ -82,11 +82,16 @@ class PostgresServer:
 
         This says nothing of whether it answers: a server that is busy, stopped or repairs its data lives.
         """
+        pid = self._living()
+        if pid:
+            self.memory["pid"] = pid
+        return bool(pid)
+
+    def _living(self) -> int:
         for pid in (int(self.memory.get("pid") or 0), _pid_of(self.data)):
             if pid and processes.is_ours(pid, str(self.data), self._user):
-                self.memory["pid"] = pid
-                return True
-        return False
+                return pid
+        return 0
 
     def silent(self) -> str | None:
         """Why no connection can be made now with our password, within 3 s; None if one can."""
@@ -135,10 +140,10 @@ class PostgresServer:
 
     def stop(self) -> None:
         """A fast shutdown: transactions are rolled back, everything committed is on disk."""
-        pid = int(self.memory.get("pid") or 0)
-        processes.end(pid, str(self.data), signal.SIGINT, user=self._user)
+        # Nothing is written: the disk may be full.
+        processes.end(self._living(), str(self.data), signal.SIGINT, user=self._user)
         socket = Path(self.memory.get("socket") or self._folder)
-        if socket.parent != self._folder and socket != self._folder and not self.lives():
+        if socket.parent != self._folder and socket != self._folder and not self._living():
             # One beside the home: nothing is left there.
             shutil.rmtree(socket, ignore_errors=True)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from resources import _processes as processes
+from touchline.disk import shortage
 from touchline.errors import ServiceError
 
 ADMIN: Final = "touchline_admin"
@@ -39,16 +40,18 @@ QUIET: Final = ("log_min_error_statement=panic", "log_statement=none", "log_chec
 _OWN: Final = """\
 DO $$ DECLARE found record; BEGIN
  FOR found IN
-  SELECT 'SCHEMA' AS kind, quote_ident(nspname) AS name FROM pg_namespace
-   WHERE nspowner = 10 AND oid >= 16384 AND nspname NOT LIKE 'pg_%'
+  WITH spaces AS (SELECT oid, nspname, nspowner FROM pg_namespace
+   WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+  SELECT 'SCHEMA' AS kind, quote_ident(nspname) AS name FROM spaces WHERE nspowner = 10
   UNION ALL SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-    ELSE 'TABLE' END, c.oid::regclass::text FROM pg_class c
-   WHERE relowner = 10 AND c.oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    ELSE 'TABLE' END, c.oid::regclass::text FROM pg_class c JOIN spaces ON spaces.oid = relnamespace
+   WHERE relowner = 10 AND relkind IN ('r', 'p', 'v', 'm', 'S')
     AND NOT (relkind = 'S' AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
      AND d.objid = c.oid AND d.deptype IN ('a', 'i')))
-  UNION ALL SELECT 'TYPE', t.oid::regtype::text FROM pg_type t
-   WHERE typowner = 10 AND t.oid >= 16384 AND typtype IN ('e', 'd')
-  UNION ALL SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p WHERE proowner = 10 AND p.oid >= 16384
+  UNION ALL SELECT 'TYPE', t.oid::regtype::text FROM pg_type t JOIN spaces ON spaces.oid = typnamespace
+   WHERE typowner = 10 AND typtype IN ('e', 'd')
+  UNION ALL SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p JOIN spaces ON spaces.oid = pronamespace
+   WHERE proowner = 10
  LOOP EXECUTE format('ALTER %s %s OWNER TO {user}', found.kind, found.name); END LOOP; END $$
 """
 """Everything that is not the system's own goes to the clients' role."""
@@ -89,7 +92,7 @@ class Setup:
         options = ["-U", ADMIN, "--auth=reject", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         done = self._run("initdb", "-D", str(self._data), *options)
         if done.returncode:
-            reason = done.stderr.strip()
+            reason = shortage(self._data.parent) or done.stderr.strip()
             shutil.rmtree(self._data, ignore_errors=True)
             raise ServiceError(f"the embedded Postgres could not set up {self._data}: {reason}")
 
@@ -114,7 +117,10 @@ class Setup:
         if not new and not faults:
             faults = self._ask(DATABASE, " ".join(_OWN.format(user=USER).split()))
         if faults:
-            raise ServiceError(f"the embedded Postgres could not arrange its roles in {self._data}: {faults[0]}")
+            raise ServiceError(
+                f"the embedded Postgres could not arrange its roles in {self._data}: "
+                f"{shortage(self._data.parent) or faults[0]}"
+            )
 
     def write_access(self) -> None:
         """Writes who may connect; nothing if it is written so."""

@@ -20,6 +20,7 @@ from typing import Final
 
 import psutil
 
+from touchline.disk import shortage
 from touchline.errors import ServiceError
 
 UMASK: Final = 0o077
@@ -48,7 +49,9 @@ def write_for_owner(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError:
+    except OSError as error:
+        # Whoever tells of it names the disk by the file; a write that fails does not.
+        error.filename = error.filename or str(path)
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
@@ -298,6 +301,8 @@ def wait_until(condition: Callable[[], bool], patience_s: float, pause_s: float 
 
 def fail(name: str, log: Path, why: str) -> ServiceError:
     """The error for a server that did not start, with the end of its log."""
+    if full := shortage(log.parent):
+        return ServiceError(f"the embedded {name} did not start: {full}")
     tail = log.read_text("utf-8", "replace")[-1500:].strip() if log.exists() else "(no log)"
     return ServiceError(f"the embedded {name} did not start: {why}. The end of {log}:\n{tail}")
 

@@ -18,7 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from resources.patience import PATIENCE_S, Patience, may_pass
+from touchline.disk import shortage
 from touchline.errors import ServiceError
+from touchline.home import home
 
 MIGRATION_LOCK: Final = 0x746F7563686C696E
 """Number of the advisory lock under which tables are changed ("touchlin" in ASCII): one process at a time."""
@@ -165,6 +167,9 @@ class Database:
 
     def trouble(self, error: BaseException) -> ServiceError:
         """What to tell of a database that failed."""
+        if not self.url.host and (full := shortage(home())):
+            # A server of this home answers oddly then, or has ended.
+            return ServiceError(f"Postgres at {self.address} failed: {full}")
         reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
         return ServiceError(
             f"Postgres at {self.address} failed: {reason}. `touchline doctor` tells what is reachable; once it is "

@@ -20,7 +20,9 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
 from resources.patience import PATIENCE_S, Patience
+from touchline.disk import shortage
 from touchline.errors import BadInputError, CheckpointError, ServiceError
+from touchline.home import home
 
 if TYPE_CHECKING:
     from obstore import ReadableFile
@@ -335,6 +337,9 @@ class ObjectStore:
 
     def trouble(self, what: str, error: Exception) -> ServiceError:
         """What to tell of a server that failed at something."""
+        if self.endpoint.startswith("http://127.0.0.1:") and (full := shortage(home())):
+            # The embedded server refuses writes then.
+            return ServiceError(f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {full}")
         reason = " ".join(str(error).split())[:300]
         return ServiceError(
             f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {reason}. "
@@ -344,9 +349,11 @@ class ObjectStore:
 
 def _away(error: BaseException) -> bool:
     """Whether the server could not be reached or is in trouble, as against one that says no."""
-    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-    return isinstance(error, HTTPClientError) or (isinstance(error, ClientError) and _status(error) >= 500)
+    return isinstance(error, ConnectionError | HTTPClientError) or (
+        isinstance(error, ClientError) and _status(error) >= 500
+    )
 
 
 def _status(error: Exception) -> int:

@@ -41,7 +41,8 @@ class Patience:
             waited = state.seconds_since_start or 0.0
             if waited >= NOTICE_S and not told and state.outcome is not None:
                 told = True
-                reason = (str(state.outcome.exception()).strip().splitlines() or ["no reason given"])[0]
+                error = state.outcome.exception()
+                reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
                 log.warning("waiting for %s, up to %g s: %s", self._name, self.seconds, reason)
 
         retrying = tenacity.Retrying(

@@ -11,17 +11,21 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import psycopg2
 import pytest
 import sqlalchemy as sa
 
+from resources import _postgres_server, patience, storage
 from resources import _processes as processes
-from resources import storage
-from resources._home_folder import State
+from resources._home_folder import State, make_home
+from resources._postgres_server import PostgresServer
+from resources._postgres_setup import Setup
 from resources.database import Database
 from resources.local_services import Endpoints, LocalServices
 from resources.object_store import ObjectStore
@@ -220,3 +224,75 @@ def test_a_home_beyond_the_length_of_a_socket_has_it_elsewhere_and_leaves_nothin
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert own not in folder.parents
     assert not folder.exists()
+
+
+def test_a_home_of_an_older_version_gets_the_new_roles_and_keeps_what_it_has(
+    settings: Settings, tmp_path: Path
+) -> None:
+    services = settings.home / tmp_path.name / "services"
+    make_home(services.parent)
+    server = PostgresServer(services, {})
+    user = _postgres_server.unprivileged()
+    setup = Setup(server.data, server._binaries(user), user)
+    server.data.mkdir(mode=0o700)
+    if user:
+        os.chown(server.data, user.pw_uid, user.pw_gid)
+    # As it was: the clients' role is the superuser of initdb, and owns everything.
+    setup._run("initdb", "-D", str(server.data), "-U", "touchline", "--auth=trust", "--locale=C", "--no-sync")
+    assert not setup._ask("postgres", "CREATE DATABASE touchline")
+    assert not setup._ask(
+        "touchline",
+        "CREATE TYPE kind AS ENUM ('a')",
+        "CREATE TABLE kept (id serial PRIMARY KEY, kind kind)",
+        "INSERT INTO kept (kind) VALUES ('a')",
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    )
+    State(services, writes=True).of("postgres")["password"] = "remembered"
+    own = Settings.from_environment({"TOUCHLINE_HOME": str(services.parent)})
+    with LocalServices(own, only=["postgres"]) as endpoints:
+        assert ":remembered@" in endpoints.postgres_url
+        engine = sa.create_engine(endpoints.postgres_url, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            for statement in (
+                "INSERT INTO kept (kind) VALUES ('a')",
+                "ALTER TABLE kept ADD COLUMN more int",
+                "ALTER TYPE kind ADD VALUE 'b'",
+                "DROP FUNCTION one()",
+                "CREATE TABLE another (id int)",
+            ):
+                connection.execute(sa.text(statement))
+            assert connection.scalar(sa.text("SELECT count(*) FROM kept")) == 2
+            mine = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+            assert connection.scalar(sa.text(mine)) is False
+            left = "SELECT count(*) FROM pg_class WHERE relowner = 10 AND relnamespace = 'public'::regnamespace"
+            assert connection.scalar(sa.text(left)) == 0
+
+
+@pytest.mark.parametrize("server", ["Postgres", "object store"])
+def test_a_server_that_is_away_when_work_starts_is_waited_for(server: str) -> None:
+    port = processes.free_ports(1)[0]
+    begun = time.monotonic()
+    if server == "Postgres":
+        ask = Database(f"postgresql://x:y@127.0.0.1:{port}/z", patience_s=2).migrate
+    else:
+        address = f"http://127.0.0.1:{port}"
+        ask = ObjectStore(address, "touchline", "us-east-1", "key", "secret", retry_s=2).ensure_bucket
+    with pytest.raises(ServiceError, match=f"(?i){server} at .*{port}.* failed"):
+        ask()
+    # The random pauses end before the patience would be passed.
+    assert 1.0 < time.monotonic() - begun < 30
+
+
+def test_a_wait_is_told_once_with_its_reason(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "NOTICE_S", 0.0)
+    left = [OSError("it is away")] * 3
+
+    def work() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    assert patience.Patience(60, "the store").wait(work, lambda error: True) == "done"
+    assert [record.message for record in caplog.records] == ["waiting for the store, up to 60 s: it is away"]
+    with pytest.raises(OSError, match="refused"):
+        patience.Patience(60, "the store").wait(Mock(side_effect=OSError("refused")), lambda error: False)

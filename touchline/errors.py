@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from touchline.disk import is_full, told
+
 _CLASS: Final = re.compile(r"^touchline\.errors\.\w+: ")
 
 
@@ -49,6 +51,8 @@ def in_words(error: BaseException) -> str:
     """
     if isinstance(error, TouchlineError):
         return str(error)
+    if isinstance(error, OSError) and is_full(error):
+        return told(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return f"{type(error).__name__}: {error}"

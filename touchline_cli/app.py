@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from touchline.disk import is_full, told
 from touchline.errors import BadInputError, TouchlineError
 from touchline_cli.hints import fitted
 from touchline_cli.output import bear_any_text
@@ -344,6 +345,11 @@ def main() -> None:
     except TouchlineError as error:
         typer.secho(fitted(f"touchline: {error}"), fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        typer.secho(fitted(f"touchline: {told(error)}"), fg=typer.colors.RED, err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.secho("touchline: interrupted; run the same command again to continue", err=True)
         sys.exit(130)

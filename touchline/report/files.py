@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from touchline.disk import is_full, told
 from touchline.errors import BadInputError, TouchlineError
 from touchline.report.html import render_html
 from touchline.report.model import Report
@@ -117,4 +118,5 @@ def check_folder(option: str, folder: Path) -> None:
 
 def unwritten(folder: Path, error: OSError) -> TouchlineError:
     """What to tell of files that could not be written; the work they are of is kept."""
-    return TouchlineError(f"{folder}: nothing was written there: {error.strerror or error}; what was found is kept")
+    why = told(error) if is_full(error) else f"{error.strerror or error}; what was found is kept"
+    return TouchlineError(f"{folder}: nothing was written there: {why}")
