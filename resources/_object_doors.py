@@ -90,8 +90,8 @@ def open_doors(folder: Path, ports: Mapping[str, int]) -> list[str]:
     found = []
     for name, port in ports.items():
         if name == "s3":
-            if (status := _anonymous(port)) != 403:
-                found.append(f"its S3 port answered {status} to a request without a signature, expected 403")
+            if (answer := _anonymous(port)) != "403":
+                found.append(f"its S3 port {port} answered {answer} to a request without a signature, expected 403")
         elif why := _lets_in(port, folder / AUTHORITY):
             found.append(f"its port {port} ({name}) {why}, expected it to ask for a certificate")
     return found
@@ -125,13 +125,13 @@ def taken(ports: Mapping[str, int]) -> bool:
 def prepare(private: Path, data: Path, log: Path) -> None:
     """Makes the server's folders and its log, closed to others, and closes those of earlier versions.
 
-    The logs that the server wrote at earlier starts are removed; `log`, which has its warnings, is kept.
+    The logs and temporary files of earlier starts are removed; `log`, which has the server's warnings, is kept.
     """
-    for folder in (data, private, private / "tmp"):
+    for folder in (private / "tmp", private / "log"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (data, private, private / "tmp", private / "log"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-    shutil.rmtree(private / "log", ignore_errors=True)
-    (private / "log").mkdir(mode=0o700, exist_ok=True)
     log.touch(mode=0o600)
     log.chmod(0o600)
     close_tree(data)
@@ -164,6 +164,10 @@ def _certificate(
         .not_valid_after(ALWAYS[1])
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=0 if issuer is None else None), True)
     )
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+    made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
+    signs, authority = issuer is not None, issuer is None
+    made = made.add_extension(x509.KeyUsage(signs, False, False, False, False, authority, False, False, False), True)
     if issuer is not None:
         here = x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))
         uses = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
@@ -191,11 +195,13 @@ def _lets_in(port: int, authority: Path) -> str:
     return "talked to a client without a certificate"
 
 
-def _anonymous(port: int) -> int:
-    """The status of an answer to an unsigned request for the list of buckets."""
+def _anonymous(port: int) -> str:
+    """The status of an answer to an unsigned request for the list of buckets, or why there was none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/")
-        return connection.getresponse().status
+        return str(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        return f"nothing ({error})"
     finally:
         connection.close()

@@ -133,6 +133,11 @@ class ObjectServer:
         return [
             _weed(),
             f"-logdir={self.private / 'log'}",
+            "-log_max_size_mb=8",
+            "-log_max_files=2",
+            # Our own log of the server gets its errors alone: warnings come every few seconds for as long as it runs.
+            "-alsologtostderr=false",
+            "-stderrthreshold=ERROR",
             "mini",
             f"-dir={self.data}",
             "-ip=127.0.0.1",

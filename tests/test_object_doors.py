@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -202,6 +205,40 @@ def test_restarts_keep_objects_and_leave_nothing_outside(server: ObjectServer) -
     assert not [path for path in [*outside, *doors.sockets(begun)] if os.path.lexists(path)]
     server.start(BUCKET)
     assert store(server).get(KEY) == SECRET
+
+
+def test_what_lies_where_a_socket_should_is_left_and_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "SOCKETS", tmp_path)
+    ports = {"filer": 1, "filer.grpc": 2, "s3.grpc": 3}
+    mine, file = tmp_path / "seaweedfs-filer-grpc-2.sock", tmp_path / "seaweedfs-s3-grpc-3.sock"
+    for path in (mine, tmp_path / "seaweedfs-filer-grpc-4.sock"):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    doors.remove_sockets(ports)
+    assert [path.name for path in tmp_path.iterdir()] == ["seaweedfs-filer-grpc-4.sock"]
+    assert not doors.taken(ports)
+    file.write_text("somebody's")
+    doors.remove_sockets(ports)
+    assert doors.taken(ports)
+    server = ObjectServer(tmp_path, {"ports": ports})
+    server._choose_ports()
+    assert not set(server.memory["ports"].values()) & set(ports.values())
+
+
+def test_certificates_hold_for_strict_readers(tmp_path: Path) -> None:
+    doors.write(tmp_path, "key", "secret")
+    context = ssl.create_default_context(cafile=str(tmp_path / doors.AUTHORITY))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(here, there, server_hostname="127.0.0.1")
+    server = serving.wrap_bio(there, here, server_side=True)
+    for side in (client, server, client):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.getpeercert()
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_a_server_without_its_certificates_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
