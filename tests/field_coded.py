@@ -94,8 +94,11 @@ def field_coded(levels: Sequence[int], *, references: int = 3, size: tuple[int, 
     return bytes(stream)
 
 
-def write_field_coded(path: Path, levels: Sequence[int], *, references: int = 3) -> Path:
-    """The same as a file: as it is where the name ends in .h264, else in that container with a clock of fields."""
+def write_field_coded(path: Path, levels: Sequence[int], *, references: int = 3, start_s: float = 0.0) -> Path:
+    """The same as a file: as it is where the name ends in .h264, else in that container with a clock of fields.
+
+    The clock begins at `start_s` [s].
+    """
     raw = path.with_suffix(".h264")
     raw.write_bytes(field_coded(levels, references=references))
     if raw == path:
@@ -106,7 +109,7 @@ def write_field_coded(path: Path, levels: Sequence[int], *, references: int = 3)
         packets = [packet for packet in source.demux(video=0) if packet.size]
         for index, packet in enumerate(packets):
             packet.stream, packet.time_base = stream, Fraction(1, 50)
-            packet.pts = packet.dts = index
+            packet.pts = packet.dts = round(start_s * 50) + index
             packet.duration = 1
             target.mux(packet)
     return path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.field_coded import write_field_coded
-from tests.recordings import extract, noise, played, write
+from tests.recordings import extract, joined, noise, played, write
 from touchline.field_pictures import FieldPictures, Holds
 
 LEVELS = [30 + 17 * index % 200 for index in range(100)]
@@ -33,6 +33,23 @@ def test_samples_of_field_coded_video_are_the_wanted_pictures_both_fields_of_the
         assert image.mean() == pytest.approx((LEVELS[round(frame.timestamp * 25)] - 16) * 255 / 219, abs=4)
         assert image.std() < 2, "lines of another picture are mixed in"
     assert stats["warnings"] == []
+
+
+@pytest.mark.parametrize("references", [3, 0], ids=["every third referenced", "key pictures alone"])
+@pytest.mark.parametrize("starts", [0.0, 1.0, 7200.0], ids=["begins again", "back", "two hours"])
+def test_fields_stay_together_where_the_clock_steps(tmp_path: Path, references: int, starts: float) -> None:
+    first = write_field_coded(tmp_path / "p.ts", LEVELS, references=references)
+    second = write_field_coded(tmp_path / "q.ts", LEVELS[::-1], references=references, start_s=starts)
+    frames, stats, pictures = played(joined(tmp_path / "air.ts", first, second))
+    assert [frame.timestamp for frame in frames] == pytest.approx([*HALVES, *(4.0 + at for at in HALVES)], abs=2e-3)
+    assert stats["duration_s"] == pytest.approx(8.0, abs=2e-3) and stats["damaged_s"] == 0.0
+    ((at, _by),) = stats["clock_steps"]
+    assert at == pytest.approx(4.0, abs=0.01)
+    for frame in frames:
+        image = np.asarray(cv2.imdecode(np.frombuffer(pictures[frame.sequence], np.uint8), cv2.IMREAD_GRAYSCALE))
+        level = [*LEVELS, *LEVELS[::-1]][round(frame.timestamp * 25)]
+        assert image.mean() == pytest.approx((level - 16) * 255 / 219, abs=4)
+        assert image.std() < 2, "lines of another picture are mixed in"
 
 
 def kinds(path: Path) -> Counter[Holds]:

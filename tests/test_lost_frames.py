@@ -8,7 +8,10 @@ import av
 import pytest
 
 from tests.recordings import TS_PACKET, extract, joined, noise, played, without_packets, write
+from touchline.exposure.timeline import Timeline
 from touchline.predicted_pictures import PredictedPictures, Role
+from touchline.stages.extract_frames import deserialize, serialize
+from touchline.values import SceneFrame
 
 OPTIONS = {
     "libx265": {"crf": "20", "x265-params": "log-level=none:keyint=25"},
@@ -83,13 +86,51 @@ def test_times_that_a_file_does_not_store_are_no_sign_of_lost_pictures(tmp_path:
     assert stats["warnings"] == [] and stats["damaged_s"] == 0.0
 
 
-@pytest.mark.parametrize("second", ["mpeg2video", "libx265"])
-def test_a_change_of_the_codec_costs_no_second_without_a_word(tmp_path: Path, second: str) -> None:
+@pytest.mark.parametrize(("second", "name"), [("mpeg2video", "MPEG-2"), ("libx265", "HEVC")])
+def test_a_change_of_the_codec_is_told_and_no_picture_counts_for_what_follows(
+    tmp_path: Path, second: str, name: str
+) -> None:
     first = write(tmp_path / "first.ts", noise(75))
     other = write(tmp_path / "second.ts", noise(100), codec=second, options=OPTIONS[second], start_s=3.0)
-    _, stats, _ = played(joined(tmp_path / "air.ts", first, other))
-    assert stats["damaged_s"] == pytest.approx(4.0, abs=0.3)
-    assert stats["damaged_from_s"] == pytest.approx(3.0, abs=0.3)
+    frames, stats, _ = played(joined(tmp_path / "air.ts", first, other))
+    assert stats["undecoded_s"] == pytest.approx(4.0, abs=0.1) and stats["damaged_s"] == 0.0
+    assert frames[-1].timestamp < stats["duration_s"] == pytest.approx(3.0, abs=0.1)
+    (warning,) = stats["warnings"]
+    assert (
+        warning.startswith(("air.ts: from 2.9", "air.ts: from 3.0"))
+        and f"coded as {name}, no longer as H.264" in warning
+    )
+
+
+def test_what_comes_back_after_another_codec_is_looked_at(tmp_path: Path) -> None:
+    parts = [
+        write(tmp_path / "0.ts", noise(60)),
+        write(tmp_path / "1.ts", noise(100), codec="libx265", options=OPTIONS["libx265"], start_s=2.4),
+        write(tmp_path / "2.ts", noise(60), start_s=6.4),
+    ]
+    frames, stats, _ = played(joined(tmp_path / "air.ts", *parts))
+    assert stats["duration_s"] == pytest.approx(8.8, abs=0.1)
+    assert stats["undecoded_s"] == pytest.approx(4.0, abs=0.1) and stats["held_s"] == 0.0
+    (warning,) = stats["warnings"]
+    assert warning.startswith("air.ts: from 2.") and "coded as HEVC" in warning
+    (back,) = [frame for frame in frames if frame.missing_since is not None]
+    assert back.timestamp == pytest.approx(6.4, abs=0.1) and back.missing_since == pytest.approx(2.4, abs=0.1)
+    assert deserialize(serialize(back)) == back and "missing_since" not in serialize(frames[0])
+    scenes = [SceneFrame(frame.sequence, frame.timestamp, 0, True, None, "", 90.0, 90.0) for frame in frames]
+    timeline = Timeline(frames, scenes, duration_s=stats["duration_s"], sample_fps=2.0)
+    stands = sum(timeline.seconds(frame.sequence) for frame in frames)
+    assert float(stands) == pytest.approx(stats["duration_s"] - stats["undecoded_s"], abs=0.1)
+
+
+def test_pictures_that_go_on_in_another_track_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "air.flv"
+    first = write(tmp_path / "a.flv", noise(75))
+    second = write(tmp_path / "b.flv", noise(75), codec="flv", options={"bf": "0"}, start_s=3.0)
+    path.write_bytes(first.read_bytes() + second.read_bytes()[13:])
+    _, stats, _ = played(path)
+    assert stats["duration_s"] == pytest.approx(3.0, abs=0.01)
+    assert stats["undecoded_s"] == pytest.approx(3.0, abs=0.1)
+    assert any("in another picture track (flv)" in warning for warning in stats["warnings"])
 
 
 def test_damage_behind_a_gap_is_counted_alike_when_a_run_goes_on(tmp_path: Path) -> None:

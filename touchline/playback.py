@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from touchline.awaited_pictures import AwaitedPictures
 from touchline.field_pictures import FieldPictures
 from touchline.field_pictures import Holds as PacketHolds
+from touchline.other_pictures import CodingWatch
 from touchline.predicted_pictures import Role
 from touchline.stream_clock import Clock, Holds, Span
 
@@ -119,7 +120,7 @@ class Playback:
 
     `decoder` is what decodes the pictures, `starts` is when the first of the file's streams begins [s]. After the last
     frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet;
-    `reached`: the byte where the last packet of any stream ends.
+    `reached`: the byte where the last packet of any stream ends; `coding`: what pictures could not be decoded.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, is_damaged: bool = False) -> None:
@@ -135,6 +136,7 @@ class Playback:
         self._announces_pictures = announces_pictures(stream)
         self.clock = Clock(may_jump=self._may_jump, step=self._step)
         self.holds = Holds()
+        self.coding = CodingWatch(container, stream)
         self.damage = Damage()
         self.starts = Fraction(container.start_time or 0, av.time_base)
         self.breaks_off = False
@@ -251,9 +253,15 @@ class Playback:
         """The stream's packets, then none, which makes the decoder give out the frames that it still holds."""
         held: deque[Packet[VideoStream]] = deque()
         for packet in self._demuxed():
+            is_other = self.coding.is_other(packet)
             if self.clock.correct(packet):
                 # Where two recordings meet, their packets' numbers do not follow each other: nothing is missing.
                 self._at_seams.update(one.pts for one in (*held, packet) if one.pts is not None)
+            shown_at, length = _shown_at(packet), self._length_of(packet)
+            if shown_at is not None:
+                (self.coding.add if is_other else self.coding.follow)(shown_at, length)
+            if is_other:
+                continue
             held.append(packet)
             if len(held) > _AT_SEAM:
                 yield self._noted(held.popleft())
@@ -266,14 +274,15 @@ class Playback:
                 yield self._noted(packet)
         yield None
 
+    def _length_of(self, packet: Packet[VideoStream]) -> Fraction:
+        return packet.duration * packet.time_base if packet.duration and packet.time_base else self._step
+
     def _noted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         if packet.is_corrupt and packet.pts is not None:
             self._corrupt.add(packet.pts)
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is not None and packet.time_base is not None and not packet.is_discard:
-            self.holds.add(
-                stamp * packet.time_base, packet.duration * packet.time_base if packet.duration else self._step
-            )
+            self.holds.add(stamp * packet.time_base, self._length_of(packet))
         return packet
 
     def _demuxed(self) -> Iterator[Packet[VideoStream]]:
@@ -288,6 +297,7 @@ class Playback:
                     self.reached = max(self.reached, (packet.pos or 0) + packet.size)
                     if packet.pts is not None and packet.time_base is not None:
                         self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                    self.coding.see(packet)
                     if packet.stream_index != self._stream.index:
                         continue
                     place = (packet.pos, packet.dts) if packet.pos is not None and packet.dts is not None else None

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from touchline.file_tail import Tail
+from touchline.other_pictures import OtherPictures
 from touchline.stream_clock import Span
 
 _LISTED: Final = 20
@@ -27,7 +28,8 @@ class Faults:
     `steps`: where its clock stepped and by how much; `holds`: pictures that stand far longer than their neighbours;
     `misdated`: frames whose time had passed when they came; `late`: how long after the file its pictures begin [s];
     `end`: when they end [s]; `breaks_off`: whether the file ends in the middle of its data; `announced`: when they
-    should end [s], where that is known to be later; `tail`: what of the file is not read.
+    should end [s], where that is known to be later; `others`: pictures that are not decoded; `tail`: what of the
+    file is not read.
     """
 
     steps: Sequence[Span]
@@ -37,15 +39,20 @@ class Faults:
     end: Fraction
     breaks_off: bool
     announced: float | None
+    others: Sequence[OtherPictures]
     tail: Tail | None
 
     def stats(self) -> dict[str, Any]:
-        """`clock_steps` ([at, by] of the first ones), `held_s`, `misdated_s`, `start_s` [s] and `unread_bytes`."""
+        """`clock_steps` ([at, by] of the first ones), `unread_bytes`, and [s] `held_s`, `misdated_s`, `start_s` and
+
+        `undecoded_s`.
+        """
         return {
             "clock_steps": [[_rounded(at), _rounded(by)] for at, by in self.steps[:_LISTED]],
             "held_s": _rounded(_total(self.holds)),
             "misdated_s": _rounded(_total(self.misdated)),
             "start_s": _rounded(self.late),
+            "undecoded_s": _rounded(_total([other.span for other in self.others])),
             "unread_bytes": self.tail.size if self.tail else 0,
         }
 
@@ -60,6 +67,7 @@ class Faults:
                 f"{_seconds(at)}{more}. The pictures are taken to follow each other without a gap, as players show "
                 "them: all are looked at, and times count what was recorded."
             )
+        said += [other.sentence() for other in self.others]
         if self.holds:
             said.append(
                 f"{_seconds(_total(self.holds))} of the video bring no new picture, {_places(self.holds)}; the picture "

@@ -37,6 +37,10 @@ class Span(NamedTuple):
     start: Fraction
     length: Fraction
 
+    def holds(self, time: Fraction) -> bool:
+        """Whether a time [s] lies in it, its ends included."""
+        return self.start <= time <= self.start + self.length
+
 
 class Clock:
     """Corrects the time stamps of a stream's packets, in the order of the file, so that they never step.

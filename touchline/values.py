@@ -39,7 +39,8 @@ class SampledFrame:
     """One frame that `extract_frames` took from the video and stored as a JPEG.
 
     `shown_until` is when the video's next frame takes its place, be that one taken or passed over, in seconds like
-    `timestamp`; none in checkpoints that do not hold it.
+    `timestamp`; none in checkpoints that do not hold it. `missing_since` is from when on the pictures before this one
+    are not decoded (they are coded otherwise than the rest), in seconds as well; none where none are missing.
     """
 
     sequence: int
@@ -53,6 +54,7 @@ class SampledFrame:
     sha256: str
     size: int
     shown_until: float | None = None
+    missing_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

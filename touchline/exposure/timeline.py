@@ -4,7 +4,8 @@ Belongs here: the rule by which samples become time. A sampled frame is on scree
 next frame takes its place. Where that is the next sample, as in a slide show, the one gives way to the other at that
 moment. Where frames between the two were passed over, what was seen in one sample and not in its neighbour came or went
 among them: the time from the first of them until the next sample is halved, which is at most half a sampling interval
-off. The last sample stands until the end of the video. A kept frame also stands for the frames that name it in
+off. The last sample stands until the end of the video. For time whose pictures are not decoded no sample stands. A kept
+frame also stands for the frames that name it in
 `represented_by`. Black and blurred frames stand for nothing. A still picture has one sample, of no length.
 
 Samples that do not say until when they are shown are halved from their own times.
@@ -46,12 +47,15 @@ class Timeline:
     ) -> None:
         starts: dict[int, Fraction] = {}
         ends: dict[int, Fraction] = {}
+        missing: dict[int, Fraction] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
         first: SampledFrame | None = None
         for frame in frames:
             first = first or frame
             starts[frame.sequence] = _time(frame, first)
             ends[frame.sequence] = starts[frame.sequence] if frame.shown_until is None else exact(frame.shown_until)
+            if frame.missing_since is not None:
+                missing[frame.sequence] = exact(frame.missing_since)
             self._sizes[frame.sequence] = (frame.width, frame.height)
         self.sampled = len(starts)
         last = max(starts.values(), default=ZERO)
@@ -60,7 +64,7 @@ class Timeline:
         self.duration = last + hold if unknown and starts else max(exact(duration_s), last)
         self.is_still = self.sampled == 1 and self.duration == 0
         self._starts = starts
-        self._spans = _spans(starts, ends, self.duration)
+        self._spans = _spans(starts, ends, missing, self.duration)
         self._moments, self._shots, self.kept = self._stand_for(scenes)
 
     def _stand_for(self, scenes: Iterable[SceneFrame]) -> tuple[dict[int, list[tuple[int, Span]]], list[Span], int]:
@@ -126,14 +130,24 @@ def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
     return stamp
 
 
-def _spans(starts: Mapping[int, Fraction], ends: Mapping[int, Fraction], end: Fraction) -> dict[int, Span]:
-    """For what each sample stands. `ends`: until when its frame is shown, or its own time where that is unknown."""
+def _spans(
+    starts: Mapping[int, Fraction], ends: Mapping[int, Fraction], missing: Mapping[int, Fraction], end: Fraction
+) -> dict[int, Span]:
+    """For what each sample stands.
+
+    `ends`: until when its frame is shown, or its own time where that is unknown; `missing`: since when pictures before
+    it are missing.
+    """
     if not starts:
         return {}
     ordered = sorted(starts.items(), key=lambda item: item[1])
-    between = [_border(ends[sequence], start, after) for (sequence, start), (_, after) in pairwise(ordered)]
-    edges = [ordered[0][1], *between, end]
-    return {sequence: span for (sequence, _), span in zip(ordered, pairwise(edges), strict=True)}
+    begins, until = {ordered[0][0]: ordered[0][1]}, {ordered[-1][0]: end}
+    for (sequence, start), (following, after) in pairwise(ordered):
+        if following in missing:
+            until[sequence], begins[following] = min(max(missing[following], start), after), after
+        else:
+            until[sequence] = begins[following] = _border(ends[sequence], start, after)
+    return {sequence: (begins[sequence], until[sequence]) for sequence, _ in ordered}
 
 
 def _border(until: Fraction, start: Fraction, after: Fraction) -> Fraction:

@@ -112,8 +112,9 @@ class ExtractFrames:
         when the first begins; up to the chunk that was yielded last), `clock_steps` (when the recording's clock
         stepped and by how much, [[at, by]], the first 20), `held_s` (time in which a picture stands far longer than
         its neighbours), `misdated_s` (pictures not looked at because their times had passed), `start_s` (how long
-        after the file's start the first picture is shown; all times count from it) [s], and `unread_bytes` (how much of
-        the file lies behind the recording and is not looked at).
+        after the file's start the first picture is shown; all times count from it) [s], `undecoded_s`
+        (time whose pictures are coded otherwise or in another track) [s], and `unread_bytes` (how much of the file lies
+        behind the recording and is not looked at).
         """
         return self._stats | {"warnings": list(self._warnings)}
 
@@ -148,7 +149,7 @@ class ExtractFrames:
             yield from self._video_chunks(pool)
 
     def _image(self) -> SampledFrame:
-        frame = self._stored(0, 0, (Fraction(0), Fraction(0)), 0, Fraction(1), read_image(self._path))
+        frame = self._stored(0, 0, (Fraction(0), Fraction(0), None), 0, Fraction(1), read_image(self._path))
         self._stats |= {"decoded": 1, "sampled": 1, "width": frame.width, "height": frame.height}
         return frame
 
@@ -220,7 +221,7 @@ class ExtractFrames:
             assert held is not None
             after_held = bisect_right(left_out, held[1])
             follows = left_out[after_held] if after_held < len(left_out) else before
-            return held[0], held[1], max(held[1], min(follows, before)), held[2]
+            return held[0], held[1], max(held[1], min(follows, before, self._undecoded_after(held[1], before))), held[2]
 
         for time, timed in self._frames(Fraction(0) if is_damaged else self._since, needed, is_damaged):
             self._stats["decoded"] += 1
@@ -283,6 +284,13 @@ class ExtractFrames:
             self._origin = first.time
         return self._origin
 
+    def _undecoded_after(self, time: Fraction, before: Fraction) -> Fraction:
+        """When pictures begin after `time` [s] that are not decoded; `before` where none do."""
+        if self._playback is None or self._origin is None:
+            return before
+        begins = self._playback.coding.begins(time + self._origin)
+        return before if begins is None else begins - self._origin
+
     def _ended(self, end: Fraction) -> Fraction:
         """When the video ends [s], of which the last frame decoded ends at `end`: one left out may end later."""
         if self._playback is None or self._origin is None:
@@ -294,14 +302,18 @@ class ExtractFrames:
         playback, origin = self._playback, self._origin
         if playback is None or origin is None:
             return
+        others = playback.coding.found(playback.holds.end)
+        begins = [other.span.start for other in others]
+        holds = [span for span in playback.holds.found() if not any(span.holds(time) for time in begins)]
         faults = Faults(
             steps=_counted_from(origin, playback.clock.steps),
-            holds=_counted_from(origin, playback.holds.found()),
+            holds=_counted_from(origin, holds),
             misdated=_counted_from(origin, playback.holds.misdated),
             late=origin - playback.starts,
             end=end,
             breaks_off=playback.breaks_off or breaks_off(self._path),
             announced=playback.announced(end),
+            others=[other._replace(span=_counted_from(origin, [other.span])[0]) for other in others],
             tail=unread(self._path, playback.reached),
         )
         tally = self._damage(None)
@@ -318,12 +330,24 @@ class ExtractFrames:
         pts, base = timed.frame.pts, timed.frame.time_base
         # A stream without a clock gets one of microseconds.
         stamp = (pts, base) if pts is not None and base else (round(time * 1_000_000), Fraction(1, 1_000_000))
-        return self._stored(sequence, chunk_id, (time, until), *stamp, timed.image())
+        return self._stored(sequence, chunk_id, (time, until, self._missing_since(timed)), *stamp, timed.image())
+
+    def _missing_since(self, timed: TimedFrame) -> Fraction | None:
+        if self._playback is None or self._origin is None:
+            return None
+        since = self._playback.coding.missing_since(timed.time)
+        return None if since is None else since - self._origin
 
     def _stored(
-        self, sequence: int, chunk_id: int, shown: tuple[Fraction, Fraction], pts: int, base: Fraction, picture: Image
+        self,
+        sequence: int,
+        chunk_id: int,
+        shown: tuple[Fraction, Fraction, Fraction | None],
+        pts: int,
+        base: Fraction,
+        picture: Image,
     ) -> SampledFrame:
-        time, until = shown
+        time, until, since = shown
         image = fit(picture, self._config.max_side)
         ok, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._config.jpeg_quality])
         if not ok:
@@ -341,6 +365,7 @@ class ExtractFrames:
             sha256=hashlib.sha256(jpeg).hexdigest(),
             size=len(jpeg),
             shown_until=round(float(until), 6),
+            missing_since=None if since is None else round(float(since), 6),
         )
 
 
@@ -356,8 +381,11 @@ def fit(image: Image, max_side: int) -> Image:
 
 
 def serialize(document: SampledFrame) -> dict[str, Any]:
-    """One sampled frame as a BSON document."""
-    return asdict(document) | {"time_base": list(document.time_base)}
+    """One sampled frame as a BSON document; without `missing_since` where nothing is missing, as is usual."""
+    fields = asdict(document) | {"time_base": list(document.time_base)}
+    if document.missing_since is None:
+        del fields["missing_since"]
+    return fields
 
 
 def deserialize(document: dict[str, Any]) -> SampledFrame:
