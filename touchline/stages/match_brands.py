@@ -22,7 +22,7 @@ from rapidfuzz import fuzz
 
 from touchline.brands import BrandBook, BrandEntry, Match, is_noise, matcher_of
 from touchline.brands.graphics import belongs_to_graphics
-from touchline.brands.scripts import spellings_by_script
+from touchline.brands.scripts import brands_by_script
 from touchline.brands.suggest import suggester_of
 from touchline.brands.surroundings import (
     MarkPlaces,
@@ -287,15 +287,15 @@ class MatchBrands:
     def stats(self) -> dict[str, Any]:
         """Tracks, readings, detections and candidates; the number and the version of the brands matched against.
 
-        `graphics_dropped` and `pieces_dropped` are tracks whose brand was not taken for one; `spellings_by_script`
-        tells for each script but Latin how many spellings need it, and of which brands.
+        `graphics_dropped` and `pieces_dropped` are tracks whose brand was not taken for one; `brands_by_script`
+        tells of the brands without a Latin spelling which scripts they need.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {
             **counts,
             "known_brands": len(self._brands.entries),
             "brands_version": self._brands.version,
-            "spellings_by_script": spellings_by_script(self._brands),
+            "brands_by_script": brands_by_script(self._brands),
         }
 
 
