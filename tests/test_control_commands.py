@@ -77,7 +77,7 @@ def test_a_job_of_another_process_is_paused_while_it_works_and_then_resumed_with
     job = _at_work(runner, source, working)
     command("pause", job.id)
     out, error = working.communicate(timeout=240)
-    assert working.returncode == 1, f"{out}\n{error}"
+    assert working.returncode == 3, f"{out}\n{error}"
     assert f"-m touchline_cli resume {job.id}" in error
     assert "Error" not in error
     assert now(runner, job).status is PAUSED
