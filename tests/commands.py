@@ -41,6 +41,8 @@ def done(*words: object, code: int | None = 0, environment: Mapping[str, str] | 
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
+        # Errors in tests alone, and not in the process that this stands for.
+        warnings.simplefilter("ignore")
         try:
             main()
         except SystemExit as end:
