@@ -48,22 +48,18 @@ class Piece(Generic[T]):
 class Workers:
     """`count` processes, each with a runner that is opened once. To be used as a context: its end ends them.
 
-    They begin to load at once, and to work when they are given `endpoints`, here or by `connect`. Their end comes as
-    well when this process dies, however it dies: work is then interrupted as by Ctrl-C, and its job can be continued.
-    Work that shows no progress for longer than `settings.stall` allows is killed, and fails.
+    They begin to load at once, and need `endpoints` to work, given here or by `connect`. Their end comes as well when
+    this process dies, however it dies: work is then interrupted as by Ctrl-C, and its job can be continued. Work that
+    shows no progress for longer than `settings.stall` allows is killed, and fails.
     """
 
     def __init__(self, settings: Settings, endpoints: Endpoints | None, count: int) -> None:
         self._settings, self._endpoints = settings, endpoints
         self._workers = [Worker(settings, share) for share in shares(count)]
-        if endpoints is not None:
-            self.connect(endpoints)
 
     def connect(self, endpoints: Endpoints) -> None:
-        """Tells the processes where the servers are."""
+        """Where the servers are; the processes are told once there is work for them."""
         self._endpoints = endpoints
-        for worker in self._workers:
-            worker.connect(endpoints)
 
     def __enter__(self) -> Workers:
         return self
@@ -72,12 +68,16 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes: at once those that wait, by an interruption those that work.
+        """Ends the processes: at once those that wait or never had work, by an interruption those that work.
 
         What has not ended after GRACE_S, or when Ctrl-C comes again, is killed, and its job told so.
         """
         for worker in self._workers:
-            worker.let_go()
+            if worker.connected:
+                worker.let_go()
+            else:
+                # It has nothing to put in order yet, and may be loading for seconds.
+                worker.kill()
         deadline = time.monotonic() + GRACE_S
         try:
             for worker in self._workers:
@@ -100,6 +100,9 @@ class Workers:
         those at work are done, and pieces that are left give nothing.
         """
         waiting, gone = list(range(len(pieces))), False
+        if self._endpoints is not None:
+            for worker in self._workers:
+                worker.connect(self._endpoints)
         watch = Watch(4 * LOOK_S)
         for worker in self._workers:
             worker.at_work = None

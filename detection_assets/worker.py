@@ -36,19 +36,21 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 LAST_WORDS: Final = 2000
-"""Bytes kept of what a process printed last."""
+"""Bytes kept of what a process printed last, of the work that it was given last."""
 
 
 class Worker:
     """One process, seen from outside: tasks go in, what becomes of them comes out.
 
-    `at_work` is the number of what it does, if anything; `heard` counts what it said; `stage` is what it said last.
+    `connected` is whether it was told where the servers are; `at_work` is the number of what it does, if anything;
+    `heard` counts what it said; `stage` is what it said last.
     """
 
     def __init__(self, settings: Settings, share: Sequence[int]) -> None:
         self.share = share
         self.at_work: int | None = None
         self.heard = 0
+        self.connected = False
         self.stage: str | None = None
         self._tail = b""
         context = multiprocessing.get_context("spawn")
@@ -71,12 +73,14 @@ class Worker:
         self._relay.start()
 
     def connect(self, endpoints: Endpoints) -> None:
-        """Tells the process where the servers are."""
-        self._send(endpoints)
+        """Tells the process where the servers are, once."""
+        if not self.connected:
+            self.connected = True
+            self._send(endpoints)
 
     def begin(self, number: int, work: Callable[[Runner, Listener], Any]) -> None:
         """Gives the process something to do."""
-        self.at_work, self.stage = number, None
+        self.at_work, self.stage, self._tail = number, None, b""
         self.heard += 1
         self._send(work)
 

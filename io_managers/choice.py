@@ -36,7 +36,7 @@ def choose(
     identity = _job_id(session, named, how) if named else parent
     row = repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None, from_job=identity)
     if job is not None and row.job_id == job.id:
-        return row, "made in this run"
+        return row, _of_this_run(row)
     if identity is not None:
         of_it = repository.lineage_checkpoint(session, identity, stage)
         if of_it is not None and of_it.id == row.id:
@@ -46,6 +46,12 @@ def choose(
             )
         return row, f"the newest of this source: job {identity}, named by {how}, has none of {stage}"
     return row, "the newest of this source"
+
+
+def _of_this_run(row: StageCheckpoint) -> str:
+    return (
+        "made in this run" if row.reused_from is None else f"taken over in this run from checkpoint {row.reused_from}"
+    )
 
 
 def _re_executed(

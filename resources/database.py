@@ -142,7 +142,9 @@ class Database:
             with self.engine.connect() as connection:
                 if connection.execute(sa.select(sa.func.to_regclass(VERSION_TABLE))).scalar_one() is None:
                     return []
-                noted: sa.Select[str] = sa.select(sa.column("version_num", sa.String)).select_from(sa.table(VERSION_TABLE))
+                noted: sa.Select[str] = sa.select(sa.column("version_num", sa.String)).select_from(
+                    sa.table(VERSION_TABLE)
+                )
                 return list(connection.execute(noted).scalars())
 
         with self._reaching():

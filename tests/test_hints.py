@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detection_assets.definitions import build_defs
 from touchline.report.tables import COLUMNS, SUMMARY_COLUMNS
 from touchline_cli.app import app
 from touchline_cli.hints import fitted, program
+from touchline_cli.library import shortened
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("touchline", "resources", "io_managers", "detection_assets", "touchline_cli")
@@ -172,3 +175,13 @@ def test_a_touchline_on_the_path_is_called_by_its_name(tmp_path: Path, monkeypat
     assert program() == "touchline"
     monkeypatch.setattr(sys, "argv", ["other/touchline"])
     assert program() == "other/touchline"
+
+
+@given(st.lists(st.sampled_from(["`touchline jobs`", "`touchline resume 3f9a1c07`", "word", "é" * 30, "a; b"])))
+def test_a_message_that_is_shortened_keeps_every_command_whole(parts: list[str]) -> None:
+    message = " ".join(parts)
+    short = shortened(message, 60)
+    for command in ("`touchline jobs`", "`touchline resume 3f9a1c07`"):
+        assert short.count(command) == message.count(command)
+    assert short.count("`") == message.count("`")
+    assert short == message or (len(message) > 60 and "..." in short)

@@ -15,6 +15,7 @@ from touchline.errors import BadInputError
 from touchline.nodes import NODE_NAMES, REPORT, selection, upstream
 from touchline.schema import SourceAsset
 from touchline_cli.app import app
+from touchline_cli.outcome import exit_code
 
 
 def refused(first: str | None, until: str | None, **given: Any) -> str:
@@ -115,3 +116,22 @@ def test_a_profile_that_would_change_what_does_not_run_is_refused(
     with pytest.raises(BadInputError, match=r"--profile coarse: filter_scenes\.blur_ratio is 0\.3 in it") as error:
         judge("coarse", "detect_edges")
     assert "--from filter_scenes" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ((), 0),
+        (("completed",), 0),
+        (("completed", "paused!"), 3),
+        (("cancelled!",), 3),
+        (("paused!", "failed!"), 1),
+        (("completed!", "paused!"), 1),
+        (("paused!", "not begun!", "refused!"), 1),
+    ],
+)
+def test_what_was_asked_for_ends_with_a_code_of_its_own_and_a_fault_comes_first(
+    statuses: tuple[str, ...], code: int
+) -> None:
+    rows = [{"status": s.rstrip("!"), **({"error": "why"} if s.endswith("!") else {})} for s in statuses]
+    assert exit_code(rows) == code

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 
 from detection_assets.runner import Runner
 from resources.settings import Settings
+from tests.commands import done
 from touchline.errors import BadInputError
 from touchline.profiles import load_profile, own_profiles, profile_names, profile_of
 from touchline_cli.doctor import doctor
@@ -88,24 +86,15 @@ def test_a_source_whose_profile_has_gone_is_replayed_with_another_or_refused_in_
 ) -> None:
     (folder / "mine.yaml").write_text("extract_frames: {sample_fps: 1}", "utf-8")
 
-    def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "touchline_cli", *map(str, words)]
-        return subprocess.run(line, env=dict(os.environ), capture_output=True, text=True, check=False)
-
-    done = command("run", own_video, "--profile", "mine", "--until", "filter_scenes", "--json")
-    assert done.returncode == 0, done.stderr
-    key = json.loads(done.stdout)[0]["partition_key"]
+    told = done("run", own_video, "--profile", "mine", "--until", "filter_scenes", "--json")
+    key = json.loads(told.stdout)[0]["partition_key"]
     (folder / "mine.yaml").unlink()
-    done = command("replay", key, "--from", "filter_scenes")
-    assert done.returncode == 2
-    assert f"profile 'mine' of source {key} is not there" in done.stderr
-    assert "Error" not in done.stderr
-    done = command("backfill", "--from", "filter_scenes", "--only", key)
-    assert done.returncode == 2
-    assert f"profile 'mine' of source {key} is not there" in done.stderr
+    told = done("replay", key, "--from", "filter_scenes", code=2)
+    assert f"profile 'mine' of source {key} is not there" in told.stderr
+    assert "Error" not in told.stderr
+    told = done("backfill", "--from", "filter_scenes", "--only", key, code=2)
+    assert f"profile 'mine' of source {key} is not there" in told.stderr
     # Frames were taken once a second: with the shipped profile they would be others.
-    done = command("replay", key, "--from", "filter_scenes", "--profile", "soccer_broadcast")
-    assert done.returncode == 2
-    assert "--from extract_frames" in done.stderr
-    done = command("replay", key, "--from", "extract_frames", "--profile", "soccer_broadcast", "--json")
-    assert done.returncode == 0, done.stderr
+    told = done("replay", key, "--from", "filter_scenes", "--profile", "soccer_broadcast", code=2)
+    assert "--from extract_frames" in told.stderr
+    done("replay", key, "--from", "extract_frames", "--profile", "soccer_broadcast", "--json")

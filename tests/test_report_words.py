@@ -57,6 +57,14 @@ def test_a_board_is_claimed_only_where_somebody_looked_for_people(stage: list[St
     assert ("Boards" in page.replace("Boards and shirts are not", "")) is told
 
 
+def test_commands_in_messages_are_shown_as_such_and_nothing_of_a_message_is_markup() -> None:
+    said = "`touchline run <b>x</b>` & `y`; an odd ` stays, <i>as it is</i>"
+    stage = StageSummary("detect_objects", 0.1, 1, False, {"people": True, "skipped": said, "warnings": [said]})
+    page = render_html(report_of([detected(0, "Fenwick Tyres")], stages=[stage]))
+    told = "<code>touchline run &lt;b&gt;x&lt;/b&gt;</code> &amp; <code>y</code>; an odd ` stays, &lt;i&gt;as it is"
+    assert page.count(told) == 2
+
+
 def test_why_there_is_no_detector_is_for_those_who_made_the_report() -> None:
     html = render_html(report_of([detected(1, "Fenwick Tyres")], stages=[NONE]))
     assert "TOUCHLINE_YOLO_WEIGHTS" in html

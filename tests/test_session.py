@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ import pytest
 from detection_assets.runner import Runner
 from resources.brand_lists import store_list
 from resources.object_store import ObjectStore
+from tests.commands import done
 from tests.webserver import (
     ADD,
     BACKFILL,
@@ -122,10 +120,10 @@ def first(initial: list[str]) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def backfill(page: Page, first: str, sources: list[SourceAsset]) -> str:
-    """The id of a backfill of all three, launched early: the daemon looks for new ones twice a minute."""
+    """The id of a backfill of two of them, launched early: the daemon looks for new ones twice a minute."""
     params = {
         "assetSelection": [{"path": [name]} for name in FROM_OCR],
-        "partitionNames": [source.partition_key for source in sources],
+        "partitionNames": [source.partition_key for source in sources[:2]],
     }
     answer = page.ask(BACKFILL, {"params": params})["launchPartitionBackfill"]
     assert answer["__typename"] == "LaunchBackfillSuccess", answer
@@ -265,7 +263,7 @@ def test_a_job_is_paused_resumed_through_the_queue_and_cancelled_by_command(
     assert set(before) <= set(rows) < set(NODE_NAMES)
 
 
-def test_a_backfill_of_three_partitions_makes_one_run_and_one_replay_each(
+def test_a_backfill_of_two_partitions_makes_one_run_and_one_replay_each(
     page: Page, backfill: str, sources: list[SourceAsset]
 ) -> None:
     def status() -> str:
@@ -277,7 +275,7 @@ def test_a_backfill_of_three_partitions_makes_one_run_and_one_replay_each(
     assert status() == "COMPLETED_SUCCESS"
     runs = runs_tagged(page.ask, "dagster/backfill", backfill)
     assert sorted(run["tags"]["dagster/partition"] for run in runs) == sorted(
-        source.partition_key for source in sources
+        source.partition_key for source in sources[:2]
     )
     assert not any("dagster/asset_partition_range_start" in run["tags"] for run in runs)
     for run in runs:
@@ -292,9 +290,9 @@ def test_the_backfill_command_finds_the_webserver_and_gives_its_runs_config_tags
     page: Page, first: str, sources: list[SourceAsset], stills: list[Path]
 ) -> None:
     options = ["--from", "match_brands", "--set", "match_brands.min_score=0.9", "--json"]
-    answer = command("backfill", *options, "--only", f"{stills[0].parent}/*")
+    answer = command("backfill", *options, "--only", f"{stills[0].parent}/still-[12].*")
     assert answer["server"].startswith("http://127.0.0.1:")
-    assert {run["partition_key"] for run in answer["runs"]} == {source.partition_key for source in sources}
+    assert {run["partition_key"] for run in answer["runs"]} == {source.partition_key for source in sources[1:]}
     tagged = runs_tagged(page.ask, "touchline/backfill", answer["backfill"])
     assert {run["runId"] for run in tagged} == {run["run_id"] for run in answer["runs"]}
     for run in answer["runs"]:
@@ -307,11 +305,8 @@ def test_the_backfill_command_finds_the_webserver_and_gives_its_runs_config_tags
 
 
 def command(*arguments: object) -> Any:
-    """What a command of `touchline`, in a process of its own, prints as JSON."""
-    line = [sys.executable, "-m", "touchline_cli", *map(str, arguments)]
-    done = subprocess.run(line, env=dict(os.environ), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    """What a command of `touchline` prints as JSON."""
+    return json.loads(done(*arguments).stdout)
 
 
 def _job(page: Page, run_id: str) -> DetectJob | None:

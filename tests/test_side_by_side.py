@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ from touchline import repository
 from touchline.ahead import cores
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.schema import DetectJobStatus
-from touchline.synthetic import Truth
+from touchline.synthetic import CLIP, render
 from touchline_cli.run import processes
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def outlast(folder: Path, runner: Runner, listener: Listener) -> None:
     """At work from before another piece fails until well after it."""
     (folder / "at work").touch()
     _until((folder / "failing").exists)
-    time.sleep(2.0)
+    time.sleep(1.0)
 
 
 def fail(folder: Path, how: Callable[[Runner, Listener], None], runner: Runner, listener: Listener) -> None:
@@ -101,10 +102,16 @@ def test_pieces_are_done_at_once_by_processes_that_share_the_cores(settings: Set
     assert not at_work([psutil.Process(pid) for pid in processes if psutil.pid_exists(pid)])
 
 
-def test_pieces_of_one_key_are_done_one_after_another(settings: Settings, services: Endpoints) -> None:
+@pytest.fixture(scope="module")
+def workers(settings: Settings, services: Endpoints) -> Iterator[Workers]:
+    """Two processes for several tests; one that dies is replaced."""
+    with Workers(settings, services, 2) as opened:
+        yield opened
+
+
+def test_pieces_of_one_key_are_done_one_after_another(workers: Workers) -> None:
     pieces = [Piece("same", partial(linger, 0.3)) for _ in range(3)]
-    with Workers(settings, services, 2) as workers:
-        results: dict[int, Any] = dict(workers.do(pieces))
+    results: dict[int, Any] = dict(workers.do(pieces))
     spans = sorted((begin, end) for _, _, begin, end in results.values())
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
 
@@ -118,8 +125,7 @@ def test_pieces_of_one_key_are_done_one_after_another(settings: Settings, servic
     ],
 )
 def test_a_piece_that_fails_or_dies_stops_no_other(
-    settings: Settings,
-    services: Endpoints,
+    workers: Workers,
     tmp_path: Path,
     work: Callable[[Runner, Listener], None],
     kind: type[TouchlineError],
@@ -130,8 +136,7 @@ def test_a_piece_that_fails_or_dies_stops_no_other(
         Piece("broken", partial(fail, tmp_path, work)),
         Piece("late", partial(touch, tmp_path / "late")),
     ]
-    with Workers(settings, services, 2) as workers:
-        done = dict(workers.do(pieces))
+    done = dict(workers.do(pieces))
     assert (done[0], done[2]) == (None, None)
     assert type(done[1]) is kind
     assert re.search(says, str(done[1]))
@@ -140,18 +145,24 @@ def test_a_piece_that_fails_or_dies_stops_no_other(
 
 
 def test_when_a_server_is_gone_those_at_work_are_done_and_nothing_new_is_begun(
-    settings: Settings, services: Endpoints, tmp_path: Path
+    workers: Workers, tmp_path: Path
 ) -> None:
     pieces: list[Piece[Any]] = [
         Piece("whole", partial(outlast, tmp_path)),
         Piece("broken", partial(fail, tmp_path, lose)),
         Piece("late", partial(touch, tmp_path / "late")),
     ]
-    with Workers(settings, services, 2) as workers:
-        done = dict(workers.do(pieces))
+    done = dict(workers.do(pieces))
     assert set(done) == {0, 1}
     assert isinstance(done[1], ServiceError)
     assert not (tmp_path / "late").exists()
+
+
+def test_processes_that_never_had_work_end_at_once(settings: Settings, services: Endpoints) -> None:
+    with Workers(settings, services, 2) as workers:
+        loading = [worker.process for worker in workers._workers]
+    # Killed, instead of waited for until they have loaded.
+    assert [process.exitcode for process in loading] == [-signal.SIGKILL] * 2
 
 
 def test_what_cannot_be_opened_is_told(settings: Settings, services: Endpoints) -> None:
@@ -179,20 +190,27 @@ def test_processes_are_started_for_much_to_do_or_when_asked_for(
     assert processes(asked, lengths) == count
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("short") / "short.mp4"
+    render(path, dataclasses.replace(CLIP, duration_s=3.0))
+    return path
+
+
 @pytest.fixture
-def command(clip: tuple[Path, Truth], tmp_path: Path) -> list[str]:
+def command(short: Path, tmp_path: Path) -> list[str]:
     """`touchline run` of two new videos at once."""
     videos = [tmp_path / f"{uuid.uuid4().hex}.mp4" for _ in range(2)]
     for video in videos:
-        shutil.copyfile(clip[0], video)
+        shutil.copyfile(short, video)
     # Slow enough to be ended.
-    slow = ["--set", "extract_frames.sample_fps=8", "--set", "run_ocr.search_interval=0"]
+    slow = ["--set", "extract_frames.sample_fps=5", "--set", "run_ocr.search_interval=0"]
     options = ["--at-once", "2", "--json", "--report", str(tmp_path / "reports"), *slow]
     return [sys.executable, "-m", "touchline_cli.app", "run", *map(str, videos), *options]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_runs_at_once_end_with_the_command_and_go_on_with_the_next(
+def test_runs_at_once_end_with_the_command_and_those_of_a_killed_one_go_on_with_the_next(
     settings: Settings, runner: Runner, command: list[str], number: signal.Signals
 ) -> None:
     arguments: dict[str, Any] = {"env": environment(settings.home), "text": True, "start_new_session": True}
@@ -210,7 +228,9 @@ def test_runs_at_once_end_with_the_command_and_go_on_with_the_next(
     interrupted = jobs(runner, command)
     assert {job.status for job in interrupted} == {DetectJobStatus.FAILED}
     assert all("interrupted" in (job.error_message or "") for job in interrupted)
-
+    if number is signal.SIGINT:
+        # That its jobs are gone on with is in test_cli.py.
+        return
     again = subprocess.run(command, env=environment(settings.home), capture_output=True, text=True, check=True)
     rows = json.loads(again.stdout)
     assert [row["source"] for row in rows] == command[4:6]

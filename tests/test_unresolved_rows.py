@@ -103,25 +103,27 @@ def test_the_page_offers_the_line_and_says_the_common_reason_once() -> None:
     assert "<C>" not in page
 
 
-def spellings(*entries: BrandEntry) -> dict[str, object]:
-    return stage(*entries).stats()["spellings_by_script"]  # type: ignore[no-any-return]
+def scripts(*entries: BrandEntry) -> dict[str, object]:
+    return stage(*entries).stats()["brands_by_script"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
     ("read", "says"),
     [
-        (["Han", "Latin"], "2 spellings can never be found, the recogniser reads no Arabic or Cyrillic"),
-        (["Arabic", "Han", "Latin"], "1 spelling can never be found, the recogniser reads no Cyrillic (Газпром)"),
-        (["Arabic", "Cyrillic", "Han", "Latin"], ""),
+        (["Latin"], "2 brands can never be found, the recogniser reads no Arabic, Cyrillic or Han (أرامكو, Газпром)"),
+        (["Han", "Latin"], "1 brand can never be found, the recogniser reads no Cyrillic (Газпром)"),
+        (["Cyrillic", "Han", "Latin"], ""),
         (None, ""),
     ],
 )
-def test_the_report_warns_of_spellings_that_its_recogniser_cannot_read(read: list[str] | None, says: str) -> None:
-    needed = spellings(BrandEntry.of("Газпром"), BrandEntry.of("Aramco", ["أرامكو", "万达"]))
+def test_the_report_warns_of_brands_without_any_spelling_that_is_read(read: list[str] | None, says: str) -> None:
+    # Samsung is found by its Latin name, and the third by its second spelling where that script is read.
+    entries = BrandEntry.of("Газпром"), BrandEntry.of("Samsung", ["삼성"]), BrandEntry.of("أرامكو", ["万达"])
+    needed = scripts(*entries)
     ocr = {} if read is None else {"scripts": read}
     stages = [
         StageSummary("run_ocr", 1.0, 1, stats=ocr),
-        StageSummary("match_brands", 1.0, 1, stats={"spellings_by_script": needed}),
+        StageSummary("match_brands", 1.0, 1, stats={"brands_by_script": needed}),
     ]
     warnings = report_of([], stages=stages).warnings
     assert len(warnings) == bool(says)

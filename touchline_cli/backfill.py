@@ -37,7 +37,10 @@ def backfill(
     server: str | None,
     as_json: bool,
 ) -> int:
-    """Checks everything, then launches (or runs) source by source. 1 if any failed, 130 after Ctrl-C."""
+    """Checks everything, then launches (or runs) source by source.
+
+    1 if any failed, 3 if some were stopped by request, 130 after Ctrl-C.
+    """
     from resources.settings import Settings
 
     quiet()
@@ -52,16 +55,16 @@ def backfill(
     options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands}
     try:
         if url is None:
-            failed = _here(first, only, options, tags, found, as_json)
+            code = _here(first, only, options, tags, found, as_json)
         else:
-            failed = _through(url, stages, only, options, tags, found)
+            code = _through(url, stages, only, options, tags, found)
     except KeyboardInterrupt:
         session.errors.print(f"interrupted after {len(found['runs'])} runs of backfill {identity}")
         return 130
     finally:
         # Also when something fails half-way: the runs that were launched go on.
         _tell(found, as_json)
-    return 1 if failed else 0
+    return code
 
 
 def _through(
@@ -90,11 +93,12 @@ def _through(
 def _here(
     first: str, only: str | None, options: dict[str, Any], tags: Mapping[str, str], found: dict[str, Any], as_json: bool
 ) -> int:
-    """Runs source by source in one process beside this one; returns how many failed or were not begun."""
+    """Runs source by source in one process beside this one; returns the exit code."""
+    from touchline_cli.outcome import exit_code
     from touchline_cli.progress import Shown
     from touchline_cli.run import outcomes, run_source
 
-    done = failed = 0
+    done = 0
     with ExitStack() as stack:
         # Before a process is started: there may be nothing to do.
         connection = stack.enter_context(session.storage())
@@ -116,14 +120,14 @@ def _here(
                     if not one.outcome.succeeded:
                         row["error"] = one.outcome.error
                 if "error" in row:
-                    failed += 1
                     session.complain(f"{keys[number]}: {row['error']}", "yellow" if asked else "red")
                 found["runs"].append(row)
                 done += 1
                 progress.advance(total)
     if done < len(keys):
         session.complain(f"{len(keys) - done} sources were not begun: a server is gone; run the same command again")
-    return failed + len(keys) - done
+        return 1
+    return exit_code(found["runs"])
 
 
 def _sources(

@@ -50,11 +50,14 @@ def cancel(job_id: str, server: str | None, as_json: bool) -> int:
 
 
 def resume(job_id: str, report: Path | None, priority: int | None, server: str | None, as_json: bool) -> int:
-    """Launches a retry through the webserver, or runs it in a process beside. 1 if it failed here, 130 after Ctrl-C."""
+    """Launches a retry through the webserver, or runs it in a process beside.
+
+    1 if it failed here, 3 if it was stopped by request, 130 after Ctrl-C.
+    """
     from resources.settings import Settings
     from touchline import repository
     from touchline.report.files import check_folder
-    from touchline_cli.outcome import row_of
+    from touchline_cli.outcome import exit_code, row_of
     from touchline_cli.progress import Shown
     from touchline_cli.run import one
 
@@ -78,7 +81,7 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
         return 130
     if as_json:
         session.print_json(row)
-    return 1 if "error" in row else 0
+    return exit_code([row])
 
 
 def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: Runner, listener: Listener) -> Ended:

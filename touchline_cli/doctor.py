@@ -136,7 +136,8 @@ def _version(name: str) -> str:
 
 def _print(found: dict[str, Any]) -> None:
     session.say(f"home: {found['home']}    Python {found['python']}")
-    session.say(f"processor: {found['processor']}")
+    # Its list of features is longer than a line on some.
+    session.console.print(f"processor: {found['processor']}", markup=False, highlight=False)
     services = session.columns("server", "kind", "state", "address", "version", "data", title="Servers")
     for s in found["services"]:
         stopped = "stopped (starts when needed)" if s["kind"] == "embedded" else "NOT REACHABLE"

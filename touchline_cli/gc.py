@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.progress import Progress
-
 from touchline_cli import session
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ def gc(dry_run: bool, hours: float, yes: bool, as_json: bool) -> int:
 def _collect(books: Books, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
     from detection_assets import garbage
 
-    with Progress(console=session.errors, transient=True, disable=as_json) as progress:
+    with session.bar(as_json) as progress:
         task = progress.add_task("jobs", total=None)
         return garbage.collect(
             books.instance,

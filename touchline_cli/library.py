@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -34,7 +35,8 @@ FIELDS: Final = (
 )
 """Of a job, in JSON."""
 SHOWN: Final = 120
-"""Characters of an error in the table; JSON has it whole."""
+"""Characters of an error in the table, about; JSON has it whole."""
+_IN_BACKTICKS: Final = re.compile(r"`[^`]+`")
 
 WORTH_SAYING_S: Final = 60.0
 """A running job that has shown no progress for so long says so [s]."""
@@ -104,9 +106,22 @@ def state(job: DetectJob, still_s: float = 0.0) -> str:
     message = " ".join((job.error_message or "").split())
     fault = f"\n[yellow]{stood_still(still_s, job.current_stage)}[/yellow]" if still_s >= WORTH_SAYING_S else ""
     if job.status is DetectJobStatus.FAILED and message:
-        shown = message if len(message) <= SHOWN else f"{message[:SHOWN]} ..."
-        fault = f"\n[red]{session.escaped(fitted(shown))}[/red]"
+        fault = f"\n[red]{session.escaped(fitted(shortened(message)))}[/red]"
     return f"{job.status}, {job.progress:.0%}{at}{asked}\n[dim]{kind}[/dim]{fault}"
+
+
+def shortened(message: str, most: int = SHOWN) -> str:
+    """A message of `most` characters or little more. Commands in backticks are kept whole, those at its end too.
+
+    >>> shortened("no progress for 20 minutes in run_ocr; `touchline resume 8` goes on", 20)
+    'no progress for 20 m ... `touchline resume 8`'
+    """
+    if len(message) <= most:
+        return message
+    named = list(_IN_BACKTICKS.finditer(message))
+    end = next((one.start() for one in named if one.start() < most < one.end()), most)
+    kept = [one[0] for one in named if one.start() >= end]
+    return " ".join([message[:end].rstrip(), "...", *kept])
 
 
 def brands_list(as_json: bool) -> int:

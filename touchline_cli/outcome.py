@@ -7,9 +7,10 @@ commands that do some.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from touchline.errors import BadInputError, TouchlineError
 from touchline_cli import session
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from detection_assets.outcome import RunOutcome
     from resources.connection import Connection
+
+
+STOPPED: Final = 3
+"""Exit code where runs were paused or cancelled by request: nothing is wrong, and they are not done."""
 
 
 @dataclass
@@ -91,6 +96,14 @@ def row_of(
         asked = outcome.stopped and not ended.error
         session.complain(f"{video.name}: {row['error']}", "yellow" if asked else "red")
     return row
+
+
+def exit_code(rows: Iterable[Mapping[str, Any]]) -> int:
+    """What a command ends with that did these runs: 1 if one failed, else STOPPED if one was stopped, else 0."""
+    wrong = [row for row in rows if "error" in row]
+    if any(row["status"] not in ("paused", "cancelled") for row in wrong):
+        return 1
+    return STOPPED if wrong else 0
 
 
 def _written(connection: Connection, ended: Ended, report: tuple[Path, str]) -> Path:

@@ -17,7 +17,7 @@ from detection_assets.run_config import PRIORITY_TAG
 from touchline.ahead import cores
 from touchline.errors import BadInputError, TouchlineError, in_words
 from touchline_cli import session
-from touchline_cli.outcome import Ended, row_of
+from touchline_cli.outcome import Ended, exit_code, row_of
 from touchline_cli.progress import Bars, Shown
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def run(
 ) -> int:
     """Checks everything, then runs what can be run.
 
-    0 if all ended well, 1 if any failed or was refused, 2 if all were refused, 130 after Ctrl-C.
+    0 if all ended well, 1 if any failed or was refused, 2 if all were refused, 3 if some were stopped by request and
+    the others ended well, 130 after Ctrl-C.
     """
     from touchline.report.files import check_folder
 
@@ -106,7 +107,7 @@ def run(
         session.print_json([row for _, row in sorted(rows.items())])
     if all(row["status"] == "refused" for row in rows.values()):
         return BadInputError.exit_code
-    return 1 if any("error" in row for row in rows.values()) else 0
+    return exit_code(rows.values())
 
 
 def _looked_into(videos: Sequence[Path], folders: Mapping[str, Path | None]) -> tuple[dict[int, float], dict[int, str]]:
@@ -227,7 +228,7 @@ def replay(
         return 130
     if as_json:
         session.print_json(row)
-    return 1 if "error" in row else 0
+    return exit_code([row])
 
 
 def run_source(key: str, options: Mapping[str, Any], runner: Runner, listener: Listener) -> Ended:

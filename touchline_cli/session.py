@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from detection_assets.quiet import quiet
@@ -214,6 +215,11 @@ def columns(*names: str, title: str | None = None) -> Table:
     for name in names:
         table.add_column(name, overflow="fold")
     return table
+
+
+def bar(as_json: bool) -> Progress:
+    """A bar for work of a known length, at a terminal alone: elsewhere it would leave an empty line."""
+    return Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal)
 
 
 def confirm(question: str, yes: bool, as_json: bool) -> None:

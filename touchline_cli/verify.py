@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rich.progress import Progress
-
 from touchline_cli import session
 
 COUNTS: Final = ("checkpoints", "documents", "bytes", "frames", "reports", "reports_without_digests")
@@ -16,7 +14,7 @@ def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
     from resources.verify import verify as check
     from touchline import repository
 
-    with session.storage() as connection, Progress(console=session.errors, transient=True, disable=as_json) as progress:
+    with session.storage() as connection, session.bar(as_json) as progress:
         task = progress.add_task("sources", total=None)
         with connection.database.session() as opened:
             one = None if key_or_path is None else repository.named_source(opened, key_or_path)

@@ -7,7 +7,7 @@ Belongs here: scripts of letters, by their names in Unicode. What an engine know
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -54,12 +54,66 @@ def spellings_by_script(entries: BrandBook | Iterable[BrandEntry]) -> dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for spelling in entry.spellings:
-            for script in {script_of(letter) for letter in fold(spelling).letters} - {"", "Latin"}:
+            for script in _scripts(spelling) - {"Latin"}:
                 of_script = found.setdefault(script, {"spellings": 0, "brands": []})
                 of_script["spellings"] += 1
                 if entry.name not in of_script["brands"] and len(of_script["brands"]) < EXAMPLES:
                     of_script["brands"].append(entry.name)
     return dict(sorted(found.items()))
+
+
+def brands_by_script(entries: BrandBook | Iterable[BrandEntry]) -> dict[str, dict[str, Any]]:
+    """Of the brands without any Latin spelling, how many `number` need which scripts, and the names of a few `brands`.
+
+    A key names the scripts that would do, each enough by itself: "Arabic|Han"; "Han+Hangul" is a spelling in both.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        needed = {"+".join(sorted(_scripts(spelling) - {"Latin"})) for spelling in entry.spellings}
+        if needed and "" not in needed:
+            of_scripts = found.setdefault("|".join(sorted(needed)), {"number": 0, "brands": []})
+            of_scripts["number"] += 1
+            if len(of_scripts["brands"]) < EXAMPLES:
+                of_scripts["brands"].append(entry.name)
+    return dict(sorted(found.items()))
+
+
+def brands_never_found(needed: Mapping[str, Mapping[str, Any]], read: Iterable[str]) -> str:
+    """A sentence on the brands of `brands_by_script` of which a recogniser of the scripts `read` finds no spelling.
+
+    Empty if there are none.
+
+    >>> brands_never_found({"Cyrillic": {"number": 2, "brands": ["Газпром", "Тинькофф"]}}, ["Latin"])
+    '2 brands can never be found, the recogniser reads no Cyrillic (Газпром, Тинькофф): import Latin spellings'
+    """
+    known = set(read)
+    lost = {
+        scripts: of_scripts
+        for scripts, of_scripts in needed.items()
+        if not any(set(one.split("+")) <= known for one in scripts.split("|"))
+    }
+    if not lost:
+        return ""
+    number = sum(int(of_scripts["number"]) for of_scripts in lost.values())
+    unread = {script for scripts in lost for one in scripts.split("|") for script in one.split("+")} - known
+    names = [str(name) for of_scripts in lost.values() for name in of_scripts["brands"]]
+    return (
+        f"{number} {'brand' if number == 1 else 'brands'} can never be found, the recogniser reads no "
+        f"{_either(sorted(unread))} ({_some(names, number)}): import Latin spellings"
+    )
+
+
+def _scripts(spelling: str) -> set[str]:
+    return {script_of(letter) for letter in fold(spelling).letters} - {""}
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _some(names: Sequence[str], number: int) -> str:
+    """The first of `names`, and that there are more if `number` says so."""
+    return ", ".join(names[:EXAMPLES]) + (", ..." if number > len(names[:EXAMPLES]) else "")
 
 
 def never_found(needed: Mapping[str, Mapping[str, Any]], read: Iterable[str]) -> str:
@@ -75,9 +129,7 @@ def never_found(needed: Mapping[str, Mapping[str, Any]], read: Iterable[str]) ->
         return ""
     number = sum(int(of_script["spellings"]) for of_script in lost.values())
     names = list(dict.fromkeys(str(name) for of_script in lost.values() for name in of_script["brands"]))
-    scripts = " or ".join(filter(None, (", ".join(list(lost)[:-1]), list(lost)[-1])))
-    more = ", ..." if number > len(names[:EXAMPLES]) else ""
     return (
-        f"{number} {'spelling' if number == 1 else 'spellings'} can never be found, the recogniser reads no {scripts} "
-        f"({', '.join(names[:EXAMPLES])}{more}): import a Latin spelling as well"
+        f"{number} {'spelling' if number == 1 else 'spellings'} can never be found, the recogniser reads no "
+        f"{_either(list(lost))} ({_some(names, number)}): import a Latin spelling as well"
     )

@@ -6,6 +6,7 @@ positions on the time axis, labels, formats. Every text from outside is escaped 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from functools import lru_cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from jinja2 import DictLoader, Environment, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from touchline.exposure.candidates import UNKNOWN
 from touchline.report.model import BrandRow, Report, zones_seen
@@ -44,6 +46,7 @@ SOURCE_LABELS: Final = {"ocr": "OCR", "local_vlm": "local VLM", "cloud_llm": "cl
 _STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 """Distances of ticks on the time axis [s]."""
 _TICKS: Final = 9
+_IN_BACKTICKS: Final = re.compile(r"`([^`]+)`")
 _THINNEST: Final = 0.16
 """Width of the shortest bar, in percent of the axis: half a second in a match is still to be seen."""
 
@@ -97,6 +100,18 @@ def uncommon(reason: str) -> str:
     return reason.removeprefix(UNKNOWN).removeprefix("; ")
 
 
+def message(text: str) -> Markup:
+    """A message as HTML: what stands between two backticks in code's own letters, all of it escaped.
+
+    >>> message("`touchline run <it>` goes on")
+    Markup('<code>touchline run &lt;it&gt;</code> goes on')
+    """
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else Markup.escape(part)
+        for number, part in enumerate(_IN_BACKTICKS.split(text))
+    )
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     here = files("touchline.report")
@@ -108,7 +123,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clock=clock, duration=length, percent=percent, uncommon=uncommon)
+    environment.filters.update(clock=clock, duration=length, percent=percent, uncommon=uncommon, message=message)
     return environment
 
 

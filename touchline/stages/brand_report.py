@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from touchline.brands.scripts import never_found
+from touchline.brands.scripts import brands_never_found
 from touchline.config import StageConfig
 from touchline.crops import data_uri, evidence, jpeg_within
 from touchline.exposure.candidates import CandidateGroup, text_key, together
@@ -359,8 +359,8 @@ def _warnings(stage: StageSummary) -> list[str]:
 
 
 def _unreadable(stages: Sequence[StageSummary]) -> list[str]:
-    """Which spellings of known brands the recogniser of this job can never have read."""
+    """Of which known brands the recogniser of this job can never have read any spelling."""
     stats = {stage.name: stage.stats for stage in stages}
     read = stats.get("run_ocr", {}).get("scripts")
-    said = never_found(stats.get("match_brands", {}).get("spellings_by_script") or {}, read) if read else ""
+    said = brands_never_found(stats.get("match_brands", {}).get("brands_by_script") or {}, read) if read else ""
     return [said] if said else []

@@ -23,7 +23,7 @@ from rapidfuzz import fuzz
 from touchline.brands import BrandBook, BrandEntry, Match, is_noise, matcher_of
 from touchline.brands.graphics import belongs_to_graphics
 from touchline.brands.matcher import LONGEST_TEXT
-from touchline.brands.scripts import spellings_by_script
+from touchline.brands.scripts import brands_by_script
 from touchline.brands.suggest import suggester_of
 from touchline.brands.surroundings import (
     MarkPlaces,
@@ -291,15 +291,15 @@ class MatchBrands:
         """Tracks, readings, detections and candidates; the number and the version of the brands matched against.
 
         `readings_cut_off`, if any, are so long that their end was not looked at. `graphics_dropped` and
-        `pieces_dropped` are tracks whose brand was not taken for one; `spellings_by_script` tells for each script but
-        Latin how many spellings need it, and of which brands.
+        `pieces_dropped` are tracks whose brand was not taken for one; `brands_by_script` tells of the brands without a
+        Latin spelling which scripts they need.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {
             **counts,
             "known_brands": len(self._brands.entries),
             "brands_version": self._brands.version,
-            "spellings_by_script": spellings_by_script(self._brands),
+            "brands_by_script": brands_by_script(self._brands),
         }
 
 
