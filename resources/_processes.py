@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -139,6 +140,59 @@ def _wide_limits() -> Iterator[None]:
         for limit, pair in before.items():
             with suppress(ValueError, OSError):
                 resource.setrlimit(limit, pair)
+
+
+def identity(pid: int) -> str | None:
+    """What tells the process `pid` from every other that has or will have this number: the boot and its start in it.
+
+    The start is counted in ticks since the machine was booted, so that no step of the clock changes it. Empty if there
+    is no such process or it is a zombie; None if it exists and the system does not tell more about it.
+    """
+    if not Path("/proc/self/stat").exists():
+        return _told_by_psutil(pid)
+    try:
+        # The name of the program stands in brackets and may hold any character.
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None if _exists(pid) else ""
+    if len(fields) < 20 or fields[0] in "ZXx":
+        return ""
+    return f"{_boot()}/{fields[19]}"
+
+
+def is_same(pid: int, remembered: str) -> bool | None:
+    """Whether the process whose `identity` was remembered lives under `pid`; None if this cannot be told."""
+    found = identity(pid)
+    return None if found is None else bool(found) and found == remembered
+
+
+def _told_by_psutil(pid: int) -> str | None:
+    try:
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else f"/{process.create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return ""
+    except psutil.AccessDenied:
+        return None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+@lru_cache(1)
+def _boot() -> str:
+    """The machine's current boot; a container has that of its machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_ours(pid: int, mark: str) -> bool:
