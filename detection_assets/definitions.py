@@ -12,7 +12,6 @@ import dagster as dg
 
 from detection_assets.assets import ASSETS, JOB
 from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
-from detection_assets.console import console
 from detection_assets.pools import sleep_while_waiting
 from detection_assets.sensors import SENSORS
 from detection_assets.stages import STAGES
@@ -52,6 +51,5 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         schedules=[LIBRARY_CHECK],
         sensors=list(SENSORS),
         resources={**resources, **(resource_overrides or {})},
-        loggers={"console": console},
         executor=dg.in_process_executor,
     )

@@ -33,6 +33,7 @@ from detection_assets.reports import fetch_report
 from detection_assets.resume import Request, request_of
 from detection_assets.run_config import refuse_split, run_config
 from detection_assets.watchdog import end_with_process
+from resources._home_folder import make_closed
 from resources.connection import Connection, connect
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
@@ -75,8 +76,8 @@ class RunOutcome:
 
 def prepare(settings: Settings, endpoints: Endpoints) -> Path:
     """Gives this process and its children the servers' addresses and Dagster's home; returns that home."""
-    home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
+    home = make_closed(settings.home / "dagster")
+    make_closed(home / "compute_logs")
     shutil.copyfile(CONFIGURATION, home / "dagster.yaml")
     os.environ.update(export(endpoints))
     os.environ["DAGSTER_HOME"] = str(home)

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import sys
+from collections.abc import MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +29,7 @@ PORTS: Final = ("master", "volume", "filer", "admin", "s3")
 class ObjectServer:
     """One server on `folder`/objects. `memory` is what must be remembered between starts: ports, pid, keys."""
 
-    def __init__(self, folder: Path, memory: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, memory: MutableMapping[str, Any]) -> None:
         self.data = folder / "objects"
         self.log = folder / "objects.log"
         self.profile = folder / PROFILE_FILE
@@ -39,10 +40,26 @@ class ObjectServer:
         """Address of the S3 interface."""
         return f"http://127.0.0.1:{self.memory['ports']['s3']}"
 
-    def alive(self) -> bool:
-        """Whether our server runs and listens."""
+    @property
+    def known(self) -> bool:
+        """Whether what is remembered is enough to use the server."""
+        return self.memory.keys() >= {"ports", "access_key", "secret_key"}
+
+    def lives(self) -> bool:
+        """Whether the server's process lives; one whose pid was not remembered is recognised by its data folder.
+
+        This says nothing of whether it answers.
+        """
         pid = int(self.memory.get("pid") or 0)
-        return bool(pid) and processes.is_ours(pid, str(self.data)) and processes.port_open(self.memory["ports"]["s3"])
+        if not pid or not processes.is_ours(pid, str(self.data)):
+            pid = processes.find(str(self.data))
+        if pid:
+            self.memory["pid"] = pid
+        return bool(pid)
+
+    def silent(self) -> str | None:
+        """Why the server does not answer; None if it listens."""
+        return None if processes.port_open(self.memory["ports"]["s3"]) else "it does not listen"
 
     def start(self, bucket: str) -> None:
         """Starts the server, waits until an object can be written, makes the bucket."""

@@ -40,18 +40,23 @@ def server_environment(home: Path) -> dict[str, str]:
 
 
 def write_for_owner(path: Path, text: str) -> None:
-    """Writes a file that the owner alone may read, whole or not at all."""
+    """Writes a file that the owner alone may read, whole or not at all; on disk, with its name, when this returns."""
     draft = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-def let_enter(folder: Path) -> None:
-    """Lets every user pass through a folder of ours, whatever the umask was when it was made. Nobody may list it."""
-    folder.chmod(folder.stat().st_mode | 0o111)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    opened = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def open_tree(folder: Path) -> None:
@@ -104,7 +109,8 @@ def spawn(
 
     A session of its own keeps Ctrl-C from reaching it, so that it is ended in order, after its users.
     """
-    with log.open("ab") as output, _wide_limits():
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(opened, "ab") as output, _wide_limits():
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -195,13 +201,31 @@ def _boot() -> str:
         return ""
 
 
-def is_ours(pid: int, mark: str) -> bool:
-    """Whether `pid` is a living process whose command line holds `mark` (its data folder). A pid proves nothing."""
+def is_ours(pid: int, mark: str, user: int | None = None) -> bool:
+    """Whether `pid` is a living process of ours whose command line holds `mark` (its data folder) as an argument.
+
+    `mark` may follow an option's name and "=". `user` is the id of the user it runs as, if not our own. A pid alone
+    proves nothing, and anybody may start a program with such a command line.
+    """
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any(mark in part for part in process.cmdline())
+        return process.uids().real == (os.geteuid() if user is None else user) and _serves(process, mark)
     except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
         return False
+
+
+def find(mark: str, user: int | None = None) -> int:
+    """The pid of the server that has `mark` as in `is_ours`, whoever started it; 0 if there is none."""
+    for pid in psutil.pids():
+        if is_ours(pid, mark, user):
+            return pid
+    return 0
+
+
+def _serves(process: psutil.Process, mark: str) -> bool:
+    if process.status() == psutil.STATUS_ZOMBIE:
+        return False
+    return any(word == mark or (word.startswith("-") and word.endswith(f"={mark}")) for word in process.cmdline())
 
 
 def ended(pid: int) -> bool:
@@ -217,22 +241,23 @@ def zombie(pid: int) -> bool:
         return False
 
 
-def end_in(folder: Path) -> None:
-    """Kills what still works in `folder`: the children of a server that was killed itself."""
-    for process in psutil.process_iter(["cwd"]):
-        if process.info["cwd"] == str(folder):
+def end_in(folder: Path, name: str) -> None:
+    """Kills the processes called `name` that work in `folder`: the children of a server that was killed itself."""
+    left = [p for p in psutil.process_iter(["cwd", "name"]) if p.info["cwd"] == str(folder) and p.info["name"] == name]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-            psutil.wait_procs([process], timeout=5)
+    psutil.wait_procs(left, timeout=5)
 
 
-def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0) -> None:
+def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0, user: int | None = None) -> None:
     """Asks our server to end with `first`, and kills it when its patience is over. Leaves any other process alone."""
-    if not is_ours(pid, mark):
+    if not is_ours(pid, mark, user):
         return
     os.kill(pid, first)
-    if not wait_until(lambda: _reaped(pid) or not is_ours(pid, mark), patience_s):
+    if not wait_until(lambda: _reaped(pid) or not is_ours(pid, mark, user), patience_s):
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: _reaped(pid) or not is_ours(pid, mark), 5.0)
+        wait_until(lambda: _reaped(pid) or not is_ours(pid, mark, user), 5.0)
 
 
 def group(leader: int) -> list[psutil.Process]:

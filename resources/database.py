@@ -15,20 +15,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-import tenacity
 from sqlalchemy.orm import Session
 
+from resources.patience import PATIENCE_S, Patience, may_pass
 from touchline.errors import ServiceError
 
 MIGRATION_LOCK: Final = 0x746F7563686C696E
 """Number of the advisory lock under which tables are changed ("touchlin" in ASCII): one process at a time."""
-PATIENCE_S: Final = 120.0
-"""Seconds for which a server that is away is waited for."""
-LONGEST_PAUSE_S: Final = 5.0
 IDLE_S: Final = 5.0
 """A connection that was not used for so long is asked whether it lives [s]: a machine that vanished says nothing."""
-REFUSALS: Final = ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "terminating")
-"""Words of the server's refusals that pass by themselves; a wrong password or database does not."""
 
 T = TypeVar("T")
 
@@ -60,8 +55,9 @@ class Database:
 
     @property
     def address(self) -> str:
-        """Host, port and database name; no user, no password."""
-        return f"{self.url.host or 'local socket'}:{self.url.port or 5432}/{self.url.database}"
+        """Host, port and database name, or the folder of the socket and the name; no user, no password."""
+        socket = self.url.query.get("host", "local socket")
+        return f"{self.url.host}:{self.url.port or 5432}/{self.url.database}" if self.url.host else f"{socket}"
 
     @contextmanager
     def session(self, *, patience_s: float | None = None) -> Iterator[Session]:
@@ -95,14 +91,20 @@ class Database:
             return self._patiently(attempt, None)
 
     def ping(self) -> str:
-        """The server's version, from a real question. Raises ServiceError if there is no answer."""
-        with self._reaching(), self.engine.connect() as connection:
-            return str(connection.execute(sa.text("SHOW server_version")).scalar_one())
+        """The server's version, from a real question. Raises ServiceError if there is none in time."""
+
+        def ask() -> str:
+            with self.engine.connect() as connection:
+                return str(connection.execute(sa.text("SHOW server_version")).scalar_one())
+
+        with self._reaching():
+            return self._patiently(ask, None)
 
     def migrate(self) -> None:
         """Brings the tables to this version; where they are already, it changes nothing. Any number may call at once.
 
-        Raises ServiceError if the server cannot be reached, or its tables are of a newer Touchline.
+        A server that is away, or goes away meanwhile, is waited for: it is one transaction, which is done again.
+        Raises ServiceError if the server stays away, or its tables are of a newer Touchline.
         """
         # Alembic is needed once a process, if at all.
         from alembic import command
@@ -111,16 +113,21 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-        with self._reaching(), self.engine.begin() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            config.attributes["connection"] = connection
-            try:
+
+        def upgrade() -> None:
+            with self.engine.begin() as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-            except CommandError as error:
-                raise ServiceError(
-                    f"the tables at {self.address} cannot be brought up to date ({error}); "
-                    "they may be of a newer Touchline: use that one, or another database"
-                ) from error
+
+        try:
+            with self._reaching():
+                self._patiently(upgrade, None)
+        except CommandError as error:
+            raise ServiceError(
+                f"the tables at {self.address} cannot be brought up to date ({error}); "
+                "they may be of a newer Touchline: use that one, or another database"
+            ) from error
 
     def close(self) -> None:
         """Closes idle connections; the next use opens new ones."""
@@ -128,13 +135,8 @@ class Database:
 
     def _patiently(self, work: Callable[[], T], patience_s: float | None) -> T:
         """Does `work` until the server is there or patience is over; pauses grow and are random."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_passes),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=LONGEST_PAUSE_S),
-            stop=tenacity.stop_after_delay(self.patience_s if patience_s is None else patience_s),
-            reraise=True,
-        )
-        return retrying(work)
+        seconds = self.patience_s if patience_s is None else patience_s
+        return Patience(seconds, f"Postgres at {self.address}").wait(work, _passes)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -182,8 +184,10 @@ def _passes(error: BaseException) -> bool:
     if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
         return False
     message = str(error.orig)
+    if not may_pass(message):
+        return False
     if "FATAL:" in message:
-        return any(words in message for words in REFUSALS)
+        return True
     # A connection that was never made has no code; a statement that failed for its own sake has one.
     return error.connection_invalidated or getattr(error.orig, "pgcode", None) is None
 

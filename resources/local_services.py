@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import json
 import os
 import shlex
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, BinaryIO, Final
-from urllib.parse import urlsplit
+from typing import BinaryIO, Final
+from urllib.parse import parse_qs, urlsplit
 
-from resources import _processes as processes
+from resources._home_folder import STATE, State, make_home
 from resources._object_server import PROFILE, PROFILE_FILE, ObjectServer
 from resources._postgres_server import PostgresServer
+from resources.patience import Patience, may_pass
 from resources.settings import Settings
 from resources.shell import shield
 from touchline.errors import ServiceError
@@ -56,10 +55,21 @@ class ServiceStatus:
     address: str
     version: str
     data: str
+    answers: bool = True
+    """Whether one that runs answers: it may be busy, stopped, or repairing its data."""
 
 
 POSTGRES: Final = "postgres"
 OBJECTS: Final = "objects"
+
+
+class SilentError(Exception):
+    """A server that lives did not answer."""
+
+
+def retried(error: BaseException) -> bool:
+    """Whether a silent server is asked again: not one that answered and refused our password."""
+    return isinstance(error, SilentError) and may_pass(str(error))
 
 
 class LocalServices:
@@ -71,17 +81,23 @@ class LocalServices:
 
     def __init__(self, settings: Settings, *, only: Collection[str] = (POSTGRES, OBJECTS)) -> None:
         self._settings = settings
+        self._wanted = [
+            name
+            for name, given in ((POSTGRES, settings.postgres_url), (OBJECTS, settings.s3_endpoint))
+            if name in only and not given
+        ]
         self._only = only
         self._folder = settings.home / "services"
         self._lease: BinaryIO | None = None
         self._endpoints: Endpoints | None = None
 
     def start(self) -> Endpoints:
-        """Starts what is not given by address and does not run yet. Calling it again changes nothing.
+        """Starts what is not given by address and does not live yet. Calling it again changes nothing.
 
-        Takes out of this process's environment what would steer the servers' clients unasked (see `shell.py`).
-        Raises ServiceError if a server does not start, or if an object store is given without its keys; then nothing
-        is left running that this call started.
+        A server that lives and does not answer is waited for (TOUCHLINE_PATIENCE_S), and is left alone. Takes out of
+        this process's environment what would steer the servers' clients unasked (see `shell.py`).
+        Raises ServiceError if a server does not start or does not answer, or if an object store is given without its
+        keys; then nothing is left running that this call started.
         """
         if self._endpoints is None:
             shield()
@@ -92,56 +108,75 @@ class LocalServices:
                 raise
         return self._endpoints
 
+    def revive(self) -> tuple[str, ...]:
+        """Starts again the embedded servers of this home that died, at the same addresses; the names of those.
+
+        For a loop of whoever holds the servers (`touchline serve`), about once a second: clients that wait for a dead
+        server go on as soon as it is back. It takes a millisecond where all live, and it may take a minute where one
+        has to be started. A server that lives and does not answer is left alone. Before `start` and after `stop`, and
+        for servers given by address, it does nothing. Safe to call from a thread.
+
+        Raises ServiceError if a server does not start, or if its address was taken by another program meanwhile; the
+        next call tries again.
+        """
+        if self._lease is None or self._endpoints is None or all(self._server(name).lives() for name in self._wanted):
+            return ()
+        begun = []
+        with self._starting():
+            state = State(self._folder, writes=True)
+            for name in self._wanted:
+                if not self._server(name, state).lives():
+                    self._begin(name, state)
+                    begun.append(name)
+            before, now = self._endpoints, self._endpoints_by(state)
+        if before != now:
+            raise ServiceError(
+                f"the address of the embedded object store, {before.s3_endpoint}, was taken by another program; it is "
+                f"at {now.s3_endpoint} now. End what uses {self._settings.home} and start it again"
+            )
+        return tuple(begun)
+
     def stop(self) -> None:
         """Lets go of the servers; ends the embedded ones if no other process uses them. Never touches any other."""
         if self._lease is None:
             self._endpoints = None
             return
         atexit.unregister(self.stop)
-        with self._starting(), self._memory() as memory:
-            try:
-                # The shared lock becomes an exclusive one only if nobody else holds it.
-                fcntl.flock(self._lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                last = True
-            except BlockingIOError:
-                last = False
-            if last:
-                if "objects" in memory:
-                    ObjectServer(self._folder, memory["objects"]).stop()
-                if "postgres" in memory:
-                    PostgresServer(self._folder, memory["postgres"]).stop()
+        with self._lease, suppress(FileNotFoundError), self._starting():
+            # Not found: the whole home was removed, and there is nothing to end the servers by.
+            if self._alone():
+                state = State(self._folder, writes=True)
+                for name in (OBJECTS, POSTGRES):
+                    self._server(name, state).stop()
             self._lease.close()
         self._lease, self._endpoints = None, None
 
     def status(self) -> list[ServiceStatus]:
         """What there is, without starting anything."""
         shield()
-        settings, memory = self._settings, self._remembered()
+        settings = self._settings
         found = []
         if settings.postgres_url:
-            found.append(
-                ServiceStatus(
-                    "Postgres", False, _reaches_postgres(settings.postgres_url), _public(settings.postgres_url), "", ""
-                )
-            )
+            reached = _reaches_postgres(settings.postgres_url)
+            found.append(ServiceStatus("Postgres", False, reached, public(settings.postgres_url), "", ""))
         else:
-            postgres = PostgresServer(self._folder, memory.get("postgres", {}))
-            running = postgres.alive()
-            address = _public(postgres.url) if running else ""
-            found.append(ServiceStatus("Postgres", True, running, address, postgres.version(), str(postgres.data)))
+            postgres = PostgresServer(self._folder, State(self._folder).of(POSTGRES))
+            lives = postgres.lives() and postgres.known
+            address = public(postgres.url) if lives else ""
+            answers = lives and postgres.silent() is None
+            found.append(
+                ServiceStatus("Postgres", True, lives, address, postgres.version(), str(postgres.data), answers)
+            )
         if settings.s3_endpoint:
             parts = urlsplit(settings.s3_endpoint)
-            running = _reaches(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-            found.append(ServiceStatus("object store", False, running, settings.s3_endpoint, "", ""))
+            reached = _reaches(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+            found.append(ServiceStatus("object store", False, reached, settings.s3_endpoint, "", ""))
         else:
-            objects = ObjectServer(self._folder, memory.get("objects", {}))
-            running = objects.alive()
-            address = objects.endpoint if running else ""
-            found.append(
-                ServiceStatus(
-                    "object store", True, running, address, f"SeaweedFS {objects.version()}", str(objects.data)
-                )
-            )
+            objects = ObjectServer(self._folder, State(self._folder).of(OBJECTS))
+            lives = objects.lives() and objects.known
+            address, version = objects.endpoint if lives else "", f"SeaweedFS {objects.version()}"
+            answers = lives and objects.silent() is None
+            found.append(ServiceStatus("object store", True, lives, address, version, str(objects.data), answers))
         return found
 
     def running_postgres(self) -> str:
@@ -149,8 +184,8 @@ class LocalServices:
         shield()
         if self._settings.postgres_url:
             return self._settings.postgres_url if _reaches_postgres(self._settings.postgres_url) else ""
-        postgres = PostgresServer(self._folder, self._remembered().get("postgres", {}))
-        return postgres.url if postgres.alive() else ""
+        postgres = PostgresServer(self._folder, State(self._folder).of(POSTGRES))
+        return postgres.url if postgres.lives() and postgres.known and postgres.silent() is None else ""
 
     def __enter__(self) -> Endpoints:
         return self.start()
@@ -162,88 +197,132 @@ class LocalServices:
 
     def _start(self) -> Endpoints:
         settings = self._settings
-        need_postgres = POSTGRES in self._only and not settings.postgres_url
-        need_objects = OBJECTS in self._only and not settings.s3_endpoint
         keys = settings.s3_access_key_id and settings.s3_secret_access_key
         if OBJECTS in self._only and settings.s3_endpoint and not keys:
             raise ServiceError(
                 "TOUCHLINE_S3_ENDPOINT is set but its keys are not; set TOUCHLINE_S3_ACCESS_KEY_ID and "
                 "TOUCHLINE_S3_SECRET_ACCESS_KEY"
             )
-        url, endpoint = settings.postgres_url, settings.s3_endpoint
-        access, secret = settings.s3_access_key_id, settings.s3_secret_access_key
-        token = settings.s3_session_token
-        if need_postgres or need_objects:
-            self._prepare_folder()
-            with self._starting(), self._memory() as memory:
-                self._lease = (self._folder / "lease").open("ab")
-                fcntl.flock(self._lease, fcntl.LOCK_SH)
-                atexit.register(self.stop)
-                if need_postgres:
-                    postgres = PostgresServer(self._folder, memory.setdefault("postgres", {}))
-                    if not postgres.alive():
-                        postgres.start()
-                    url = postgres.url
-                if need_objects:
-                    objects = ObjectServer(self._folder, memory.setdefault("objects", {}))
-                    if not objects.alive():
-                        objects.start(settings.s3_bucket)
-                    objects.write_profile(settings.s3_region)
-                    endpoint = objects.endpoint
-                    access, secret, token = objects.memory["access_key"], objects.memory["secret_key"], ""
-        return Endpoints(
-            postgres_url=url,
-            s3_endpoint=endpoint,
+        if not self._wanted:
+            return self._endpoints_by(None)
+        make_home(settings.home)
+        while True:
+            with self._starting():
+                if self._lease is None:
+                    self._lease = self._open("lease")
+                    fcntl.flock(self._lease, fcntl.LOCK_SH)
+                    atexit.register(self.stop)
+                state = State(self._folder, writes=True)
+                found = [name for name in self._wanted if self._take_over(name, state)]
+                for name in self._wanted:
+                    if name not in found:
+                        self._begin(name, state)
+                if OBJECTS in self._wanted:
+                    ObjectServer(self._folder, state.of(OBJECTS)).write_profile(settings.s3_region)
+                endpoints = self._endpoints_by(state)
+            # Others may start and leave while a server that lives is waited for.
+            if all(self._answers(name) for name in found):
+                return endpoints
+
+    def _take_over(self, name: str, state: State) -> bool:
+        """Whether a server lives and can be used. One whose address was lost is ended if nobody else can use it."""
+        server = self._server(name, state)
+        if not server.lives():
+            return False
+        if server.known:
+            return True
+        if self._lease is None or not self._alone():
+            raise ServiceError(
+                f"{name} of {self._folder} runs (process {server.memory['pid']}), but {STATE} that tells its address "
+                "is gone; end what uses it, then run the same again"
+            )
+        server.stop()
+        fcntl.flock(self._lease, fcntl.LOCK_SH)
+        return False
+
+    def _begin(self, name: str, state: State) -> None:
+        server = self._server(name, state)
+        if isinstance(server, PostgresServer):
+            server.start(self._settings.patience_s)
+        else:
+            server.start(self._settings.s3_bucket)
+
+    def _answers(self, name: str) -> bool:
+        """Waits for a server that lives, as long as patience lasts; False if it died meanwhile.
+
+        Raises ServiceError if it does not answer, or refuses us.
+        """
+        server = self._server(name)
+
+        def ask() -> bool:
+            why = server.silent()
+            if why is not None and server.lives():
+                raise SilentError(why)
+            return why is None
+
+        try:
+            return Patience(self._settings.patience_s, f"the embedded {name}").wait(ask, retried)
+        except SilentError as error:
+            raise ServiceError(
+                f"the embedded {name} (process {server.memory.get('pid')}) runs and does not answer: {error}. It was "
+                f"waited for and left alone. Its log is {server.log}; end that process if it hangs, then run the same "
+                "again"
+            ) from error
+
+    def _alone(self) -> bool:
+        """Whether no other process holds the servers; then none can come to hold them as long as we do."""
+        if self._lease is None:
+            return False
+        try:
+            # The shared lock becomes an exclusive one only if nobody else holds it.
+            fcntl.flock(self._lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _server(self, name: str, state: State | None = None) -> PostgresServer | ObjectServer:
+        memory = (state or State(self._folder)).of(name)
+        return PostgresServer(self._folder, memory) if name == POSTGRES else ObjectServer(self._folder, memory)
+
+    def _endpoints_by(self, state: State | None) -> Endpoints:
+        """Addresses as given, or as remembered of the embedded servers."""
+        settings = self._settings
+        found = Endpoints(
+            postgres_url=settings.postgres_url,
+            s3_endpoint=settings.s3_endpoint,
             s3_bucket=settings.s3_bucket,
             s3_region=settings.s3_region,
-            s3_access_key_id=access,
-            s3_secret_access_key=secret,
-            postgres_embedded=need_postgres,
-            s3_embedded=need_objects,
+            s3_access_key_id=settings.s3_access_key_id,
+            s3_secret_access_key=settings.s3_secret_access_key,
+            postgres_embedded=POSTGRES in self._wanted,
+            s3_embedded=OBJECTS in self._wanted,
             patience_s=settings.patience_s,
-            s3_session_token=token,
+            s3_session_token=settings.s3_session_token,
         )
-
-    def _prepare_folder(self) -> None:
-        missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if os.geteuid() == 0:
-                # Postgres runs as another user then, who must come through whatever our umask is.
-                for folder in missing:
-                    processes.let_enter(folder)
-        except OSError as error:
-            raise ServiceError(
-                f"cannot make {self._folder} ({error.strerror}); set TOUCHLINE_HOME to a folder of yours"
-            ) from error
+        if state is not None and POSTGRES in self._wanted:
+            found = replace(found, postgres_url=PostgresServer(self._folder, state.of(POSTGRES)).url)
+        if state is not None and OBJECTS in self._wanted:
+            objects = ObjectServer(self._folder, state.of(OBJECTS))
+            keys = (objects.memory["access_key"], objects.memory["secret_key"])
+            found = replace(
+                found,
+                s3_endpoint=objects.endpoint,
+                s3_access_key_id=keys[0],
+                s3_secret_access_key=keys[1],
+                s3_session_token="",
+            )
+        return found
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
         """One process at a time starts and ends servers of this folder."""
-        with (self._folder / "starting").open("ab") as lock:
+        with self._open("starting") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    @contextmanager
-    def _memory(self) -> Iterator[dict[str, Any]]:
-        """Ports, pids and secrets between starts; readable by the owner alone; written whole or not at all."""
-        memory = self._remembered()
-        try:
-            yield memory
-        finally:
-            processes.write_for_owner(self._folder / "state.json", json.dumps(memory))
-
-    def _remembered(self) -> dict[str, Any]:
-        path: Path = self._folder / "state.json"
-        try:
-            memory = json.loads(path.read_text())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise ServiceError(
-                f"{path} cannot be read ({error}); end the servers of {self._folder} and remove it"
-            ) from error
-        return dict(memory)
+    def _open(self, name: str) -> BinaryIO:
+        """A file of the folder that is only locked, for the owner alone."""
+        return os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 
 def export(endpoints: Endpoints) -> dict[str, str]:
@@ -266,9 +345,12 @@ def profile_of(settings: Settings) -> str:
     return f"export AWS_SHARED_CREDENTIALS_FILE={shlex.quote(str(file))} AWS_PROFILE={PROFILE}"
 
 
-def _public(url: str) -> str:
-    """A URL without user and password."""
+def public(url: str) -> str:
+    """A URL without user and password; of one through a socket, its folder, as psql's option -h takes it."""
     parts = urlsplit(url)
+    if parts.hostname is None:
+        folder = parse_qs(parts.query).get("host", [""])[0]
+        return f"postgresql://{parts.path}?host={folder}" if folder else f"{parts.scheme}://{parts.path}"
     return f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"
 
 

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
+from resources.patience import PATIENCE_S, Patience
 from touchline.errors import BadInputError, CheckpointError, ServiceError
 
 if TYPE_CHECKING:
     from obstore import ReadableFile
     from obstore.store import ClientConfig, S3Config
 
-RETRY_S: Final = 120.0
-"""Seconds for which a request is tried again before it is given up."""
+T = TypeVar("T")
 REQUEST_S: Final = (3.0, 60.0)
 """Bounds of the seconds that one request may take: half of the patience, so that one that hangs is tried again.
 Large objects travel in parts, each a request."""
@@ -75,7 +75,7 @@ class ObjectStore:
         secret_key: str,
         *,
         session_token: str = "",
-        retry_s: float = RETRY_S,
+        retry_s: float = PATIENCE_S,
     ) -> None:
         self.endpoint: Final = endpoint
         self.bucket: Final = bucket
@@ -83,7 +83,6 @@ class ObjectStore:
         self._session_token = session_token
         self._request_s = min(max(retry_s / 2, REQUEST_S[0]), REQUEST_S[1])
         self._retry_s = retry_s
-        self._patient = retry_s > 0
         client: ClientConfig = {
             "allow_http": True,
             "connect_timeout": timedelta(seconds=5),
@@ -124,27 +123,30 @@ class ObjectStore:
         return f"ObjectStore({self.endpoint!r}, {self.bucket!r})"
 
     def ensure_bucket(self) -> None:
-        """Makes the bucket if there is none. Raises ServiceError: not reachable, or not allowed."""
+        """Makes the bucket if there is none. A server that is away is waited for.
+
+        Raises ServiceError: not reachable in time, or not allowed.
+        """
+        with self._boto3("the bucket") as client:
+            self._patiently(partial(self._ensure_bucket, client))
+
+    def _ensure_bucket(self, client: Any) -> None:
         from botocore.exceptions import ClientError
 
-        with self._boto3("the bucket") as client:
-            try:
-                client.head_bucket(Bucket=self.bucket)
-                return
-            except ClientError as error:
-                if _status(error) != 404:
-                    raise
-            # us-east-1 is the one region that must not be named.
-            where = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
-            try:
-                client.create_bucket(Bucket=self.bucket, **({} if self._region == "us-east-1" else where))
-            except ClientError as error:
-                # Somebody else may have made it in between.
-                if error.response.get("Error", {}).get("Code") not in (
-                    "BucketAlreadyOwnedByYou",
-                    "BucketAlreadyExists",
-                ):
-                    raise
+        try:
+            client.head_bucket(Bucket=self.bucket)
+            return
+        except ClientError as error:
+            if _status(error) != 404:
+                raise
+        # us-east-1 is the one region that must not be named.
+        where = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        try:
+            client.create_bucket(Bucket=self.bucket, **({} if self._region == "us-east-1" else where))
+        except ClientError as error:
+            # Somebody else may have made it in between.
+            if error.response.get("Error", {}).get("Code") not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise
 
     def put(self, key: str, data: bytes) -> None:
         """Stores bytes under a key, replacing what was there. Raises ServiceError."""
@@ -220,9 +222,15 @@ class ObjectStore:
     def stored_by_anyone(self, prefix: str) -> Iterator[StoredObject]:
         """As `stored`, whatever the names: obstore refuses a whole listing for one that it finds odd (a line break)."""
         with self._boto3(prefix) as client:
-            for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            after: dict[str, str] = {}
+            while True:
+                ask = partial(client.list_objects_v2, Bucket=self.bucket, Prefix=prefix, **after)
+                page = self._patiently(ask)
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                if not page.get("IsTruncated"):
+                    return
+                after = {"ContinuationToken": page["NextContinuationToken"]}
 
     def folders(self, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What lies directly under a folder (the bucket itself without one): names of folders, and keys of objects.
@@ -247,25 +255,29 @@ class ObjectStore:
 
     def unfinished(self, *prefixes: str) -> tuple[UnfinishedUpload, ...]:
         """The uploads in parts that were never completed, of keys that begin so. Raises ServiceError."""
-        found = []
         with self._boto3("unfinished uploads") as client:
-            listings, parts = client.get_paginator("list_multipart_uploads"), client.get_paginator("list_parts")
-            pages = (page for prefix in prefixes for page in listings.paginate(Bucket=self.bucket, Prefix=prefix))
-            for upload in (upload for page in pages for upload in page.get("Uploads", ())):
-                key, identity = upload["Key"], upload["UploadId"]
-                try:
-                    of_it = parts.paginate(Bucket=self.bucket, Key=key, UploadId=identity)
-                    size = sum(part["Size"] for page in of_it for part in page.get("Parts", ()))
-                except client.exceptions.NoSuchUpload:
-                    continue
-                found.append(UnfinishedUpload(key, identity, size, upload["Initiated"]))
+            return self._patiently(partial(self._unfinished, client, prefixes))
+
+    def _unfinished(self, client: Any, prefixes: Sequence[str]) -> tuple[UnfinishedUpload, ...]:
+        found = []
+        listings, parts = client.get_paginator("list_multipart_uploads"), client.get_paginator("list_parts")
+        pages = (page for prefix in prefixes for page in listings.paginate(Bucket=self.bucket, Prefix=prefix))
+        for upload in (upload for page in pages for upload in page.get("Uploads", ())):
+            key, identity = upload["Key"], upload["UploadId"]
+            try:
+                of_it = parts.paginate(Bucket=self.bucket, Key=key, UploadId=identity)
+                size = sum(part["Size"] for page in of_it for part in page.get("Parts", ()))
+            except client.exceptions.NoSuchUpload:
+                continue
+            found.append(UnfinishedUpload(key, identity, size, upload["Initiated"]))
         return tuple(found)
 
     def abandon(self, upload: UnfinishedUpload) -> None:
         """Gives up an upload in parts and frees them; one that is gone is no fault. Raises ServiceError."""
         with self._boto3(upload.key) as client:
             try:
-                client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.upload_id)
+                place = {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
+                self._patiently(partial(client.abort_multipart_upload, **place))
             except client.exceptions.NoSuchUpload:
                 return
 
@@ -277,6 +289,10 @@ class ObjectStore:
         except CheckpointError:
             return
 
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """A question by boto3, asked again while the server is away. obstore asks again by itself."""
+        return Patience(self._retry_s, f"the object store at {self.endpoint}").wait(ask, _away)
+
     @contextmanager
     def _boto3(self, what: str) -> Iterator[Any]:
         """A boto3 client, for what obstore has no words for. Its errors become ServiceError."""
@@ -287,7 +303,7 @@ class ObjectStore:
         config = Config(
             connect_timeout=5,
             read_timeout=min(self._request_s, 30),
-            retries={"max_attempts": 4 if self._patient else 1, "mode": "standard"},
+            retries={"max_attempts": 1, "mode": "standard"},
             s3={"addressing_style": "path"},
         )
         client = boto3.client(
@@ -324,6 +340,13 @@ class ObjectStore:
             f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {reason}. "
             "`touchline doctor` tells what is reachable; once it is back, run the same again: finished work is kept"
         )
+
+
+def _away(error: BaseException) -> bool:
+    """Whether the server could not be reached or is in trouble, as against one that says no."""
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    return isinstance(error, HTTPClientError) or (isinstance(error, ClientError) and _status(error) >= 500)
 
 
 def _status(error: Exception) -> int:

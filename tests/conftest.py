@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from detection_assets import heartbeat
 from detection_assets.runner import Runner
+from resources import _postgres_setup
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.local_services import Endpoints, LocalServices
@@ -48,6 +49,8 @@ def settings() -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="touchline-tests-"))
     home.chmod(0o755)
     os.environ["TOUCHLINE_HOME"] = str(home)
+    # Tests make databases of their own beside the product's.
+    _postgres_setup.RIGHTS = _postgres_setup.RIGHTS.replace("NOCREATEDB", "CREATEDB")  # type: ignore[misc]
     yield Settings.from_environment()
     shutil.rmtree(home, ignore_errors=True)
 

@@ -45,7 +45,7 @@ def doctor(as_json: bool) -> int:
         "processor": in_words(),
         "services": [
             {"name": s.name, "kind": "embedded" if s.embedded else "external", "running": s.running}
-            | {"address": s.address, "version": s.version, "data": s.data}
+            | {"answers": s.answers, "address": s.address, "version": s.version, "data": s.data}
             for s in services
         ],
         "environment": environment,
@@ -144,7 +144,7 @@ def _print(found: dict[str, Any]) -> None:
             services,
             s["name"],
             s["kind"],
-            "running" if s["running"] else stopped,
+            stopped if not s["running"] else "running" if s["answers"] else "running, DOES NOT ANSWER",
             s["address"],
             s["version"],
             s["data"],

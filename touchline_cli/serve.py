@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from touchline.errors import ServiceError, in_words
+from touchline.errors import ServiceError, TouchlineError, in_words
 from touchline_cli import session
 from touchline_cli.parts import UMASK, Guardian, Part, Parts
 from touchline_cli.serving import Place, alone, listen
@@ -27,7 +27,7 @@ from webapp.token import FILE as TOKEN_FILE
 from webapp.token import token_of
 
 if TYPE_CHECKING:
-    from resources.local_services import Endpoints
+    from resources.local_services import Endpoints, LocalServices
     from resources.settings import Settings
 
 MODULE: Final = "detection_assets.code_location"
@@ -38,6 +38,8 @@ START_S: Final = 120.0
 """For a part to answer after its start [s]."""
 LOOK_S: Final = 0.5
 """Between two looks at the parts [s]."""
+REVIVE_S: Final = 1.0
+"""Between two looks at the embedded servers [s]."""
 STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -92,7 +94,8 @@ def _serve(settings: Settings, place: Place, host: str, listening: socket.socket
     url = address(host, listening.getsockname()[1])
     place.url(url)
     token = token_of(settings)
-    with LocalServices(settings) as endpoints, _code_socket(settings.home) as code:
+    services = LocalServices(settings)
+    with services as endpoints, _code_socket(settings.home) as code:
         parts = Parts(place, session.warn)
         try:
             connect(endpoints).database.ping()
@@ -102,7 +105,11 @@ def _serve(settings: Settings, place: Place, host: str, listening: socket.socket
                 settings.uploads.mkdir(exist_ok=True)
             _start(parts, endpoints, dagster_home, code, host, listening)
             _wait_for_web(url, token, parts)
-            with announced(settings.home, host, listening.getsockname()[1]), _watching(settings, endpoints):
+            with (
+                announced(settings.home, host, listening.getsockname()[1]),
+                _watching(settings, endpoints),
+                _reviving(services),
+            ):
                 _say_where(settings, url, token)
                 session.say(f"object store: {endpoints.s3_endpoint}")
                 if endpoints.s3_embedded:
@@ -197,6 +204,34 @@ def _watching(settings: Settings, endpoints: Endpoints) -> Iterator[None]:
     finally:
         over.set()
         thread.join(5)
+
+
+@contextmanager
+def _reviving(services: LocalServices) -> Iterator[None]:
+    """Starts dead embedded servers again as long as the block runs, in a thread: a start may take a minute."""
+    over = threading.Event()
+
+    def revive() -> None:
+        told = ""
+        while not over.wait(REVIVE_S):
+            try:
+                for name in services.revive():
+                    session.warn(f"the embedded {name} had ended; it is there again, and runs at work go on")
+                told = ""
+            except TouchlineError as error:
+                # The next look tries again.
+                if str(error) != told:
+                    session.complain(str(error))
+                told = str(error)
+
+    thread = threading.Thread(target=revive, name="servers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        # Not while the servers are being ended.
+        thread.join()
 
 
 def _watch(settings: Settings, endpoints: Endpoints, over: threading.Event) -> None:
