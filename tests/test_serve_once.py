@@ -23,9 +23,11 @@ from resources._processes import end_groups
 from resources.settings import Settings
 from tests.webserver import ADD, Ask, bearer
 from touchline.errors import BadInputError
+from touchline_cli.serve import _StopError, _stoppable
 from touchline_cli.serving import FILE, alone, is_served, leader, listen
 from touchline_cli.webserver import FILE as ADDRESS
-from touchline_cli.webserver import announced, find
+from touchline_cli.webserver import announced, authorization, find
+from webapp.token import token_of
 
 PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -54,6 +56,19 @@ def test_an_address_left_behind_counts_for_nothing_though_something_answers_ther
         assert find(tmp_path, None) is None
         with alone(tmp_path), announced(tmp_path, "127.0.0.1", 3000) as url:
             assert json.loads((tmp_path / ADDRESS).read_text("utf-8")) == {"url": url, "pid": os.getpid()}
+
+
+def test_the_homes_token_is_sent_to_its_own_server_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    token = token_of(Settings.from_environment())
+    with alone(tmp_path), announced(tmp_path, "127.0.0.1", 3000) as url:
+        assert authorization(url) == authorization(url + "/") == {"Authorization": f"Bearer {token}"}
+        assert authorization("http://127.0.0.1:3001") == authorization("http://evil.example:3000") == {}
+        monkeypatch.setenv("TOUCHLINE_TOKEN", "that-of-another-home")
+        assert authorization("http://other.example") == {"Authorization": "Bearer that-of-another-home"}
+        monkeypatch.delenv("TOUCHLINE_TOKEN")
+    # What answers at the address of one that was killed may be anybody's.
+    assert authorization("http://127.0.0.1:3000") == {}
 
 
 def test_what_a_killed_one_left_running_is_ended_and_nothing_else(tmp_path: Path) -> None:
@@ -157,6 +172,22 @@ def test_the_end_waits_for_what_a_part_started_though_the_part_is_gone_first(
     assert part.returncode == -signal.SIGTERM
     assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
     assert done.exists() == in_order
+
+
+def test_the_end_of_the_terminal_ends_it_in_order_and_a_second_signal_changes_nothing() -> None:
+    def serve() -> None:
+        with _stoppable():
+            try:
+                os.kill(os.getpid(), signal.SIGHUP)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+                ended.append(True)
+
+    ended: list[bool] = []
+    with pytest.raises(_StopError):
+        serve()
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 PARTITIONS = """

@@ -58,7 +58,11 @@ def serve(host: str, port: int) -> int:
     settings = Settings.from_environment()
     with _stoppable():
         try:
-            with alone(settings.home) as place, listen(host, port) as listening, Guardian(place) as guardian:
+            with (
+                alone(settings.home, session.say) as place,
+                listen(host, port) as listening,
+                Guardian(place) as guardian,
+            ):
                 return _serve(settings, place, host, listening, guardian)
         except _StopError:
             return 0

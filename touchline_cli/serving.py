@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -69,8 +69,8 @@ def leader(pid: int) -> dict[str, Any]:
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[Place]:
-    """Holds the lock of a home, and ends what one that was killed left behind.
+def alone(home: Path, tell: Callable[[str], None] = lambda _: None) -> Iterator[Place]:
+    """Holds the lock of a home, and ends what one that was killed left behind; `tell` says so if that takes a while.
 
     Raises BadInputError if the home is served already, naming where and by which process.
     """
@@ -86,7 +86,7 @@ def alone(home: Path) -> Iterator[Place]:
                     raise BadInputError(_served(home, _read(lock))) from error
                 time.sleep(PAUSE_S)
         told = _read(lock)
-        _wait_for_guardian(told)
+        _wait_for_guardian(told, tell)
         end_left(told)
         place = Place(lock)
         try:
@@ -138,11 +138,14 @@ def end_left(told: dict[str, Any]) -> None:
         end_groups(left, PATIENCE_S)
 
 
-def _wait_for_guardian(told: dict[str, Any]) -> None:
+def _wait_for_guardian(told: dict[str, Any], tell: Callable[[str], None]) -> None:
     """Lets the guardian of one that was killed do its work."""
     guardian = told.get("guardian")
     if isinstance(guardian, dict) and _is_left(guardian):
         pid, remembered = int(guardian["pid"]), str(guardian["id"])
+        tell(
+            f"a `touchline serve` was killed; its runs have {PATIENCE_S:.0f} s to tell their jobs, then this one starts"
+        )
         wait_until(lambda: is_same(pid, remembered) is not True, GUARDIAN_S, pause_s=0.1)
 
 
