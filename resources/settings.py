@@ -74,6 +74,20 @@ ENVIRONMENT: Final = (
         "Path of YOLO weights for detect_objects; TOUCHLINE_YOLO_SHA256 must name their checksum.",
     ),
     EnvironmentVariable("TOUCHLINE_YOLO_SHA256", "what the profile names", "SHA-256 of those weights, hex."),
+    EnvironmentVariable(
+        "TOUCHLINE_TOKEN",
+        "the file token in TOUCHLINE_HOME, made at the first start",
+        "Token that logs in to the web server of `touchline serve`, 16 characters or more.",
+        secret=True,
+    ),
+    EnvironmentVariable(
+        "TOUCHLINE_TOKEN_FILE", "none", "File that holds that token, where TOUCHLINE_TOKEN is not set."
+    ),
+    EnvironmentVariable(
+        "TOUCHLINE_HOSTS",
+        "none",
+        "Further names, separated by commas, under which the web server may be asked for: that of a proxy before it.",
+    ),
 )
 
 
@@ -95,6 +109,9 @@ class Settings:
     """Relative to the home, unless absolute."""
     yolo_weights: str = ""
     yolo_sha256: str = ""
+    token: str = field(default="", repr=False)
+    token_file: str = ""
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -116,6 +133,9 @@ class Settings:
             stall=Bounds.parse(env.get("TOUCHLINE_STALL_S", ""), "TOUCHLINE_STALL_S"),
             yolo_weights=env.get("TOUCHLINE_YOLO_WEIGHTS", ""),
             yolo_sha256=env.get("TOUCHLINE_YOLO_SHA256", ""),
+            token=env.get("TOUCHLINE_TOKEN", ""),
+            token_file=env.get("TOUCHLINE_TOKEN_FILE", ""),
+            hosts=tuple(name.strip() for name in env.get("TOUCHLINE_HOSTS", "").split(",") if name.strip()),
         )
 
 

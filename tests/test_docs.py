@@ -25,7 +25,7 @@ CONFIGURATION = (ROOT / "docs/configuration.md").read_text("utf-8")
 REPORTS = (ROOT / "docs/report.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-PACKAGES = ("touchline", "resources", "io_managers", "detection_assets", "touchline_cli")
+PACKAGES = ("touchline", "resources", "io_managers", "detection_assets", "webapp", "touchline_cli")
 REMEDY = "the table and the code differ; the table should read"
 
 

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("touchline", "resources", "io_managers", "detection_assets", "touchline_cli", "migrations", "tests")
+PACKAGES = (
+    "touchline",
+    "resources",
+    "io_managers",
+    "detection_assets",
+    "webapp",
+    "touchline_cli",
+    "migrations",
+    "tests",
+)
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST = 400
 HEAVY = (

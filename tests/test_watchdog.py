@@ -25,7 +25,7 @@ from tests.test_cli import at_work
 from touchline import repository
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
 from touchline.watch import Bounds
-from touchline_cli.serve import _start
+from touchline_cli.parts import start
 
 HANGS = {
     "sleeps": "print(flush=True); import time; time.sleep(600)",
@@ -182,6 +182,6 @@ def test_what_serve_starts_has_no_terminal_to_read_or_set(tmp_path: Path, monkey
         "utf-8",
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    assert _start("told").wait(60) == 0
+    assert start(["told"]).wait(60) == 0
     assert (tmp_path / "streams").read_text() == "/dev/null True"
     assert watchdog.LOOK_S < 60

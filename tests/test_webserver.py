@@ -12,11 +12,13 @@ import pytest
 
 from detection_assets.liveness import PROCESS_TAG
 from detection_assets.runner import Runner
+from resources.settings import Settings
 from tests.webserver import ADD, ASSETS, Ask, launch, wait
 from touchline import repository
 from touchline.nodes import NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType
 from touchline.synthetic import Truth
+from touchline_cli.serving import parts_of
 
 pytestmark = pytest.mark.slow
 
@@ -84,3 +86,31 @@ def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
         time.sleep(0.2)
     assert found.status is DetectJobStatus.FAILED
     assert f"Run execution process for {run_id}" in (found.error_message or "")
+
+
+def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
+    ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path, settings: Settings
+) -> None:
+    video = tmp_path / "parts-die.mp4"
+    video.write_bytes(clip[0].read_bytes())
+    with runner.connection.database.session() as session:
+        source = repository.register_source(session, str(video), checksum="2" * 64, duration=6.0)
+    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    run_id = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
+    deadline = time.monotonic() + 120
+    while True:
+        with runner.connection.database.session() as session:
+            job = repository.job_of_run(session, run_id)
+        if job is not None and job.progress:
+            break
+        assert time.monotonic() < deadline
+    parts = [part["pid"] for part in parts_of(settings.home)["parts"]]
+    for pid in parts:
+        os.kill(pid, signal.SIGKILL)
+    # Whoever asks meanwhile waits: the address is still listened on.
+    assert wait(ask, run_id) == "SUCCESS"
+    with runner.connection.database.session() as session:
+        jobs = repository.jobs_of_run(session, run_id)
+    assert [job.status for job in jobs] == [DetectJobStatus.COMPLETED]
+    assert wait(ask, launch(ask, selector, source.partition_key, ["run_ocr"], {})) == "SUCCESS"
+    assert len({part["pid"] for part in parts_of(settings.home)["parts"]} - set(parts)) == 3

@@ -19,6 +19,8 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from resources._processes import free_ports
+from resources.settings import Settings
+from webapp.token import known_token
 
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -97,7 +99,8 @@ def serving(folder: Path) -> Iterator[Ask]:
 
     def graphql(query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **bearer()}
+        request = Request(f"http://127.0.0.1:{port}/graphql", body, headers)
         with urlopen(request, timeout=60) as answer:
             content: dict[str, Any] = json.load(answer)
         assert "errors" not in content, content
@@ -119,6 +122,12 @@ def serving(folder: Path) -> Iterator[Ask]:
         served.send_signal(signal.SIGTERM)
         ended = served.wait(60)
     assert ended == 0, log.read_text("utf-8")
+
+
+def bearer() -> dict[str, str]:
+    """The header with the token of this home, as soon as there is one."""
+    token = known_token(Settings.from_environment())
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def launch(ask: Ask, selector: dict[str, str], key: str, assets: list[str], config: dict[str, Any]) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
+from resources.settings import Settings
 from touchline.errors import BadInputError, ServiceError
 from touchline_cli.serving import is_served
+from webapp.token import known_token
 
 FILE: Final = "serve.json"
 """In the home: the address of the webserver and the process of `touchline serve`, as long as it is up."""
@@ -55,15 +57,8 @@ def find(home: Path, given: str | None) -> str | None:
         if not _answers(given):
             raise BadInputError(f"--server {given}: no Dagster webserver answers there; `touchline serve` starts one")
         return given.rstrip("/")
-    if not is_served(home):
-        return None
-    try:
-        url = str(json.loads((home / FILE).read_text("utf-8"))["url"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{home / FILE} cannot be read ({error}); remove it, or give --server") from error
-    return url if _answers(url) else None
+    url = _announced(home) if is_served(home) else None
+    return url if url and _answers(url) else None
 
 
 class Webserver:
@@ -75,7 +70,11 @@ class Webserver:
         parts = urlsplit(url)
         self._url = url
         self._client = DagsterGraphQLClient(
-            parts.hostname or "", port_number=parts.port, use_https=parts.scheme == "https", path_prefix=parts.path
+            parts.hostname or "",
+            port_number=parts.port,
+            use_https=parts.scheme == "https",
+            path_prefix=parts.path,
+            headers=authorization(url),
         )
 
     def launch(
@@ -106,9 +105,36 @@ class Webserver:
         return True
 
 
-def _answers(url: str) -> bool:
+def authorization(url: str) -> dict[str, str]:
+    """The header with the token for a webserver; empty if there is none for it.
+
+    The home's own token is for its own `touchline serve` alone: another address gets what the environment names.
+    """
+    settings = Settings.from_environment()
+    own = is_served(settings.home) and url.rstrip("/") == _announced(settings.home)
+    token = known_token(settings) if own or settings.token or settings.token_file else ""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _announced(home: Path) -> str | None:
     try:
-        with urlopen(f"{url.rstrip('/')}/server_info", timeout=5) as answer:  # noqa: S310 (our own webserver)
+        return str(json.loads((home / FILE).read_text("utf-8"))["url"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{home / FILE} cannot be read ({error}); remove it, or give --server") from error
+
+
+def _answers(url: str) -> bool:
+    request = Request(f"{url.rstrip('/')}/server_info", headers=authorization(url))  # noqa: S310 (http or https)
+    try:
+        with urlopen(request, timeout=5) as answer:  # noqa: S310 (http or https)
             return "dagster_webserver_version" in json.load(answer)
+    except HTTPError as error:
+        if error.code == 401:
+            raise BadInputError(
+                f"{url} asks for a token: set TOUCHLINE_TOKEN to that of the `touchline serve` there"
+            ) from error
+        return False
     except (URLError, OSError, ValueError):
         return False

@@ -11,6 +11,7 @@ from detection_assets.heartbeat import Heartbeat, announce
 from detection_assets.markdown import bullets, command, tables
 from detection_assets.partitions import sources
 from detection_assets.provenance import input_tags, read_from
+from detection_assets.report_links import FIRST, path_of
 from detection_assets.report_summary import brand_table, evidence_table, totals
 from detection_assets.stage_run import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.stages import STAGES, BrandReportSettings
@@ -87,7 +88,9 @@ def brand_report(
             "warnings": bullets(report.warnings),
             **totals(report),
             "whole_report": command(f"touchline report {source.partition_key} --job {job.id} --out DIR"),
-            "report": dg.MetadataValue.path(f"{prefix}report.html"),
+            # Of `touchline serve`; Dagster's own webserver has no such page, and there the command above is the way.
+            "report": dg.MetadataValue.url(path_of(str(job.id))),
+            "report_object": dg.MetadataValue.path(f"{prefix}{FIRST}"),
             "job_id": str(job.id),
             **read_from(inputs),
         },

@@ -1,0 +1,329 @@
+"""What a `kill -9` of each part of `touchline serve` does to uploads at work, as a table.
+
+Belongs here: killing and waiting. Each row has a home of its own: `touchline serve` is started, four short videos are
+dropped into its folder, a part is killed while one is at work and another is starting, and nobody helps but, where the
+parent is gone, by starting `touchline serve` again.
+
+    python -m benchmarks.kill_table [--only PART] [--keep] [--folder DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.request import Request, urlopen
+
+import psutil
+
+from resources.database import Database
+from resources.local_services import LocalServices
+from resources.settings import Settings
+from touchline import repository
+from touchline.errors import ServiceError, TouchlineError
+from touchline.schema import DetectJob, DetectJobStatus
+from touchline.synthetic import CLIP, render
+from touchline_cli.serving import parts_of
+from webapp.token import known_token
+
+UPLOADS: Final = 4
+SECONDS: Final = 6.0
+PATIENCE_S: Final = 900.0
+"""For all reports of a row [s]."""
+LOOK_S: Final = 0.25
+NOTICED: Final = re.compile(
+    r"was ended by SIG|ended by itself|had ended|after the last time|ended without a word|again"
+)
+"""A line of `touchline serve` by which it tells that something died."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One row: what is killed, as a function of the processes of a home, and whether somebody starts serve again."""
+
+    name: str
+    victims: Callable[[Home], Sequence[psutil.Process]]
+    again: bool = False
+
+
+@dataclass
+class Home:
+    """A home that is served, and what is known of it without disturbing it."""
+
+    folder: Path
+    served: subprocess.Popen[bytes]
+    log: Path
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that has to do with this home, told by its command line or its environment."""
+        found, here = [], str(self.folder)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                ours = process.environ().get("TOUCHLINE_HOME") == here or any(here in a for a in process.cmdline())
+                if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def part(self, *words: str) -> list[psutil.Process]:
+        """The parts of serve whose command line has these words."""
+        parts = []
+        for noted in parts_of(self.folder).get("parts", ()):
+            with suppress(psutil.Error):
+                process = psutil.Process(noted["pid"])
+                if set(words) <= set(process.cmdline()):
+                    parts.append(process)
+        return parts
+
+    def servers(self, program: str) -> list[psutil.Process]:
+        """Embedded servers by the name of their program, those first whose parents are none."""
+        found = [p for p in self.processes() if p.name() == program]
+        return [p for p in found if p.ppid() not in {other.pid for other in found}]
+
+    def backends(self) -> list[psutil.Process]:
+        """A process of Postgres that serves a client."""
+        children = [child for server in self.servers("postgres") for child in server.children()]
+        return [c for c in children if re.search(r"postgres: touchline\S* \S+ 127\.0\.0\.1", " ".join(c.cmdline()))][:1]
+
+    def workers(self) -> list[psutil.Process]:
+        """The process of a run at work."""
+        children = [child for server in self.part("api", "grpc") for child in server.children()]
+        return [child for child in children if any("spawn_main" in word for word in child.cmdline())][:1]
+
+    def jobs(self) -> list[DetectJob] | None:
+        """All jobs; None while the database does not answer. Starts nothing."""
+        try:
+            url = LocalServices(Settings.from_environment({"TOUCHLINE_HOME": str(self.folder)})).running_postgres()
+            if not url:
+                return None
+            database = Database(url, patience_s=0)
+            try:
+                with database.session() as session:
+                    return repository.list_jobs(session)
+            finally:
+                database.close()
+        except ServiceError:
+            return None
+
+    def said(self, after: int) -> str:
+        """What serve said since its log had so many bytes."""
+        with self.log.open("rb") as log:
+            log.seek(after)
+            return log.read().decode("utf-8", "replace")
+
+
+KILLS: Final = (
+    Kill("nothing", lambda home: []),
+    Kill("webserver", lambda home: home.part("webapp")),
+    Kill("daemon", lambda home: home.part("dagster._daemon")),
+    Kill("code server", lambda home: home.part("api", "grpc")),
+    Kill("Postgres", lambda home: home.servers("postgres")),
+    Kill("one Postgres backend", lambda home: home.backends()),
+    Kill("object store", lambda home: home.servers("weed")),
+    Kill("run worker", lambda home: home.workers()),
+    Kill("guardian", lambda home: [psutil.Process(parts_of(home.folder)["guardian"]["pid"])]),
+    Kill("parent", lambda home: [psutil.Process(home.served.pid)], again=True),
+    Kill("everything at once", lambda home: home.processes(), again=True),
+)
+
+
+@dataclass
+class Row:
+    """What a kill did. Times since the kill [s]; `reports`: those without ids and wall times, by file name."""
+
+    name: str
+    at_work: str = ""
+    noticed_s: float | None = None
+    done_s: float = 0.0
+    complete: int = 0
+    jobs: str = ""
+    reports: dict[str, str] | None = None
+    verify: str = ""
+    left: str = ""
+
+
+def measure(folder: Path, only: str = "") -> list[Row]:
+    """One row a kill. The first is the undisturbed one, which the others are compared with."""
+    videos = [folder / f"clip-{number}.mp4" for number in range(UPLOADS)]
+    for number, video in enumerate(videos):
+        render(video, replace(CLIP, duration_s=SECONDS, seed=CLIP.seed + number))
+    rows = []
+    for number, kill in enumerate(KILLS):
+        if number == 0 or only in kill.name:
+            row = _row(folder / f"home-{number}", kill, videos)
+            rows.append(row)
+            print(
+                f"{row.name}: {row.complete} of {UPLOADS}, {row.done_s:.0f} s, {row.verify}, {row.left}",
+                file=sys.stderr,
+            )
+    return rows
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| killed | at work then | noticed after [s] | complete | all complete after [s] | reports | jobs | verify "
+        "| left behind |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    plain = rows[0].reports or {}
+    for row in rows:
+        same = sum(plain.get(name) == text for name, text in (row.reports or {}).items())
+        noticed = "-" if row.noticed_s is None else f"{row.noticed_s:.1f}"
+        cells = [row.name, row.at_work, noticed, f"{row.complete} of {UPLOADS}", f"{row.done_s:.0f}"]
+        cells += [f"{same} of {UPLOADS} equal", row.jobs, row.verify, row.left or "nothing"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _row(folder: Path, kill: Kill, videos: Sequence[Path]) -> Row:
+    row = Row(kill.name)
+    with _served(folder) as home:
+        for video in videos:
+            shutil.copyfile(video, folder / "uploads" / video.name)
+        row.at_work = _wait_for_work(home)
+        before, began = home.log.stat().st_size, time.monotonic()
+        victims = kill.victims(home)
+        if not victims and kill.name != "nothing":
+            raise TouchlineError(f"{kill.name}: there is no such process")
+        for victim in victims:
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+        if kill.again:
+            home.served.wait()
+            home.served = _start(folder, home.log)
+        _wait_for_reports(home, row, before, began, told=kill.name == "run worker")
+        jobs = home.jobs() or []
+        row.jobs = ", ".join(sorted(f"{job.video_path[-10:-4]} {job.run_type} {job.status}" for job in jobs))
+        row.reports = {Path(job.video_path).name: _report(home, job) for job in jobs if _is_done(job)}
+    _look_after(folder, row)
+    return row
+
+
+def _wait_for_work(home: Home) -> str:
+    """Until a job has made progress and the run of another has no job yet; what was at work."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        jobs = home.jobs() or []
+        workers = [
+            c for server in home.part("api", "grpc") for c in server.children() if "spawn_main" in str(c.cmdline())
+        ]
+        running = [job for job in jobs if job.status is DetectJobStatus.RUNNING and job.progress > 0]
+        if running and len(workers) > len([job for job in jobs if job.status is DetectJobStatus.RUNNING]):
+            return f"{len(running)} at work, {len(workers) - len(running)} starting"
+        # The others may never start at such a moment on a slow machine: later, what is at work is enough.
+        if running and len(jobs) >= 2:
+            return f"{len(running)} at work, {UPLOADS - len(jobs)} not begun"
+        time.sleep(LOOK_S)
+    raise TouchlineError(f"no upload was taken up within {PATIENCE_S:.0f} s: {home.said(0)[-2000:]}")
+
+
+def _wait_for_reports(home: Home, row: Row, before: int, began: float, *, told: bool) -> None:
+    deadline = began + PATIENCE_S
+    while time.monotonic() < deadline:
+        now = time.monotonic() - began
+        jobs = home.jobs()
+        if row.noticed_s is None and row.name != "nothing":
+            ended = jobs is not None and any(job.status is DetectJobStatus.FAILED for job in jobs)
+            if NOTICED.search(home.said(before)) or ended:
+                row.noticed_s = now
+        if jobs is not None:
+            row.complete = len({job.video_path for job in jobs if _is_done(job)})
+            if row.complete == UPLOADS:
+                break
+        if home.served.poll() is not None:
+            break
+        time.sleep(LOOK_S)
+    row.done_s = time.monotonic() - began
+
+
+def _is_done(job: DetectJob) -> bool:
+    return job.status is DetectJobStatus.COMPLETED and bool(job.report_prefix)
+
+
+def _report(home: Home, job: DetectJob) -> str:
+    """report.json from the web server, without what differs between two runs that found the same."""
+    settings = Settings.from_environment({"TOUCHLINE_HOME": str(home.folder)})
+    url = f"{parts_of(home.folder)['url']}/detection/reports/{job.id}/report.json"
+    try:
+        with urlopen(Request(url, headers={"Authorization": f"Bearer {known_token(settings)}"}), timeout=30) as answer:  # noqa: S310
+            report: dict[str, Any] = json.load(answer)
+    except OSError as error:
+        return f"not to be had: {error}"
+    for name in ("source", "video_path", "job_id"):
+        report.pop(name, None)
+    for stage in report["stages"].values():
+        stage.pop("wall_s", None), stage.pop("reused", None)
+    return json.dumps(report, sort_keys=True)
+
+
+def _look_after(folder: Path, row: Row) -> None:
+    """What is there once everything has ended: faults in what is stored, and processes."""
+    environment = _environment(folder)
+    line = [sys.executable, "-m", "touchline_cli", "doctor", "--verify"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    row.verify = "clean" if done.returncode == 0 else f"{done.returncode}: {(done.stdout + done.stderr)[-300:]}"
+    left = Home(folder, None, folder).processes()  # type: ignore[arg-type]
+    row.left = ", ".join(" ".join(process.cmdline())[:60] for process in left)
+    for process in left:
+        process.kill()
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[Home]:
+    folder.mkdir()
+    folder.chmod(0o755)
+    log = folder.with_suffix(".log")
+    home = Home(folder, _start(folder, log), log)
+    try:
+        yield home
+    finally:
+        home.served.send_signal(signal.SIGTERM)
+        home.served.wait(120)
+
+
+def _start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """`touchline serve`, once it can be asked."""
+    before = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        line = [sys.executable, "-m", "touchline_cli", "serve", "--port", "0"]
+        served = subprocess.Popen(line, env=_environment(folder), stdout=output, stderr=subprocess.STDOUT)
+    while b"Ctrl-C" not in log.read_bytes()[before:]:
+        if served.poll() is not None:
+            raise TouchlineError(f"touchline serve ended: {log.read_text('utf-8')[-2000:]}")
+        time.sleep(LOOK_S)
+    return served
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("TOUCHLINE_", "DAGSTER_"))}
+    return {**own, "TOUCHLINE_HOME": str(folder)}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_table", description=__doc__)
+    parser.add_argument("--only", default="", help="only the parts whose name has this in it")
+    parser.add_argument("--folder", type=Path, help="where homes and logs are kept; a temporary one without it")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="touchline-kills-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    print(page(measure(folder, options.only)))
+    if options.folder is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

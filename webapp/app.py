@@ -1,0 +1,48 @@
+"""Dagster's pages and Touchline's own as one ASGI app behind the guard.
+
+Belongs here: putting them together, and the one place that knows how Dagster's webserver is made. That is no promised
+interface of Dagster's: `tests/test_serve_once.py` asks whether it still is what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.version import __version__
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from detection_assets.report_links import OWN
+from webapp import reports
+from webapp.guard import Guard, Hosts
+from webapp.token import Access
+
+STATEMENT_TIMEOUT_MS: Final = 15_000
+RECYCLE_S: Final = 3600
+OVERFLOW: Final = 20
+"""What `dagster-webserver` uses for its connections to the database."""
+POLL_MS: Final = 2000
+"""How often Dagster's pages ask for what is new [ms]."""
+
+
+@contextmanager
+def dagster_app(workspace: Path) -> Iterator[ASGIApp]:
+    """Dagster's webserver as an ASGI app, on the instance of DAGSTER_HOME and the code that `workspace` names."""
+    with DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_S, OVERFLOW)
+        target = WorkspaceFileTarget(paths=[str(workspace)])
+        with WorkspaceProcessContext(instance, target, version=__version__) as context:
+            yield create_app_from_workspace_process_context(context, "", POLL_MS)
+
+
+def guarded(dagster: ASGIApp, read: reports.Read, access: Access, hosts: Hosts) -> ASGIApp:
+    """Everything on one port: `/detection` is Touchline's, all else Dagster's, and the guard is before both."""
+    return Guard(Starlette(routes=[Mount(OWN, routes=reports.routes(read)), Mount("/", app=dagster)]), access, hosts)
