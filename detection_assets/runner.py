@@ -27,7 +27,7 @@ from detection_assets.definitions import JOB, build_defs
 from detection_assets.instance import close_connections, keep_connections
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.lifecycle import message_of
-from detection_assets.liveness import PROCESS_TAG, done_here, process_tag
+from detection_assets.liveness import PROCESS_TAG, Process, done_here, process_tag
 from detection_assets.partitions import sources
 from detection_assets.pools import free_ended, set_limits
 from detection_assets.reconcile import reconcile
@@ -36,6 +36,7 @@ from detection_assets.resume import Request, request_of
 from detection_assets.run_config import refuse_split, run_config
 from detection_assets.watchdog import end_with_process
 from resources.connection import Connection, connect
+from resources.leases import let_go
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
 from touchline import repository
@@ -87,8 +88,8 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
     return home
 
 
-def bury(settings: Settings, endpoints: Endpoints, process: tuple[int, float], why: str) -> str:
-    """Ends the run that a dead process (id, and start [s since 1970]) was doing; what its job says, if it had one.
+def bury(settings: Settings, endpoints: Endpoints, process: Process, why: str) -> str:
+    """Ends the run that a dead process was doing; what its job says, if it had one.
 
     Raises ServiceError if the database cannot be reached.
     """
@@ -251,6 +252,7 @@ class Runner:
             raise
         finally:
             done_here.add(run_id)
+            let_go(run_id)
 
     def _follow(self, run_id: str) -> None:
         """The job was told as the run ended; here what hindered that is raised, and the job told again."""
