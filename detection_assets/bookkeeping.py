@@ -17,6 +17,7 @@ from detection_assets.instance import keep_connections
 from detection_assets.jobs import lifecycle
 from detection_assets.liveness import PROCESS_TAG, marked, process_tag
 from detection_assets.run_config import PRIORITY_TAG
+from resources.leases import LeaseLostError, hold, let_go
 from resources.storage import Connection
 from touchline import repository
 from touchline.errors import BadInputError, JobStoppedError, in_words
@@ -54,11 +55,12 @@ def open_job(
 ) -> DetectJob:
     """The job of this run and partition, running; made by the first stage of the run.
 
-    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one, and BadInputError if it
-    must be alone with its source and is not.
+    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one, or if another process
+    does the run, and BadInputError if it must be alone with its source and is not.
     """
     keep_connections(context.instance)
     run = context.run
+    claim_run(context, connection)
 
     def opened(session: Session) -> DetectJob:
         job = repository.job_of_run(session, run.run_id, source.id)
@@ -86,13 +88,27 @@ def open_job(
                 # Again, now that nobody else can make a job of this source: two that start at once have both looked.
                 refuse_beside(session, source)
             _drop_inherited_stop(context)
-            lifecycle.follow_at_end(context.instance, connection, run.run_id)
         return lifecycle.begin(session, job)
 
     job = connection.database.transact(opened)
     with truthful(connection, job):
         stop_if_asked(context, connection, job)
     return job
+
+
+def claim_run(context: dg.AssetExecutionContext, connection: Connection) -> None:
+    """Makes this process the one that does its run, or finds that it still is. The lease ends with the run.
+
+    Raises LeaseLostError where another process does it, or where it was ended before it could begin.
+    """
+    run_id = context.run.run_id
+    if not hold(connection.database, run_id):
+        return
+    now = context.instance.get_run_by_id(run_id)
+    if now is None or now.is_finished:
+        let_go(run_id)
+        raise LeaseLostError(f"Dagster run {run_id} was ended before this process could begin it; it does nothing")
+    lifecycle.follow_at_end(context.instance, connection, run_id)
 
 
 def refuse_beside(session: Session, source: SourceAsset) -> None:

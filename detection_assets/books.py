@@ -14,6 +14,7 @@ from typing import Final
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 
+from detection_assets.liveness import Process
 from detection_assets.watchdog import end_with_process
 from resources._home_folder import make_closed
 from resources.connection import Connection, connect
@@ -63,8 +64,8 @@ def open_instance(home: Path) -> DagsterInstance:
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
 
 
-def bury(settings: Settings, endpoints: Endpoints, process: tuple[int, float], why: str) -> str:
-    """Ends the run that a dead process (id, and start [s since 1970]) was doing; what its job says, if it had one.
+def bury(settings: Settings, endpoints: Endpoints, process: Process, why: str) -> str:
+    """Ends the run that a dead process was doing; what its job says, if it had one.
 
     Raises ServiceError if the database cannot be reached.
     """

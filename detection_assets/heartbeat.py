@@ -12,7 +12,10 @@ from collections.abc import Callable, Collection
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from resources.connection import Connection
+from resources.leases import guard_of
 from touchline import repository
 from touchline.errors import ServiceError
 from touchline.progress import share_done
@@ -36,11 +39,14 @@ def announce(stage: str, share: float) -> None:
 class Heartbeat:
     """One stage of one job. Safe to use from several threads: frames are loaded by more than one.
 
-    `stages` are those that the job runs.
+    `stages` are those that the job runs, `run_id` the Dagster run whose lease is looked at whenever a chunk is done.
     """
 
-    def __init__(self, connection: Connection, job_id: UUID, stage: str, stages: Collection[str]) -> None:
+    def __init__(
+        self, connection: Connection, job_id: UUID, stage: str, stages: Collection[str], run_id: str = ""
+    ) -> None:
         self._database = connection.database
+        self._run_id = run_id
         self._job_id, self._stage, self._stages = job_id, stage, stages
         self._share = 0.0
         self._lock = threading.Lock()
@@ -55,13 +61,13 @@ class Heartbeat:
     def reached(self, share: float) -> None:
         """That share of the stage, 0..1, is done and kept. The row is written whatever it takes.
 
-        Raises ServiceError where the database stays away.
+        Raises ServiceError where the database stays away, LeaseLostError where the run is not this process's any more.
         """
         with self._lock:
             self._share = share
             self._told = self._written = time.monotonic()
             done = share_done(self._stages, self._stage, share)
-            self._database.transact(lambda session: repository.set_progress(session, self._job_id, self._stage, done))
+            self._database.transact(lambda session: self._progress(session, done))
         announce(self._stage, share)
 
     def moved(self, share: float) -> None:
@@ -82,6 +88,10 @@ class Heartbeat:
     def waits(self) -> None:
         """It does nothing, but of its own will: for a place in a pool."""
         self.moved(self._share)
+
+    def _progress(self, session: Session, done: float) -> None:
+        repository.set_progress(session, self._job_id, self._stage, done)
+        guard_of(self._run_id)(session)
 
     def _write(self) -> None:
         done = share_done(self._stages, self._stage, self._share)

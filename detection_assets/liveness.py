@@ -14,31 +14,33 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 import psutil
+
+from resources._processes import is_same
+from resources.holders import host, process_here
 
 PROCESS_TAG: Final = ".dagster/touchline/process"
 """On every run of ours: which process does its work. Dagster's pages hide tags that begin so."""
 OLD_PROCESS_TAG: Final = "touchline/process"
 """The same on runs of older versions, which may have died at work."""
 CLOCK_S: Final = 60.0
-"""How far two readings of one process's start may lie apart [s]: a machine's clock is set from time to time. Within
-this time no process id comes round again."""
+"""How far two readings of one process's start may lie apart in the marks of older versions [s], which name it by the
+clock."""
+Process = tuple[int, str]
+"""A process of this machine: its number, and its `identity`."""
 
 done_here: Final[set[str]] = set()
 """Runs that this process has done with, in whichever way: it lives, but not for them."""
 
 
-def process_tag(run_id: str) -> str:
-    """The value of `PROCESS_TAG` for a run that this process does.
+def process_tag(run_id: str, pid: int | None = None) -> str:
+    """The value of `PROCESS_TAG` for a run that a process of this machine does, by default this one.
 
     The run's id is part of it because Dagster copies the tags of a run to its re-executions.
     """
-    started = psutil.Process().create_time()
-    return json.dumps({"run": run_id, "host": _host(), "pid": os.getpid(), "started": started}, sort_keys=True)
+    return json.dumps({"run": run_id, "host": host(), **process_here(pid)}, sort_keys=True)
 
 
 def marked(tags: Mapping[str, str], run_id: str) -> bool:
@@ -52,50 +54,41 @@ def dead_process(tags: Mapping[str, str], run_id: str) -> str | None:
     Nothing while it lives, and nothing where it cannot be told: no mark, or a process on another machine.
     """
     mark = _read(tags, run_id)
-    if mark is None or mark["host"] != _host():
+    if mark is None or mark["host"] != host():
         return None
     if run_id in done_here:
         return "its process, which could not say so,"
     pid = int(str(mark["pid"]))
-    name = f"process {pid} on {socket.gethostname()}"
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - float(str(mark["started"]))) < CLOCK_S
-        return None if same and process.status() != psutil.STATUS_ZOMBIE else name
-    except psutil.NoSuchProcess:
-        return name
-    except psutil.AccessDenied:
-        return None
+    return f"process {pid} on {socket.gethostname()}" if _lives(mark) is False else None
 
 
-def works_here(tags: Mapping[str, str], run_id: str, process: tuple[int, float] | None = None) -> bool:
-    """Whether a run carries the mark of a process of this machine; of this one (id and start), if given."""
+def works_here(tags: Mapping[str, str], run_id: str, process: Process | None = None) -> bool:
+    """Whether a run carries the mark of a process of this machine; of this one, if given."""
     mark = _read(tags, run_id)
-    if mark is None or mark["host"] != _host():
+    if mark is None or mark["host"] != host():
         return False
-    return process is None or (
-        int(str(mark["pid"])) == process[0] and abs(float(str(mark["started"])) - process[1]) < CLOCK_S
-    )
+    return process is None or (int(str(mark["pid"])), mark.get("identity")) == process
 
 
 def kill_process(tags: Mapping[str, str], run_id: str) -> bool:
     """Kills the process that does a run, if it is one of this machine and not this one; whether it is gone."""
     mark = _read(tags, run_id)
-    if mark is None or mark["host"] != _host() or run_id in done_here or int(str(mark["pid"])) == os.getpid():
+    if mark is None or mark["host"] != host() or run_id in done_here or int(str(mark["pid"])) == os.getpid():
         return False
-    return kill_tree(int(str(mark["pid"])), float(str(mark["started"])))
+    lives = _lives(mark)
+    return kill_tree(int(str(mark["pid"]))) if lives else lives is False
 
 
-def kill_tree(pid: int, started: float | None = None) -> bool:
-    """Kills a process (one begun at `started` [s since 1970], if given) with all that it began; whether it is gone.
+def kill_tree(pid: int, remembered: str = "") -> bool:
+    """Kills a process (the one of that `identity`, if it is given) with all that it began; whether it is gone.
 
     Children in a session of their own are spared: the embedded servers are, and outlive whoever started them. A
     stopped process is killed as well as one that runs.
     """
+    if remembered and not (same := is_same(pid, remembered)):
+        return same is False
     try:
         process = psutil.Process(pid)
-        if started is not None and abs(process.create_time() - started) >= CLOCK_S:
-            return True
         session = os.getsid(pid)
         begun = [child for child in process.children(recursive=True) if _session(child.pid) == session]
         for one in (process, *begun):
@@ -106,6 +99,21 @@ def kill_tree(pid: int, started: float | None = None) -> bool:
     except (psutil.AccessDenied, PermissionError):
         return False
     return True
+
+
+def _lives(mark: Mapping[str, object]) -> bool | None:
+    """Whether the process of a mark made on this machine lives; None where it cannot be told."""
+    pid = int(str(mark["pid"]))
+    if "identity" in mark:
+        return is_same(pid, str(mark["identity"]))
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - float(str(mark["started"]))) < CLOCK_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return None
 
 
 def _session(pid: int) -> int | None:
@@ -124,12 +132,5 @@ def _read(tags: Mapping[str, str], run_id: str) -> dict[str, object] | None:
     except ValueError:
         # Anybody can write tags in the launchpad; what is no mark of ours says nothing.
         return None
-    whole = isinstance(mark, dict) and {"run", "host", "pid", "started"} <= mark.keys()
+    whole = isinstance(mark, dict) and {"run", "host", "pid"} <= mark.keys() and {"identity", "started"} & mark.keys()
     return mark if whole and mark["run"] == run_id else None
-
-
-@lru_cache(1)
-def _host() -> str:
-    """This machine as processes see it: containers of one machine do not see each other's."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()}/{namespace.stat().st_ino if namespace.exists() else 0}"

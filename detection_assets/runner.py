@@ -31,6 +31,7 @@ from detection_assets.reconcile import reconcile
 from detection_assets.resume import Request, request_of
 from detection_assets.run_config import refuse_idle, refuse_split, run_config
 from resources.connection import Connection, connect
+from resources.leases import let_go
 from resources.local_services import Endpoints
 from resources.settings import Settings
 from touchline import repository
@@ -180,6 +181,7 @@ class Runner:
             raise
         finally:
             done_here.add(run_id)
+            let_go(run_id)
 
     def _follow(self, run_id: str) -> None:
         """The job was told as the run ended; here what hindered that is raised, and the job told again."""

@@ -157,6 +157,6 @@ class Workers:
         from detection_assets.books import bury
 
         try:
-            return bury(self._settings, self._endpoints, (worker.pid, worker.started), why)
+            return bury(self._settings, self._endpoints, (worker.pid, worker.identity), why)
         except TouchlineError as error:
             return f"{why}; its job could not be told ({in_words(error)}); run the same command again to continue"

@@ -26,6 +26,7 @@ from detection_assets.stages import STAGES, Context, Stage
 from io_managers.values import StageInput, StageOutput
 from resources.brand_lists import stored_list
 from resources.checkpoints import Journal
+from resources.leases import check
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
@@ -33,6 +34,7 @@ from resources.uploads import local_video
 from resources.verify import whole
 from touchline import repository
 from touchline.brands import BrandBook
+from touchline.bson_stream import Document
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.garbage import ADOPTABLE
@@ -66,7 +68,8 @@ class Work:
     @cached_property
     def heart(self) -> Heartbeat:
         """What is told of this stage's progress."""
-        return Heartbeat(self.connection, self.job.id, self.stage.name, selected_stages(self.context.run))
+        run = self.context.run
+        return Heartbeat(self.connection, self.job.id, self.stage.name, selected_stages(run), run.run_id)
 
 
 def run_stage(
@@ -244,9 +247,9 @@ def _extract_from(video: Path, work: Work, journal: Journal) -> dict[str, Any]:
     extractor = ExtractFrames(video, work.config, save=save)
     after = journal.finished[-1] if journal.finished else None
     for chunk_id, frames in extractor.chunks(after, journal.state):
-        journal.write(chunk_id, [work.stage.module.serialize(f) for f in frames], extractor.stats())
-        work.heart.reached(min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0))
-        stop_if_asked(work.context, work.connection, work.job)
+        documents = [work.stage.module.serialize(f) for f in frames]
+        share = min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0)
+        _keep(work, journal, chunk_id, documents, extractor.stats(), share)
     # The length, and what was not whole, is known for sure only once the last frame was decoded.
     return extractor.stats()
 
@@ -268,10 +271,18 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
             continue
         load = telling(frame_loader(work.connection, partial(tuple, frames)), places, work.heart)
         found = list(worker.run_chunk(Chunk(chunk_id, frames, load, documents)))
-        journal.write(chunk_id, [work.stage.module.serialize(d) for d in found], worker.state())
-        work.heart.reached(seen / total)
-        stop_if_asked(work.context, work.connection, work.job)
+        _keep(work, journal, chunk_id, [work.stage.module.serialize(d) for d in found], worker.state(), seen / total)
     return worker.stats()
+
+
+def _keep(
+    work: Work, journal: Journal, chunk_id: int, documents: list[Document], state: dict[str, Any], share: float
+) -> None:
+    """Makes a finished chunk safe and says so, if the run is still this process's; ends here if somebody asked."""
+    check(work.context.run.run_id)
+    journal.write(chunk_id, documents, state)
+    work.heart.reached(share)
+    stop_if_asked(work.context, work.connection, work.job)
 
 
 def telling(load: FrameLoader, places: Mapping[int, float], heart: Heartbeat) -> FrameLoader:

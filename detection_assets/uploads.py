@@ -18,12 +18,14 @@ from typing import Final
 import dagster as dg
 from dagster import DagsterInstance
 
+from detection_assets.bookkeeping import CONTINUES_TAG
+from detection_assets.lost_uploads import RUN_KEY_TAG
 from resources.probing import Prober
 from resources.storage import Connection
 from resources.uploads import Listing, Place
 from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
-from touchline.schema import SourceState, Upload
+from touchline.schema import DetectJobStatus, SourceState, Upload
 from touchline.uploads import SETTLE, Listed, UploadState, decide, run_key
 from touchline.video import VideoInfo
 
@@ -37,7 +39,6 @@ TROUBLES: Final = 3
 """Uploads that may fail for the server's sake before the look is ended: it is away, not one of them odd."""
 AT_ONCE: Final = 1000
 """Runs that are looked for in one question."""
-RUN_KEY_TAG: Final = "dagster/run_key"
 
 
 @dataclass
@@ -58,6 +59,18 @@ class Look:
             parts.append(f"{len(self.requests)} run(s) asked for")
         parts += [refusal(path, reason) for path, reason in self.refused]
         return "; ".join(parts)
+
+
+def continued(connection: Connection, upload: Upload) -> dict[str, str]:
+    """The tag that makes a run that is asked for again go on with the job that the one before left unfinished."""
+    if upload.tries < 2:
+        return {}
+    with connection.database.session() as session:
+        source = repository.get_source(session, upload.partition_key)
+        newest = repository.list_jobs(session, source.id, limit=1)
+    if not newest or newest[0].status is not DetectJobStatus.FAILED:
+        return {}
+    return {CONTINUES_TAG: str(newest[0].id)}
 
 
 def refusal(path: str, reason: str) -> str:
@@ -81,7 +94,7 @@ def look(
     Uploads are looked into by `prober`, or one of this look alone. Raises ServiceError if the database is away.
     """
     now = now or datetime.now(UTC)
-    _confirm(instance, connection, now)
+    _confirm(instance, connection)
     found = Look()
     until = time.monotonic() + PROBING_S
     with connection.database.session() as session:
@@ -216,15 +229,18 @@ def _unforeseen(place: Place, upload: Listed, error: Exception) -> TouchlineErro
 
 
 def _same_content(connection: Connection, place: Place, upload: Listed, version: int, checksum: str) -> Upload | None:
-    """The version before, if it had the same content. One that was forgotten and taken away does not count."""
+    """The version before, if it had the same content.
+
+    One that was forgotten and taken away does not count, nor one whose runs failed: to upload it again asks for it.
+    """
     with connection.database.session() as session:
         earlier = repository.get_upload(session, place.location, upload.key, version - 1)
-    if earlier is None or earlier.checksum != checksum:
+    if earlier is None or earlier.checksum != checksum or earlier.state is UploadState.FAILED:
         return None
     return None if earlier.state is UploadState.FORGOTTEN and earlier.gone_at is not None else earlier
 
 
-def _confirm(instance: DagsterInstance, connection: Connection, now: datetime) -> None:
+def _confirm(instance: DagsterInstance, connection: Connection) -> None:
     """Those whose run Dagster has by now are started; the others are asked for again."""
     with connection.database.session() as session:
         keys = [upload.run_key for upload in repository.requested_uploads(session, limit=AT_ONCE, gone=True)]
@@ -234,4 +250,4 @@ def _confirm(instance: DagsterInstance, connection: Connection, now: datetime) -
     started = {run.tags[RUN_KEY_TAG] for run in runs} & set(keys)
     if started:
         with connection.database.session() as session:
-            repository.confirm_uploads(session, started, now)
+            repository.confirm_uploads(session, started)

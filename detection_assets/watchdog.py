@@ -17,8 +17,9 @@ from dagster import DagsterInstance
 
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.lifecycle import goes_on
-from detection_assets.liveness import kill_process, works_here
+from detection_assets.liveness import Process, kill_process, works_here
 from detection_assets.pools import free_ended
+from detection_assets.reconcile import NEVER_BEGAN, end_run, not_begun, reconcile
 from resources.connection import Connection
 from touchline import repository
 from touchline.schema import DetectJob, DetectJobStatus
@@ -28,6 +29,8 @@ LOOK_S: Final = 10.0
 """Seconds between two looks."""
 RECENT: Final = 200
 """Newest runs among which that of a process is looked for."""
+START_S: Final = 45.0
+"""Seconds for which a run that nobody does may still be about to begin, once the server that launched it is gone."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,15 @@ class Watchdog:
 
     def __init__(self, instance: DagsterInstance, connection: Connection, bounds: Bounds) -> None:
         self._instance, self._connection, self._bounds = instance, connection, bounds
-        self._watch = Watch(4 * LOOK_S)
+        self._watch, self._starts = Watch(4 * LOOK_S), Watch(4 * LOOK_S)
 
     def look(self) -> list[Ended]:
         """Ends the jobs that have stood still beyond their stage's bound since the first look at them.
 
-        A job on another machine is left alone: from here nobody can tell whether it hangs or cannot be heard.
+        A job on another machine is left alone: from here nobody can tell whether it hangs or cannot be heard. What died
+        without a word is corrected before, so that a machine needs no daemon for that.
         """
+        self._bury()
         with self._connection.database.session() as session:
             jobs = [job for job in repository.jobs_at_work(session) if job.status is DetectJobStatus.RUNNING]
         self._watch.keep({job.id for job in jobs})
@@ -65,6 +70,14 @@ class Watchdog:
             if stood > self._bounds.of(job.current_stage):
                 ended += self._end(job, stood)
         return ended
+
+    def _bury(self) -> None:
+        reconcile(self._instance, self._connection)
+        waiting = not_begun(self._instance, self._connection)
+        self._starts.keep({run.run_id for run in waiting})
+        for run in waiting:
+            if self._starts.look(run.run_id, None) > START_S:
+                end_run(self._instance, run.run_id, NEVER_BEGAN)
 
     def _end(self, job: DetectJob, stood: float) -> list[Ended]:
         run = self._instance.get_run_by_id(job.dagster_run_id) if job.dagster_run_id else None
@@ -85,11 +98,10 @@ class Watchdog:
         return [Ended(job.id, job.partition_key, status, message)]
 
 
-def end_with_process(instance: DagsterInstance, connection: Connection, process: tuple[int, float], why: str) -> str:
+def end_with_process(instance: DagsterInstance, connection: Connection, process: Process, why: str) -> str:
     """Ends the run that a dead process of this machine was doing last, and its job; `why` begins their message.
 
-    `process` is its id and start [s since 1970]. Returns what its job says, which others may have said before us;
-    nothing where it had none.
+    Returns what its job says, which others may have said before us; nothing where it had none.
     """
     last = next((run for run in instance.get_runs(limit=RECENT) if works_here(run.tags, run.run_id, process)), None)
     if last is None:

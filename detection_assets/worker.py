@@ -23,10 +23,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final
 
-import psutil
-
 from detection_assets.liveness import kill_tree
 from detection_assets.quiet import quiet
+from resources._processes import identity
 from touchline.errors import TouchlineError, in_words
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
         self.pid = int(self.process.pid or 0)
-        self.started = psutil.Process(self.pid).create_time()
+        self.identity = identity(self.pid) or ""
         # The process has its own: while we held these, we would not see the end of it, nor it ours.
         for end in (tasks, results, says):
             end.close()
@@ -105,7 +104,7 @@ class Worker:
 
     def kill(self) -> None:
         """Ends the process and what it began, whatever state it is in."""
-        kill_tree(self.pid, self.started)
+        kill_tree(self.pid, self.identity)
         self.process.join()
         self.let_go()
 

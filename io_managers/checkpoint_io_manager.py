@@ -12,6 +12,7 @@ import dagster as dg
 
 from io_managers.choice import choose
 from io_managers.values import StageInput, StageOutput
+from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
 from resources.storage import Storage
 from touchline import repository
@@ -28,15 +29,19 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
     run_settings: dg.ResourceDependency[RunSettings]
 
     def handle_output(self, context: dg.OutputContext, obj: StageOutput) -> None:
-        """Blob first, then row."""
+        """Blob first, then row; neither if this process has lost the lease of its run."""
         if not isinstance(obj, StageOutput):
             raise dg.DagsterInvariantViolationError(
                 f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, expected the StageOutput "
                 "that `run_stage` gives; return it as MaterializeResult(value=...)"
             )
         connection = self.storage.connect()
+        guard = guard_of(context.run_id)
+        check(context.run_id)
         if obj.reused is not None:
-            row = connection.checkpoints.reuse(obj.reused, obj.job, input_checkpoint_ids=list(obj.input_checkpoint_ids))
+            row = connection.checkpoints.reuse(
+                obj.reused, obj.job, input_checkpoint_ids=list(obj.input_checkpoint_ids), guard=guard
+            )
         else:
             assert obj.journal is not None
             row = connection.checkpoints.commit(
@@ -51,6 +56,7 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
                 frames=obj.frames,
                 filtered=obj.filtered,
                 wall_s=obj.wall_s,
+                guard=guard,
             )
         context.add_output_metadata(checkpoint_metadata(row))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, Final
 from uuid import UUID
@@ -101,12 +101,14 @@ class CheckpointStore:
         frames: Sequence[SampledFrame] | None = None,
         filtered: Sequence[int] = (),
         wall_s: float = 0.0,
+        guard: Callable[[Session], None] | None = None,
     ) -> StageCheckpoint:
         """Makes a full journal a checkpoint: blob first, then row, then the journal is cleared.
 
         `frames` are given by `extract_frames` alone, `filtered` (kept sequences) by `filter_scenes` alone. Doing it
         again, after an end at any point, gives the row that is there or makes it anew; a blob that a row names is
-        never overwritten. Raises CheckpointError (journal damaged, or of another stage or fingerprint), ServiceError.
+        never overwritten. `guard` is called last in the transaction: what it raises is raised, and no row is written.
+        Raises CheckpointError (journal damaged, or of another stage or fingerprint), ServiceError.
         """
         if (journal.stage, journal.fingerprint) != (stage, fingerprint):
             raise CheckpointError(f"{journal.prefix}: expected the journal of {stage} with fingerprint {fingerprint}")
@@ -146,6 +148,8 @@ class CheckpointStore:
                     filtered_frame_sequences=[int(sequence) for sequence in filtered],
                 )
                 repository.add_checkpoint(session, row)
+            if guard is not None:
+                guard(session)
             return row
 
         row = self._database.transact(store)
@@ -153,11 +157,17 @@ class CheckpointStore:
         return row
 
     def reuse(
-        self, row: StageCheckpoint, job: DetectJob, *, input_checkpoint_ids: Sequence[UUID] | None = None
+        self,
+        row: StageCheckpoint,
+        job: DetectJob,
+        *,
+        input_checkpoint_ids: Sequence[UUID] | None = None,
+        guard: Callable[[Session], None] | None = None,
     ) -> StageCheckpoint:
         """A row of this job that names the blob (and frames) of another job's; it says which computed it.
 
-        `input_checkpoint_ids` are this job's own inputs, where they are other rows than those of `row`.
+        `input_checkpoint_ids` are this job's own inputs, where they are other rows than those of `row`; `guard` as in
+        `commit`.
         """
 
         def note(session: Session) -> StageCheckpoint:
@@ -172,7 +182,10 @@ class CheckpointStore:
                 input_checkpoint_ids=list(inputs),
                 **{c.key: getattr(row, c.key) for c in StageCheckpoint.__table__.columns if c.key not in OWN},
             )
-            return repository.add_checkpoint(session, new)
+            repository.add_checkpoint(session, new)
+            if guard is not None:
+                guard(session)
+            return new
 
         return self._database.transact(note)
 

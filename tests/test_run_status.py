@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def source(runner: Runner) -> SourceAsset:
 def dead() -> Iterator[dict[str, object]]:
     """The mark of a process that has been killed and not even been waited for."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    mark = json.loads(process_tag("")) | {"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
+    mark = json.loads(process_tag("", child.pid))
     child.kill()
     deadline = time.monotonic() + 10
     while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
@@ -92,7 +93,24 @@ def test_a_mark_that_was_copied_from_another_run_says_nothing(dead: dict[str, ob
 
 def test_a_process_id_that_was_given_out_again_is_another_process() -> None:
     mine = json.loads(process_tag("r"))
-    assert dead_process({PROCESS_TAG: json.dumps({**mine, "started": mine["started"] - 3600})}, "r")
+    boot, _, start = mine["identity"].rpartition("/")
+    assert dead_process({PROCESS_TAG: json.dumps({**mine, "identity": f"{boot}/{int(start) - 100}"})}, "r")
+
+
+def test_a_step_of_the_clock_makes_no_process_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = process_tag("r")
+    booted = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 3600)
+    assert abs(psutil.Process().create_time() - time.time()) > 3000, "the step is seen by whoever asks the clock"
+    assert dead_process({PROCESS_TAG: mark}, "r") is None
+
+
+def test_a_mark_of_an_older_version_is_understood(dead: dict[str, object]) -> None:
+    here = {"run": "r", "host": dead["host"], "pid": os.getpid()}
+    started = psutil.Process().create_time()
+    assert dead_process({OLD_PROCESS_TAG: json.dumps({**here, "started": started})}, "r") is None
+    assert dead_process({OLD_PROCESS_TAG: json.dumps({**here, "started": started - 3600})}, "r")
+    assert dead_process({OLD_PROCESS_TAG: json.dumps({**here, "pid": dead["pid"], "started": started})}, "r")
 
 
 # Reconciling

@@ -21,6 +21,7 @@ from detection_assets import watchdog
 from detection_assets.liveness import PROCESS_TAG, kill_tree, process_tag
 from detection_assets.runner import Runner
 from detection_assets.watchdog import Ended, Watchdog, end_with_process
+from resources._processes import identity
 from tests.test_cli import at_work
 from touchline import repository
 from touchline.schema import DetectJob, DetectJobStatus, SourceAsset
@@ -56,7 +57,7 @@ def source(runner: Runner) -> SourceAsset:
 def job_of(runner: Runner, source: SourceAsset, process: psutil.Process, host: str = "") -> DetectJob:
     """A job at work in `run_ocr` whose run says that this process does it."""
     run_id = str(uuid.uuid4())
-    mark = json.loads(process_tag(run_id)) | {"pid": process.pid, "started": process.create_time()}
+    mark = json.loads(process_tag(run_id, process.pid))
     tags = {PROCESS_TAG: json.dumps(mark | ({"host": host} if host else {}))}
     create_run_for_test(runner.instance, "detect_brands", run_id=run_id, status=dg.DagsterRunStatus.STARTED, tags=tags)
     with runner.connection.database.session() as session:
@@ -139,7 +140,7 @@ def test_one_that_gets_on_is_left_alone_and_so_is_one_on_another_machine(runner:
 
 def test_jobs_are_told_of_a_process_that_is_dead(runner: Runner, source: SourceAsset) -> None:
     child = subprocess.Popen([sys.executable, "-c", HANGS["sleeps"]], stdout=subprocess.DEVNULL)
-    process = (child.pid, psutil.Process(child.pid).create_time())
+    process = (child.pid, identity(child.pid) or "")
     job = job_of(runner, source, psutil.Process(child.pid))
     child.kill()
     child.wait()

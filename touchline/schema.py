@@ -316,6 +316,8 @@ class Upload(Base, kw_only=True, eq=False):
         sa.Index(None, "partition_key"),
         # Few rows at any time: those whose run has to be looked for.
         sa.Index("ix_uploads_requested", "run_key", postgresql_where=sa.text("state = 'requested'")),
+        # And those whose run may not have ended yet.
+        sa.Index("ix_uploads_followed", "last_seen", postgresql_where=sa.text("state = 'started' AND over_at IS NULL")),
     )
 
     location: Mapped[str] = mapped_column(primary_key=True)
@@ -337,9 +339,36 @@ class Upload(Base, kw_only=True, eq=False):
     """When it was first seen to be there no more."""
     state: Mapped[UploadState] = mapped_column(_enum(UploadState, "state"), default=UploadState.WAITING)
     reason: Mapped[str] = mapped_column(default="")
-    """Why it is refused or unchanged, or what hindered the last attempt to look into it."""
+    """Why it is refused or unchanged, what hindered the last attempt to look into it, or what ended its last run."""
     checksum: Mapped[str] = mapped_column(default="")
     """As in `source_assets`."""
     partition_key: Mapped[str] = mapped_column(default="")
     run_key: Mapped[str] = mapped_column(default="")
     """Under which Dagster knows its run."""
+    tries: Mapped[int] = mapped_column(default=0)
+    """How many runs were asked for so far."""
+    ask_at: Mapped[datetime | None] = mapped_column(default=None)
+    """Not before this is its run asked for again."""
+    over_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When its run was known to have ended, and nothing more to be asked for."""
+
+
+class RunLease(Base, kw_only=True, eq=False):
+    """Which process does a Dagster run: there is none without, and two never do the same."""
+
+    __tablename__ = "run_leases"
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    """A random name, another for each claim: what the holder writes is conditional on it."""
+    host: Mapped[str]
+    """The machine, as its processes see it."""
+    process: Mapped[dict[str, Any]]
+    """The process on that machine: its number, and what tells it from others of that number."""
+    version: Mapped[str] = mapped_column(default="")
+    """Of Touchline, there."""
+    claimed_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    """When it was heard of last. This and the others are times of the database's clock."""
+    doubted_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When somebody first found that it had not been heard of for too long; cleared by its next beat."""

@@ -19,10 +19,15 @@ from typing import Final
 
 from touchline.errors import BadInputError
 
+PAUSES: Final = (0.0, 60.0, 600.0)
+"""Seconds until a run that ended before its work was done is asked for again: the second time, the third, the fourth.
+After that the upload is given up, with the reason: what ends each of its runs would end the next as well."""
 SETTLE: Final = timedelta(seconds=30)
 """An upload counts as whole when its content has been the same for so long. Copies that stall for longer are probed as
 they are, refused, and taken up when they go on: their content changes."""
 SCHEME: Final = "s3://"
+AGAIN: Final = "/again-"
+"""What stands in a run key before its number."""
 
 
 class UploadState(StrEnum):
@@ -34,6 +39,9 @@ class UploadState(StrEnum):
     """Registered as a source; a run was asked for."""
     STARTED = "started"
     """Dagster has that run."""
+    FAILED = "failed"
+    """Its runs ended again and again before their work was done, or somebody cancelled the run; the reason stands
+    beside."""
     REFUSED = "refused"
     """No video; the reason stands beside."""
     UNCHANGED = "unchanged"
@@ -153,6 +161,11 @@ def run_key(partition_key: str, version: int, etag: str) -> str:
     The etag alone would swallow the third upload of A, B, A: its content is the first's, but not what is there before.
     """
     return f"{partition_key}/{version}/{etag}"
+
+
+def next_run_key(run_key: str, number: int) -> str:
+    """The key of the run that is asked for the `number`th time, after the one of `run_key` ended too early."""
+    return f"{run_key.partition(AGAIN)[0]}{AGAIN}{number}"
 
 
 def hidden(key: str) -> bool:

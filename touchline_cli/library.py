@@ -11,6 +11,7 @@ from touchline.errors import BadInputError
 from touchline.watch import stood_still
 from touchline_cli import session
 from touchline_cli.hints import fitted
+from touchline_cli.lost import as_rows, show
 
 if TYPE_CHECKING:
     from touchline.brands import BrandEntry
@@ -70,9 +71,10 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
         found = repository.list_jobs(database, source.id if source else None, limit=limit)
         still = repository.standing_still(database, found)
         lengths = {one.id: one.duration for one in repository.list_sources(database)}
+        lost = repository.lost_uploads(database, source.partition_key if source else None)
     if as_json:
-        rows = [{name: getattr(job, name) for name in FIELDS} for job in found]
-        session.print_json([{**row, "no_progress_s": still.get(job.id)} for row, job in zip(rows, found, strict=True)])
+        rows = [{**{name: getattr(job, name) for name in FIELDS}, "no_progress_s": still.get(job.id)} for job in found]
+        session.print_json([*rows, *as_rows(lost, (*FIELDS, "no_progress_s"))])
         return 0
     table = session.columns("job", "source", "state", "when")
     for job in found:
@@ -86,8 +88,9 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
         )
     if found:
         session.console.print(table)
-    else:
+    elif not lost:
         session.say("no job yet; `touchline run VIDEO` makes one")
+    show(lost)
     return 0
 
 

@@ -1,5 +1,6 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from detection_assets.report_summary import brand_table, evidence_table, totals
 from detection_assets.stage_run import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.stages import STAGES, BrandReportSettings
 from io_managers.values import StageInput
+from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
 from resources.scratch import scratch_folder
 from resources.storage import Connection, Storage
@@ -52,7 +54,8 @@ def brand_report(
     changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}
-    heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run))
+    run_id = context.run.run_id
+    heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run), run_id)
     with truthful(connection, job):
         heart.begin()
         profile = apply_overrides(base, changed)
@@ -78,8 +81,9 @@ def brand_report(
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )
+        check(run_id)
         prefix, files = _store(connection, job, report)
-        _record(connection, job, report, rows, prefix, files)
+        _record(connection, job, report, rows, prefix, files, guard_of(run_id))
     announce("brand_report", 1.0)
     return dg.MaterializeResult(
         metadata={
@@ -122,6 +126,7 @@ def _record(
     rows: dict[str, StageCheckpoint],
     prefix: str,
     files: dict[str, Any],
+    guard: Callable[[Session], None],
 ) -> None:
     """The job's totals and the source's sightings, in one transaction."""
     cloud = rows["escalate_cloud"].stats
@@ -147,5 +152,6 @@ def _record(
             "estimated_cost_usd": report.cost_usd,
         }
         repository.record_totals(session, job.id, totals, report_prefix=prefix, report_files=files)
+        guard(session)
 
     connection.database.transact(record)

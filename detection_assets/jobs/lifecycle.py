@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from detection_assets.instance import when_over
 from resources.connection import Connection
+from resources.leases import LeaseLostError, let_go
 from touchline import repository
 from touchline.errors import ServiceError, without_class
 from touchline.job_lifecycle import ACTIVE
@@ -28,6 +29,8 @@ AGAIN: Final = "run the same again to continue"
 FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
 """How Dagster's message begins where it has nothing to say."""
 INTERRUPTION: Final = dg.DagsterExecutionInterruptedError.__name__
+OUTSIDE: Final = frozenset({INTERRUPTION, ServiceError.__name__, LeaseLostError.__name__})
+"""Classes of errors that are no fault of the work itself."""
 
 Change = tuple[UUID, DetectJobStatus]
 """A job and the status that it got."""
@@ -77,15 +80,18 @@ def end_if(
 
 
 def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str) -> None:
-    """Has the jobs of a run follow it as soon as this process tells Dagster that the run is over.
+    """Has the jobs of a run follow it, and its lease end, as soon as this process tells Dagster that the run is over.
 
     What fails here is left to those who look from outside: the run itself is over.
     """
 
     def ended() -> None:
-        run = instance.get_run_by_id(run_id)
-        if run is not None:
-            follow(instance, connection, run)
+        try:
+            run = instance.get_run_by_id(run_id)
+            if run is not None:
+                follow(instance, connection, run)
+        finally:
+            let_go(run_id)
 
     when_over(instance, run_id, ended)
 
@@ -142,6 +148,17 @@ def failure(instance: DagsterInstance, run_id: str) -> str:
             own = message or own
     # Of a worker that died Dagster says how in an event of its own, and then only that the run has ended.
     return noted if noted and own.startswith(FROM_OUTSIDE) else own or "the run failed without a message"
+
+
+def ended_from_outside(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether a failed run has no fault of its own: its process died or was interrupted, or a server stayed away."""
+    for entry in instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE}):
+        event = entry.dagster_event
+        if event is not None and event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            if not OUTSIDE & {error.cls_name, (error.cause or error).cls_name}:
+                return False
+    return True
 
 
 def message_of(error: SerializableErrorInfo) -> str:

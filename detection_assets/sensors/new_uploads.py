@@ -13,7 +13,7 @@ from detection_assets.assets import JOB
 from detection_assets.markdown import plain
 from detection_assets.partitions import sources
 from detection_assets.run_config import PRIORITY_TAG
-from detection_assets.uploads import look, refusal
+from detection_assets.uploads import continued, look, refusal
 from resources.settings import Settings
 from resources.storage import Storage
 from resources.uploads import BucketUploads, FolderUploads, Place
@@ -53,7 +53,7 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
             dg.RunRequest(
                 run_key=upload.run_key,
                 partition_key=upload.partition_key,
-                tags={PRIORITY_TAG: "0", UPLOAD_TAG: upload.location + upload.key},
+                tags={PRIORITY_TAG: "0", UPLOAD_TAG: upload.location + upload.key, **continued(connection, upload)},
             )
             for upload in found.requests
         ],

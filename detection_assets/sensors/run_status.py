@@ -14,8 +14,9 @@ from resources.storage import Storage
 
 FOLLOW_S: Final = 15
 """Seconds between two looks at the runs that have ended since."""
-EVERY_S: Final = 60
-"""Seconds between two looks at all jobs that say they are at work. A look is three queries."""
+EVERY_S: Final = 15
+"""Seconds between two looks at all that is at work: as far apart as two looks must be at a process that cannot be
+heard. A look is a handful of queries."""
 
 
 @dg.run_status_sensor(
@@ -48,7 +49,8 @@ def job_follows_cancelled_run(context: dg.RunStatusSensorContext, storage: Stora
 @dg.sensor(
     name="reconcile_jobs",
     description="Looks for what died without a word (kill -9, power cut, a crash of the daemon): ends the runs of dead "
-    "processes, and corrects jobs that say they run while their run is over or unknown. Starts no run.",
+    "processes, corrects jobs that say they run while their run is over or unknown, and notes in the ledger which "
+    "uploads have to be asked for again. Starts no run.",
     minimum_interval_seconds=EVERY_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )

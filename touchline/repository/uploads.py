@@ -7,7 +7,7 @@ decided about them is in `touchline/uploads.py`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from touchline.repository.plain import plain_text
-from touchline.schema import Upload, UtcDateTime
+from touchline.schema import DetectJob, Upload, UtcDateTime
 from touchline.uploads import Known, Listed, Plan, UploadState
 
 _QUIET = {"synchronize_session": False}
@@ -111,6 +111,7 @@ def settle_upload(
         checksum=checksum,
         partition_key=partition_key,
         run_key=run_key,
+        tries=int(state is UploadState.REQUESTED),
         last_seen=now,
     )
     done = session.execute(changed.returning(row.version).execution_options(**_QUIET))
@@ -134,22 +135,80 @@ def troubled_uploads(session: Session) -> list[Upload]:
 
 
 def requested_uploads(session: Session, *, limit: int, gone: bool = False) -> list[Upload]:
-    """Versions whose run was asked for and not yet seen, longest waiting first.
+    """Versions whose run is asked for and was not yet seen, longest waiting first; not those that must wait.
 
     Those that are not there any more are left out, unless `gone`: then they come last.
     """
     row = Upload
     query = sa.select(row).where(row.state == UploadState.REQUESTED)
+    query = query.where(sa.or_(row.ask_at.is_(None), row.ask_at <= sa.func.clock_timestamp()))
     if not gone:
         query = query.where(row.gone_at.is_(None))
     return list(session.scalars(query.order_by(row.gone_at.is_not(None), row.last_seen, row.run_key).limit(limit)))
 
 
-def confirm_uploads(session: Session, run_keys: Collection[str], now: datetime) -> None:
+def confirm_uploads(session: Session, run_keys: Collection[str]) -> None:
     """Their runs exist."""
     row = Upload
     theirs = sa.update(row).where(row.state == UploadState.REQUESTED, row.run_key.in_(run_keys))
-    session.execute(theirs.values(state=UploadState.STARTED, last_seen=now).execution_options(**_QUIET))
+    started = theirs.values(state=UploadState.STARTED, last_seen=sa.func.clock_timestamp())
+    session.execute(started.execution_options(**_QUIET))
+
+
+def followed_uploads(session: Session, *, limit: int) -> list[Upload]:
+    """Versions whose run Dagster has, or had, and of which it is not known yet how it ended; oldest first."""
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.STARTED, row.over_at.is_(None))
+    return list(session.scalars(query.order_by(row.last_seen, row.run_key).limit(limit)))
+
+
+def settle_followed(session: Session, run_keys: Collection[str]) -> None:
+    """Their runs have ended, and nothing more is to be asked for."""
+    row = Upload
+    theirs = sa.update(row).where(row.state == UploadState.STARTED, row.run_key.in_(run_keys))
+    session.execute(theirs.values(over_at=sa.func.clock_timestamp()).execution_options(**_QUIET))
+
+
+def ask_again(session: Session, upload: Upload, reason: str, run_key: str, pause: timedelta) -> bool:
+    """Has the run of a version asked for once more, after a pause. False if the row has changed in the meantime."""
+    return _after_run(
+        session,
+        upload,
+        state=UploadState.REQUESTED,
+        reason=plain_text(reason),
+        run_key=run_key,
+        tries=upload.tries + 1,
+        ask_at=sa.func.clock_timestamp() + pause,
+    )
+
+
+def give_up(session: Session, upload: Upload, reason: str) -> bool:
+    """Asks for no more runs of a version. False if the row has changed in the meantime."""
+    return _after_run(session, upload, state=UploadState.FAILED, reason=plain_text(reason))
+
+
+def lost_uploads(session: Session, partition_key: str | None = None) -> list[Upload]:
+    """Versions whose run ended too early and that no later job tells of, newest first; of one source, if given."""
+    row = Upload
+    again = sa.and_(row.tries > 1, row.state.in_((UploadState.REQUESTED, UploadState.STARTED)), row.over_at.is_(None))
+    later = sa.exists().where(DetectJob.partition_key == row.partition_key, DetectJob.created_at > row.last_seen)
+    query = sa.select(row).where(sa.or_(row.state == UploadState.FAILED, again), ~later)
+    if partition_key is not None:
+        query = query.where(row.partition_key == partition_key)
+    return list(session.scalars(query.order_by(row.last_seen.desc(), row.run_key)))
+
+
+def _after_run(session: Session, upload: Upload, **values: Any) -> bool:
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == upload.location,
+        row.key == upload.key,
+        row.version == upload.version,
+        row.state == UploadState.STARTED,
+        row.run_key == upload.run_key,
+    )
+    changed = mine.values(**values, last_seen=sa.func.clock_timestamp()).returning(row.version)
+    return session.execute(changed.execution_options(**_QUIET)).first() is not None
 
 
 def forget_uploads(session: Session, partition_key: str) -> None:
