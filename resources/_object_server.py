@@ -73,10 +73,10 @@ class ObjectServer:
         try:
             doors.prepare(self.private, self.data, self.log)
             doors.write(self.private, self.memory["access_key"], self.memory["secret_key"])
-        except OSError as error:
+        except PermissionError as error:
             raise ServiceError(
-                f"cannot prepare the embedded {NAME} in {self.private.parent}: {error.strerror} ({error.filename}). "
-                "The folder and all in it must be yours, and its disk must have room"
+                f"cannot prepare the embedded {NAME}: {error.filename} is not yours ({error.strerror}). "
+                f"Give {self.private.parent} and all in it to the user who runs this, or set TOUCHLINE_HOME"
             ) from error
         self._choose_ports()
         # TMPDIR and HOME: whatever the server makes there is within our folder, and goes with it.
@@ -158,6 +158,7 @@ class ObjectServer:
             "-webdav=false",
             "-admin.ui=false",
             "-master.telemetry=false",
+            # Nobody else has to hear that the volumes go: the server ends a second earlier.
             "-volume.preStopSeconds=0",
         ]
 
