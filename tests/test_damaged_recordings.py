@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.recordings import TS_PACKET, cut, noise, played, with_bit_errors, without_packets, write
+from tests.recordings import TS_PACKET, cut, joined, noise, played, with_bit_errors, without_packets, write
+from touchline.playback import Playback
 from touchline.stages.extract_frames import ExtractFrames, ExtractFramesConfig
+from touchline.video import open_video, picture_stream
 
 CODECS = {
     "libx264": {"crf": "18"},
@@ -59,6 +61,18 @@ def test_a_recording_that_begins_between_key_pictures_is_not_said_to_be_damaged(
     list(worker.chunks())
     assert worker.stats()["warnings"] == []
     assert worker.stats()["duration_s"] > 2.0
+
+
+def test_frames_near_lost_packets_are_decoded_alike_though_none_is_known_to_be_damaged(tmp_path: Path) -> None:
+    whole = write(tmp_path / "air.ts", noise(100), codec="libx265", options=CODECS["libx265"])
+    twice = joined(tmp_path / "twice.ts", whole, whole)
+    lossy = without_packets(joined(tmp_path / "lossy.ts", whole), [whole.stat().st_size // TS_PACKET // 2])
+    for path, is_suspect in ((whole, False), (twice, False), (lossy, True)):
+        with open_video(path) as container:
+            playback = Playback(container, picture_stream(container, path))
+            shown = [playback.is_doubtful(frame.time) for frame in playback.frames()]
+        assert shown[-1] is is_suspect and not shown[0]
+        assert shown == sorted(shown)
 
 
 def test_a_hole_in_a_file_is_told(tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ class Playback:
 
     `decoder` is what decodes the pictures, `starts` is when the first of the file's streams begins [s]. After the last
     frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet;
-    `reached`: the byte where the last packet of any stream ends; `coding`: what pictures could not be decoded.
+    `reached`: the byte where the last packet of any stream ends; `coding`: what pictures could not be decoded. Before:
+    `is_suspect`: packets were damaged, so that frames may be whose own packets were not.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, is_damaged: bool = False) -> None:
@@ -140,11 +141,13 @@ class Playback:
         self.damage = Damage()
         self.starts = Fraction(container.start_time or 0, av.time_base)
         self.breaks_off = False
+        self.is_suspect = False
         self.reached = 0
         context = stream.codec_context
         self._fields = FieldPictures(bytes(context.extradata or b"")) if context.name == "h264" else None
         self._awaited = AwaitedPictures(context.name, bytes(context.extradata or b""))
         self._corrupt: set[int] = set()
+        self._is_begun = False
         self._at_seams: set[int] = set()
         self._follows = Fraction(0)
         self._first: Fraction | None = None
@@ -160,6 +163,10 @@ class Playback:
         # What is announced may be the longest stream only, such as the sound.
         missing = self._length - float(end) if self._announces_pictures else self._announced_end - float(self._end)
         return self._length if missing > _LOST_TAIL_S else None
+
+    def is_doubtful(self, time: Fraction) -> bool:
+        """Whether the frame at `time` [s], which was seen last, may depend on where decoding began, and on threads."""
+        return self.is_suspect or self.damage.covers(time)
 
     def keyframes(self, until: Fraction) -> list[int]:
         """The places, counted in packets, of the keyframes that are shown at `until` [s] or before; reads on to there.
@@ -280,6 +287,8 @@ class Playback:
     def _noted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
         if packet.is_corrupt and packet.pts is not None:
             self._corrupt.add(packet.pts)
+            self.is_suspect |= self._is_begun and packet.pts not in self._at_seams
+        self._is_begun |= packet.is_keyframe
         stamp = packet.dts if packet.pts is None else packet.pts
         if stamp is not None and packet.time_base is not None and not packet.is_discard:
             self.holds.add(stamp * packet.time_base, self._length_of(packet))

@@ -189,7 +189,7 @@ class ExtractFrames:
                 if sequence <= taken or time < self._since:
                     continue
                 # Where what follows is damaged, until when this frame is shown may depend on the decoder's threads.
-                if not is_damaged and self._playback is not None and self._playback.damage.covers(timed.time):
+                if not is_damaged and self._playback is not None and self._playback.is_doubtful(timed.time):
                     break
                 taken = sequence
                 yield sequence, time, until, timed
