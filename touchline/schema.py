@@ -340,6 +340,8 @@ class Upload(Base, kw_only=True, eq=False):
     """Why it is refused or unchanged, or what hindered the last attempt to look into it."""
     checksum: Mapped[str] = mapped_column(default="")
     """As in `source_assets`."""
+    looks: Mapped[int] = mapped_column(default=0)
+    """How often it was begun to look into this content."""
     partition_key: Mapped[str] = mapped_column(default="")
     run_key: Mapped[str] = mapped_column(default="")
     """Under which Dagster knows its run."""

@@ -59,6 +59,7 @@ from touchline.repository.library import Made, failed_sources, newest_checkpoint
 from touchline.repository.plain import plain_json
 from touchline.repository.sources import find_source, get_source, list_sources, named_source, register_source
 from touchline.repository.uploads import (
+    begin_look,
     confirm_uploads,
     forget_uploads,
     get_upload,
@@ -82,6 +83,7 @@ __all__ = [
     "Strangers",
     "add_checkpoint",
     "beat",
+    "begin_look",
     "brand_book",
     "checkpoint_ids",
     "confirm_uploads",
