@@ -26,7 +26,7 @@ from resources.uploads import Listing, Place
 from touchline import repository
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.schema import DetectJobStatus, SourceState, Upload
-from touchline.uploads import SETTLE, Listed, UploadState, decide, run_key
+from touchline.uploads import LOOKS, SETTLE, Listed, UploadState, decide, run_key
 from touchline.video import VideoInfo
 
 PER_LOOK: Final = 50
@@ -34,7 +34,9 @@ PER_LOOK: Final = 50
 sees to other sensors, 0.1 to 0.7 s each; 50 keep it busy for as long as it waits for the next look, and are some
 thousands an hour: far more than are worked on."""
 PROBING_S: Final = 20.0
-"""Seconds of a look after which no further upload is looked into: Dagster gives a tick 60, and the last may take 20."""
+"""Seconds of a look after which no further upload is looked into, but for the first of each place."""
+LOOK_S: Final = 50.0
+"""Seconds that a look may take: Dagster gives a tick 60. What is looked into last gets what is left of them."""
 TROUBLES: Final = 3
 """Uploads that may fail for the server's sake before the look is ended: it is away, not one of them odd."""
 AT_ONCE: Final = 1000
@@ -96,7 +98,7 @@ def look(
     now = now or datetime.now(UTC)
     _confirm(instance, connection)
     found = Look()
-    until = time.monotonic() + PROBING_S
+    began = time.monotonic()
     with connection.database.session() as session:
         outstanding = len(repository.requested_uploads(session, limit=limit))
     left = limit - outstanding
@@ -104,7 +106,7 @@ def look(
         for place in places:
             try:
                 listing = place.listing()
-                left -= _Place(connection, place, looking, found, now).look(listing, left, until, settle)
+                left -= _Place(connection, place, looking, found, now, began).look(listing, left, settle)
             except TouchlineError as error:
                 found.troubles.append(error)
             except Exception as error:
@@ -124,8 +126,10 @@ class _Place:
     prober: Prober
     found: Look
     now: datetime
+    began: float
+    """When the look began, by this process's own clock [s]."""
 
-    def look(self, listing: Listing, left: int, until: float, settle: timedelta) -> int:
+    def look(self, listing: Listing, left: int, settle: timedelta) -> int:
         """Brings the place up to date. Returns how many uploads were taken further."""
         found, listed = self.found, listing.uploads
         with self.connection.database.session() as session:
@@ -136,8 +140,10 @@ class _Place:
         found.present += len(listed)
         found.newest = max([u.modified for u in listed] + ([found.newest] if found.newest else []), default=None)
         done = troubles = 0
-        for upload, version in plan.settled:
-            if done >= left or troubles >= TROUBLES or time.monotonic() > until:
+        for number, (upload, version) in enumerate(plan.settled):
+            # One at least: where listing takes long, nothing would ever be taken up.
+            late = number > 0 and time.monotonic() > self.began + PROBING_S
+            if done >= left or troubles >= TROUBLES or late:
                 break
             try:
                 done += self._take(upload, version)
@@ -152,6 +158,10 @@ class _Place:
         found.waiting += plan.waiting + len(plan.settled) - done
         return done
 
+    def _left(self) -> float:
+        """Seconds left of the look."""
+        return self.began + LOOK_S - time.monotonic()
+
     def _note(self, upload: Listed, version: int, reason: str) -> None:
         with self.connection.database.session() as session:
             repository.note_trouble(session, self.place.location, upload.key, version, reason, self.now)
@@ -162,13 +172,23 @@ class _Place:
         Raises ServiceError for what is the place's fault, and FileNotFoundError for an upload that went away.
         """
         path, checksum, reason = self.place.location + upload.key, "", ""
+        # Before it is opened: should that end this process, the next look begins with others.
+        with self.connection.database.session() as session:
+            looks = repository.begin_look(session, self.place.location, upload.key, version, self.now)
+        if not looks:
+            return False
         earlier: Upload | None = None
         info: VideoInfo | None = None
         try:
             path = self.place.path(upload.key)
-            checksum = self.place.checksum(upload)
+            if looks > LOOKS:
+                raise BadInputError(
+                    f"{path}: {LOOKS} looks into it ended without an answer: it hangs or ends what looks into it, or "
+                    "its disk fails. Export it again; once its content has changed, it is looked into anew."
+                )
+            checksum = self.prober.checksum(self.place, upload, self._left())
             earlier = _same_content(self.connection, self.place, upload, version, checksum)
-            info = None if earlier else self.prober.probe(self.place, upload)
+            info = None if earlier else self.prober.probe(self.place, upload, self._left())
         except BadInputError as error:
             checksum, reason = "", str(error)
         with self.connection.database.session() as session:

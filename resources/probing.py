@@ -30,9 +30,11 @@ from touchline.errors import BadInputError, ServiceError
 from touchline.uploads import Listed
 from touchline.video import VideoInfo
 
+LEAST_S: Final = 5.0
+"""Seconds that a file gets however little is left of a look."""
 PROBE_S: Final = 20.0
 """Seconds that a file is looked into. Its first frame takes less than one from a disk, and a few from far away."""
-START_S: Final = 60.0
+START_S: Final = 20.0
 """Seconds that the process may take to start."""
 BUSY: Final = 0.5
 """Share of the time from which on a file that was not done with kept its process busy, rather than waiting for a place.
@@ -62,33 +64,61 @@ class Prober:
     ) -> None:
         self.close()
 
-    def probe(self, place: Any, upload: Listed) -> VideoInfo:
+    def checksum(self, place: Any, upload: Listed, within_s: float | None = None) -> str:
+        """`place.checksum(upload)`, done in the process: a disk may hang. Raises as `probe`; nothing is its own fault
+        for being slow.
+        """
+        name, limit_s = place.location + upload.key, self._limit(within_s)
+        found, value = self._asked("checksum", place, upload, limit_s, blamed=False)
+        if found != "checksum" or not isinstance(value, str):
+            self.close()
+            raise _astray(name)
+        return value
+
+    def probe(self, place: Any, upload: Listed, within_s: float | None = None) -> VideoInfo:
         """What an upload is: `place.probe(upload)`, done in the process. `place` is a `uploads.Place` to be pickled.
+
+        `within_s` [s] cuts the time for it short; a file is blamed for using up all of it alone.
 
         Raises BadInputError, with the reason, for all that is the file's own fault: it is no video, or looking into it
         raised any other exception, crashed the decoder, or took too long or too much memory. Raises ServiceError where
         the place was too slow or failed, or the process was killed from outside, and FileNotFoundError if the file went
         away.
         """
+        name, limit_s = place.location + upload.key, self._limit(within_s)
+        found, value = self._asked("probe", place, upload, limit_s, blamed=limit_s >= self._limit_s)
+        try:
+            if found != "info":
+                raise TypeError
+            return VideoInfo(**value)
+        except TypeError:
+            self.close()
+            raise _astray(name) from None
+
+    def _limit(self, within_s: float | None) -> float:
+        return self._limit_s if within_s is None else min(self._limit_s, max(within_s, LEAST_S))
+
+    def _asked(self, what: str, place: Any, upload: Listed, limit_s: float, *, blamed: bool) -> tuple[str, Any]:
+        """What the process answers: a kind and a value. `blamed`: working for all of the time is the file's fault."""
         name = place.location + upload.key
         process = self._started()
         before = _busy_s(process.pid)
-        request = pickle.dumps((place, upload))
+        request = pickle.dumps((what, place, upload))
         try:
             assert process.stdin is not None
             process.stdin.write(struct.pack("!I", len(request)) + request)
             process.stdin.flush()
-            line = _line(process, time.monotonic() + self._limit_s)
+            line = _line(process, time.monotonic() + limit_s)
         except TimeoutError:
-            busy = _busy_s(process.pid) - before >= BUSY * self._limit_s
+            busy = blamed and _busy_s(process.pid) - before >= BUSY * limit_s
             self.close()
             if busy:
                 raise BadInputError(
-                    f"{name}: its first frame was not found within {self._limit_s:.0f} s of work. The file is damaged, "
+                    f"{name}: its first frame was not found within {limit_s:.0f} s of work. The file is damaged, "
                     "or made to keep a decoder busy; export it again."
                 ) from None
             raise ServiceError(
-                f"{name} could not be looked into within {self._limit_s:.0f} s, most of them spent waiting: the disk "
+                f"{name} could not be looked into within {limit_s:.0f} s, most of them spent waiting: the disk "
                 "or the server is slow, or a decoder stands still. It is tried again, after all others"
             ) from None
         except (EOFError, BrokenPipeError):
@@ -157,10 +187,10 @@ def _astray(name: str) -> BadInputError:
     )
 
 
-def _answer(name: str, line: bytes) -> VideoInfo:
+def _answer(name: str, line: bytes) -> tuple[str, Any]:
     kind, value = json.loads(line)
-    if kind == "info":
-        return VideoInfo(**value)
+    if kind in ("info", "checksum"):
+        return kind, value
     if kind == "gone":
         raise FileNotFoundError(value)
     if kind == "trouble":
@@ -203,12 +233,14 @@ def _busy_s(pid: int) -> float:
     return max(float(times.user + times.system), ready / 1e9)
 
 
-def _look(place: Any, upload: Listed, memory: int) -> tuple[str, Any]:
-    """What `place.probe` says, or why it said nothing."""
+def _look(what: str, place: Any, upload: Listed, memory: int) -> tuple[str, Any]:
+    """What `place.probe` or `place.checksum` says, or why it said nothing."""
     from av import FFmpegError
 
     name = place.location + upload.key
     try:
+        if what == "checksum":
+            return "checksum", str(place.checksum(upload))
         return "info", dataclasses.asdict(place.probe(upload))
     except BadInputError as error:
         return "refused", str(error)
@@ -248,13 +280,13 @@ def _serve(requests: IO[bytes], answers: IO[bytes], memory: int, limit_s: int) -
     _confine(memory)
     answers.write(b"ready\n")
     while head := requests.read(4):
-        place, upload = pickle.loads(requests.read(struct.unpack("!I", head)[0]))  # noqa: S301 (from our parent)
+        what, place, upload = pickle.loads(requests.read(struct.unpack("!I", head)[0]))  # noqa: S301 (from our parent)
         # Should the parent die while a decoder spins, nobody else would end this.
         used = time.process_time()
         with suppress(ValueError, OSError):
             most = int(used) + 2 * CORES * limit_s
             resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        answers.write(json.dumps(_look(place, upload, memory)).encode() + b"\n")
+        answers.write(json.dumps(_look(what, place, upload, memory)).encode() + b"\n")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 from resources.object_store import ObjectStore
 from resources.scratch import scratch_folder
 from touchline.errors import BadInputError, CheckpointError, ServiceError, TouchlineError
-from touchline.sources import checksum, library_path
+from touchline.sources import library_path
 from touchline.uploads import Listed, bucket_key, bucket_path, hidden
 from touchline.video import VideoInfo, probe, probe_file
 
@@ -31,8 +32,10 @@ PREFIX: Final = "uploads/"
 """Where uploads lie in the bucket."""
 ETAG: Final = "etag:"
 READ_THROUGH: Final = 2 * 1024**3
-"""Files up to this many bytes are read through for their checksum: some 20 s from a slow disk, and a tick of a sensor
-may take 60. Of larger ones SAMPLES blocks are read: a video that differs at all differs in its index and length."""
+"""Files up to this many bytes are read through for their checksum if READ_S seconds suffice. Of others SAMPLES blocks
+are read: a video that differs at all differs in its index and length."""
+READ_S: Final = 12.0
+"""Seconds of reading: a process gets 20 for it, and a tick of a sensor 60 for all."""
 SAMPLES: Final = 64
 BLOCK: Final = 1024**2
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
@@ -180,15 +183,16 @@ class FolderUploads:
         found = []
         for folder, folders, names in os.walk(root, onerror=refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
+            # Text, not paths: of a hundred thousand names, these take longer than the disk.
+            inside = "" if folder == str(root) else f"{os.path.relpath(folder, root)}/"
             for name in names:
-                path = Path(folder, name)
-                key = str(path.relative_to(root))
-                if hidden(key):
+                if name.startswith("."):
                     continue
+                key = inside + name
                 try:
-                    upload = _listed(path, key)
+                    upload = _listed(os.path.join(folder, name), key)  # noqa: PTH118
                 except OSError as error:
-                    unread[_text(key)] = _unreadable(path, error)
+                    unread[_text(key)] = _unreadable(Path(folder, name), error)
                     continue
                 if upload is not None:
                     found.append(upload)
@@ -202,7 +206,8 @@ class FolderUploads:
         """SHA-256 of the content, as `touchline run` has it; for what is too large, of blocks all over it."""
         path = self._file(upload.key)
         try:
-            return checksum(path) if upload.size <= READ_THROUGH else sampled_checksum(path)
+            whole = checksum_within(path, READ_S) if upload.size <= READ_THROUGH else None
+            return whole or sampled_checksum(path)
         except BadInputError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in (errno.EACCES, errno.EPERM):
@@ -223,10 +228,10 @@ class FolderUploads:
         return path
 
 
-def _listed(path: Path, key: str) -> Listed | None:
+def _listed(path: str, key: str) -> Listed | None:
     """A file as an upload; nothing for what is no file, or is gone by now. Raises OSError if that cannot be told."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
             return None
@@ -248,6 +253,20 @@ def _unreadable(path: Path, error: OSError) -> str:
 def _text(name: str) -> str:
     """A file name as text: bytes that are no UTF-8 are spelled out, so that the file is refused by a name."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def checksum_within(path: Path, seconds: float) -> str | None:
+    """SHA-256 of a file's content, hex; nothing if it takes longer to read. Raises BadInputError as `checksum`."""
+    until, digest = time.monotonic() + seconds, hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                if time.monotonic() > until:
+                    return None
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    return digest.hexdigest()
 
 
 def sampled_checksum(path: Path) -> str:

@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from resources.uploads import FolderUploads
-from touchline.errors import BadInputError
+from touchline.errors import BadInputError, ServiceError
 from touchline.uploads import Listed
 from touchline.video import VideoInfo
 
@@ -25,6 +25,14 @@ from touchline.video import VideoInfo
 @dataclass(frozen=True)
 class HostileUploads(FolderUploads):
     """As FolderUploads, but for files that are named for what they do."""
+
+    def checksum(self, upload: Listed) -> str:
+        match upload.key.partition(".")[0]:
+            case "unread":
+                raise ServiceError(f"{upload.key} cannot be read")
+            case "stuck":
+                time.sleep(600)
+        return super().checksum(upload)
 
     def probe(self, upload: Listed) -> VideoInfo:
         match upload.key.partition(".")[0]:

@@ -204,7 +204,7 @@ def test_two_looks_at_once_start_one_run(library: Library, monkeypatch: pytest.M
     other: list[work.Look] = []
     probe = Prober.probe
 
-    def meanwhile(prober: Prober, place: object, upload: object) -> object:
+    def meanwhile(prober: Prober, place: object, upload: object, within_s: float) -> object:
         monkeypatch.undo()
         other.append(library.look(later=timedelta()))
         library.obey(other[0])

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import av
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -24,7 +25,7 @@ from tests.hostile_place import HostileUploads
 from tests.upload_library import Library, opened, picture
 from touchline import repository
 from touchline.schema import SourceState, Upload
-from touchline.uploads import UploadState
+from touchline.uploads import BEGUN, UploadState
 
 GIB = 1024**3
 
@@ -171,3 +172,70 @@ def test_a_folder_inside_that_may_not_be_read_hides_itself_alone(
     assert [upload.key for upload in found.requests] == ["new.png"]
     assert "Permission denied" in str(found.troubles[0])
     assert library.rows()["closed/inside.png", 1].gone_at is None, "it may be there"
+
+
+def test_a_look_that_ends_with_its_process_is_noted_and_the_next_begins_with_others(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(library, "fine.png", "deadly.png")
+
+    def dies(prober: Prober, *_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Prober, "checksum", dies)
+    with pytest.raises(KeyboardInterrupt):
+        look(library)
+    row = library.rows()["deadly.png", 1]
+    assert (row.state, row.reason, row.looks) == (UploadState.WAITING, BEGUN, 1)
+    monkeypatch.undo()
+    taken: list[str] = []
+    probe = Prober.probe
+    monkeypatch.setattr(Prober, "probe", lambda p, place, u, w=None: (taken.append(u.key), probe(p, place, u, w))[1])
+    assert len(look(library).requests) == 2
+    assert taken == ["fine.png", "deadly.png"]
+
+
+def test_what_gives_no_answer_is_refused_after_so_many_looks_and_anew_content_is_looked_into(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "LOOKS", 2)
+    put(library, "disk.png")
+    assert [len(look(library).refused) for _ in range(3)] == [0, 0, 1]
+    assert "2 looks into it ended without an answer" in library.rows()["disk.png", 1].reason
+    assert look(library).refused == []
+    (library.folder / "disk.png").write_bytes(picture(99))
+    look(library)
+    assert library.rows()["disk.png", 2].looks == 1
+
+
+def test_a_disk_that_hangs_at_the_checksum_holds_up_nothing(library: Library) -> None:
+    put(library, "stuck.png", "fine.png")
+    found = look(library, limit_s=3)
+    assert [upload.key for upload in found.requests] == ["fine.png"]
+    assert "could not be looked into within 3 s" in library.rows()["stuck.png", 1].reason
+
+
+def test_one_is_taken_up_however_long_the_listing_takes(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "PROBING_S", -1.0)
+    put(library, "a.png", "b.png")
+    assert len(look(library).requests) == 1
+    assert len(look(library).requests) == 2
+
+
+def test_a_recording_that_stalls_with_its_space_taken_ends_and_leaves_nothing_running(library: Library) -> None:
+    path = library.folder / "stalled.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 320, 240
+        for _ in range(50):
+            container.mux(stream.encode(av.VideoFrame(320, 240, "yuv420p")))
+        container.mux(stream.encode(None))
+    os.truncate(path, 900)
+    os.truncate(path, 200 * GIB)
+    put(library, "fine.png")
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    found = look(library, limit_s=4)
+    assert [upload.key for upload in found.requests] == ["fine.png"]
+    row = library.rows()["stalled.mkv", 1]
+    assert row.reason and row.looks == 1
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

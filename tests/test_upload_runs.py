@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import tempfile
 import uuid
@@ -24,6 +23,7 @@ from resources.database import Database
 from resources.local_services import Endpoints
 from resources.storage import Storage
 from resources.uploads import BucketUploads, FolderUploads, local_video, sampled_checksum
+from tests.hostile_place import HostileUploads
 from tests.upload_library import Library, opened, picture
 from touchline import repository
 from touchline.errors import BadInputError, ServiceError
@@ -127,19 +127,12 @@ def test_large_files_are_hashed_in_blocks_that_tell_content_from_time(tmp_path: 
     assert all(text.startswith("sampled:") for text in seen)
 
 
-def test_a_disk_that_fails_refuses_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    (library.folder / "a.png").write_bytes(picture())
-
-    def fails(path: Path) -> str:
-        try:
-            raise OSError(errno.EIO, "Input/output error")
-        except OSError as error:
-            raise BadInputError(f"{path} cannot be read") from error
-
-    monkeypatch.setattr("resources.uploads.checksum", fails)
+def test_a_disk_that_fails_refuses_nothing(library: Library) -> None:
+    (library.folder / "unread.png").write_bytes(picture())
+    places, library.places = library.places, [HostileUploads(library.folder)]
     assert isinstance(library.look().troubles[0], ServiceError)
-    assert library.states() == {("a.png", 1): "waiting"}
-    monkeypatch.undo()
+    assert library.states() == {("unread.png", 1): "waiting"}
+    library.places = places
     assert len(library.look().requests) == 1
 
 

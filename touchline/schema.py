@@ -342,6 +342,8 @@ class Upload(Base, kw_only=True, eq=False):
     """Why it is refused or unchanged, what hindered the last attempt to look into it, or what ended its last run."""
     checksum: Mapped[str] = mapped_column(default="")
     """As in `source_assets`."""
+    looks: Mapped[int] = mapped_column(default=0)
+    """How often it was begun to look into this content."""
     partition_key: Mapped[str] = mapped_column(default="")
     run_key: Mapped[str] = mapped_column(default="")
     """Under which Dagster knows its run."""

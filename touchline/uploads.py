@@ -25,6 +25,12 @@ After that the upload is given up, with the reason: what ends each of its runs w
 SETTLE: Final = timedelta(seconds=30)
 """An upload counts as whole when its content has been the same for so long. Copies that stall for longer are probed as
 they are, refused, and taken up when they go on: their content changes."""
+BEGUN: Final = (
+    "a look into it began and has not ended; if nothing is at work on it, it is tried again, after all others"
+)
+"""What the ledger says of an upload from before it is opened until it is known what it is."""
+LOOKS: Final = 10
+"""Looks into an upload without an answer, after which it is refused: ten of them hold up the others enough."""
 SCHEME: Final = "s3://"
 AGAIN: Final = "/again-"
 """What stands in a run key before its number."""

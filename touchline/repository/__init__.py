@@ -72,6 +72,7 @@ from touchline.repository.plain import plain_json
 from touchline.repository.sources import find_source, get_source, list_sources, named_source, register_source
 from touchline.repository.uploads import (
     ask_again,
+    begin_look,
     confirm_uploads,
     followed_uploads,
     forget_uploads,
@@ -101,6 +102,7 @@ __all__ = [
     "ask_again",
     "beat",
     "beat_lease",
+    "begin_look",
     "brand_book",
     "checkpoint_ids",
     "claim_lease",

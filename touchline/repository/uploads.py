@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 
 from touchline.repository.plain import plain_text
 from touchline.schema import DetectJob, Upload, UtcDateTime
-from touchline.uploads import Known, Listed, Plan, UploadState
+from touchline.uploads import BEGUN, Known, Listed, Plan, UploadState
 
+BATCH = 10_000
+"""Uploads written with one statement."""
 _QUIET = {"synchronize_session": False}
 
 
@@ -35,21 +37,18 @@ def known_uploads(session: Session, location: str) -> dict[str, Known]:
 
 def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -> None:
     """Writes down what was seen. Safe to repeat, and beside another that writes down the same."""
-    if plan.new:
-        values = [
-            {
-                "location": location,
-                "key": upload.key,
-                "version": version,
-                "etag": upload.etag,
-                "size": upload.size,
-                "modified": upload.modified,
-                "first_seen": now,
-                "last_seen": now,
-            }
-            for upload, version in plan.new
-        ]
-        session.execute(insert(Upload).on_conflict_do_nothing(), values)
+    for start in range(0, len(plan.new), BATCH):
+        seen = _table(plan.new[start : start + BATCH])
+        given = {
+            "location": sa.literal(location),
+            **{column.key: column for column in seen.c},
+            **dict.fromkeys(("first_seen", "last_seen"), sa.literal(now, UtcDateTime())),
+            "state": sa.literal(UploadState.WAITING, Upload.__table__.c.state.type),
+            **dict.fromkeys(("reason", "checksum", "partition_key", "run_key"), sa.literal("")),
+            "looks": sa.literal(0),
+        }
+        row = insert(Upload).from_select(list(given), sa.select(*given.values()))
+        session.execute(row.on_conflict_do_nothing())
     if plan.grown:
         seen = _table(plan.grown)
         changed = sa.update(Upload).where(
@@ -67,6 +66,7 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
                 last_seen=now,
                 gone_at=None,
                 reason="",
+                looks=0,
             ).execution_options(**_QUIET)
         )
     for pairs, gone_at in ((plan.back, None), (plan.gone, now)):
@@ -116,6 +116,19 @@ def settle_upload(
     )
     done = session.execute(changed.returning(row.version).execution_options(**_QUIET))
     return done.first() is not None
+
+
+def begin_look(session: Session, location: str, key: str, version: int, now: datetime) -> int:
+    """Notes of a version that waits that it is looked into, before it is opened: what follows may end this process.
+
+    It comes after all others from now on. Returns how many looks there were, this one included; 0 if it waits no more.
+    """
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
+    )
+    begun = mine.values(reason=BEGUN, last_seen=now, looks=row.looks + 1).returning(row.looks)
+    return session.scalar(begun.execution_options(**_QUIET)) or 0
 
 
 def note_trouble(session: Session, location: str, key: str, version: int, trouble: str, now: datetime) -> None:
