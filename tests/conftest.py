@@ -37,6 +37,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # What tests listen to in this process are finished chunks, which are the same on machines fast and slow.
 heartbeat.ANNOUNCE_S = math.inf
 
+LONG = ("test_session", "test_faults", "test_control_commands", "test_cli", "test_hangs", "test_side_by_side")
+"""Files that take minutes, the longest first."""
 FOOTAGE = Path(__file__).resolve().parent.parent.parent / "shared" / "footage"
 
 
@@ -171,6 +173,12 @@ def footage() -> Path:
     if not FOOTAGE.is_dir():
         pytest.skip(f"no real footage at {FOOTAGE}: it is not part of the project")
     return FOOTAGE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes first, so that no process is left alone with one at the end; the others as they are."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
