@@ -4,7 +4,7 @@ Belongs here: killing and waiting. Each row has a home of its own: `touchline se
 dropped into its folder, a part is killed while one is at work and another is starting, and nobody helps but, where the
 parent is gone, by starting `touchline serve` again.
 
-    python -m benchmarks.kill_table [--only PART] [--keep] [--folder DIR]
+    python -m benchmarks.kill_table [--only PARTS] [--folder DIR]
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def measure(folder: Path, only: str = "") -> list[Row]:
         render(video, replace(CLIP, duration_s=SECONDS, seed=CLIP.seed + number))
     rows = []
     for number, kill in enumerate(KILLS):
-        if number == 0 or only in kill.name:
+        if number == 0 or re.search(only, kill.name):
             row = _row(folder / f"home-{number}", kill, videos)
             rows.append(row)
             print(
@@ -314,7 +314,7 @@ def _environment(folder: Path) -> dict[str, str]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_table", description=__doc__)
-    parser.add_argument("--only", default="", help="only the parts whose name has this in it")
+    parser.add_argument("--only", default="", help="only the parts whose name this regular expression finds")
     parser.add_argument("--folder", type=Path, help="where homes and logs are kept; a temporary one without it")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="touchline-kills-"))
