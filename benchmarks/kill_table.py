@@ -4,7 +4,7 @@ Belongs here: killing and waiting. Each row has a home of its own: `touchline se
 dropped into its folder, a part is killed while one is at work and another is starting, and nobody helps but, where the
 parent is gone, by starting `touchline serve` again.
 
-    python -m benchmarks.kill_table [--only PART] [--keep] [--folder DIR]
+    python -m benchmarks.kill_table [--only PARTS] [--folder DIR]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -160,13 +161,10 @@ def measure(folder: Path, only: str = "") -> list[Row]:
         render(video, replace(CLIP, duration_s=SECONDS, seed=CLIP.seed + number))
     rows = []
     for number, kill in enumerate(KILLS):
-        if number == 0 or only in kill.name:
+        if number == 0 or re.search(only, kill.name):
             row = _row(folder / f"home-{number}", kill, videos)
             rows.append(row)
-            print(
-                f"{row.name}: {row.complete} of {UPLOADS}, {row.done_s:.0f} s, {row.verify}, {row.left}",
-                file=sys.stderr,
-            )
+            print(page(rows), file=sys.stderr, flush=True)
     return rows
 
 
@@ -205,7 +203,8 @@ def _row(folder: Path, kill: Kill, videos: Sequence[Path]) -> Row:
             home.served = _start(folder, home.log)
         _wait_for_reports(home, row, before, began, told=kill.name == "run worker")
         jobs = home.jobs() or []
-        row.jobs = ", ".join(sorted(f"{job.video_path[-10:-4]} {job.run_type} {job.status}" for job in jobs))
+        kinds = Counter(f"{job.run_type} {job.status}" for job in jobs)
+        row.jobs = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         row.reports = {Path(job.video_path).name: _report(home, job) for job in jobs if _is_done(job)}
     _look_after(folder, row)
     return row
@@ -265,7 +264,8 @@ def _report(home: Home, job: DetectJob) -> str:
         report.pop(name, None)
     for stage in report["stages"].values():
         stage.pop("wall_s", None), stage.pop("reused", None)
-    return json.dumps(report, sort_keys=True)
+    # Notes name the folder in which models were looked for.
+    return json.dumps(report, sort_keys=True).replace(str(home.folder), "HOME")
 
 
 def _look_after(folder: Path, row: Row) -> None:
@@ -314,7 +314,7 @@ def _environment(folder: Path) -> dict[str, str]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_table", description=__doc__)
-    parser.add_argument("--only", default="", help="only the parts whose name has this in it")
+    parser.add_argument("--only", default="", help="only the parts whose name this regular expression finds")
     parser.add_argument("--folder", type=Path, help="where homes and logs are kept; a temporary one without it")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="touchline-kills-"))

@@ -7,21 +7,27 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
+from detection_assets.reconcile import Reconciled
 from resources._processes import wait_until
 from resources.local_services import Endpoints
+from resources.settings import Settings
 from touchline.errors import ServiceError
 from touchline_cli import parts as module
+from touchline_cli import serve
 from touchline_cli.parts import Part, Parts
 from touchline_cli.serving import FILE, alone, parts_of
 
 SLEEPER = ("timeit", "-n1", "-r1", "import time; time.sleep(600)")
+ENDPOINTS = Endpoints("", "", "", "", "", "", False, False)
 PARENT = """
 import sys, time
 from collections.abc import Iterator
@@ -113,6 +119,59 @@ def test_parts_end_when_their_parent_is_killed(guardian_too: bool, tmp_path: Pat
     # Whoever serves next waits for the guardian, and has nothing left to end.
     with alone(tmp_path):
         pass
+
+
+def test_hung_jobs_are_looked_for_again_after_a_server_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, said, opened = threading.Event(), [], []
+
+    class Instance:
+        """Away at first, as Postgres may be at any moment."""
+
+        @staticmethod
+        @contextmanager
+        def get() -> Iterator[str]:
+            opened.append(True)
+            if len(opened) == 1:
+                raise ServiceError("Postgres is away")
+            yield "instance"
+
+    class Watchdog:
+        """Fails once; it must be the same one afterwards, which knows since when a job has stood still."""
+
+        def __init__(self, *_: object) -> None:
+            self.looks = 0
+
+        def look(self) -> list[str]:
+            self.looks += 1
+            if self.looks == 1:
+                raise OSError("reset")
+            over.set()
+            return ["a job was ended"]
+
+    monkeypatch.setattr("dagster.DagsterInstance", Instance)
+    monkeypatch.setattr("detection_assets.watchdog.Watchdog", Watchdog)
+    monkeypatch.setattr("detection_assets.watchdog.LOOK_S", 0.01)
+    monkeypatch.setattr("resources.connection.connect", lambda _: None)
+    monkeypatch.setattr("touchline_cli.session.complain", said.append)
+    serve._watch(Settings.from_environment({}), ENDPOINTS, over)
+    assert len(opened) == 2
+    assert [text.rpartition(": ")[2] for text in said] == ["Postgres is away", "reset", "a job was ended"]
+
+
+def test_jobs_that_were_killed_at_the_end_are_told_at_once_or_it_is_said_who_tells_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    found = Reconciled(("run",), ())
+    monkeypatch.setattr("dagster.DagsterInstance.get", lambda: nullcontext("instance"))
+    monkeypatch.setattr("resources.connection.connect", lambda _: None)
+    monkeypatch.setattr("touchline_cli.session.say", said.append)
+    monkeypatch.setattr("touchline_cli.session.complain", said.append)
+    monkeypatch.setattr("detection_assets.reconcile.reconcile", lambda *_: found)
+    serve._put_right(ENDPOINTS)
+    monkeypatch.setattr("resources.connection.connect", lambda _: 1 / 0)
+    serve._put_right(ENDPOINTS)
+    assert said[0] == f"at the end: {found}" and said[1].endswith("the next command tells them")
 
 
 def _look_on(parts: Parts, part: Part) -> None:

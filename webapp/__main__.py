@@ -24,6 +24,7 @@ from webapp.token import Access, token_of
 
 GRACE_S: Final = 3
 """How long open pages are waited for at the end [s]: a subscription never ends by itself."""
+REFUSED: Final = "ASGI callable returned without completing handshake"
 PATIENCE_S: Final = 10.0
 """How long whoever looks at a report waits for a server that is away [s]."""
 
@@ -42,6 +43,8 @@ def main() -> None:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, proxy_headers=False
         )
+        # Said of every WebSocket that the guard refuses with a sentence; strangers must not fill the terminal by it.
+        logging.getLogger("uvicorn.error").addFilter(lambda record: REFUSED not in record.getMessage())
         uvicorn.Server(config).run(sockets=[listening])
 
 
