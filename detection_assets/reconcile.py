@@ -95,6 +95,8 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
                 why = NEVER_BEGAN
         if why and end_run(instance, run.run_id, why):
             ended.append(run.run_id)
+    with connection.database.session() as session:
+        repository.forget_leases(session, ended)
     _forget(instance, connection, leases.values())
     return ended
 
@@ -102,6 +104,8 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
 def _lost(connection: Connection, lease: RunLease, silent_s: float | None) -> str:
     """Takes the lease of a run from a process that is dead or was silent for too long; says which, or nothing."""
     process = name_of(lease.host, lease.process)
+    if lease.holder == repository.TAKEN:
+        return f"{process} was given up"
     if surely_gone(lease.host, lease.process):
         why = f"{process} ended without a word"
     elif silent_s is not None and not seen_at_work(lease.host, lease.process):

@@ -199,6 +199,19 @@ def test_a_process_elsewhere_is_dead_after_two_looks_some_time_apart(runner: Run
     assert "process 1 on another was not heard of for 5 min" in str(now(runner, job).error_message)
 
 
+def test_a_lease_that_was_taken_by_somebody_who_died_then_ends_its_run_at_the_next_look(
+    runner: Runner, job: DetectJob
+) -> None:
+    leased(runner, job, ELSEWHERE, {"pid": 1, "identity": "x/1"})
+    lease = lease_of(runner, job.dagster_run_id)
+    assert lease is not None
+    with runner.connection.database.session() as session:
+        assert repository.take_lease(session, lease)
+    reconcile(runner.instance, runner.connection)
+    assert status_of(runner, job) == DEAD
+    assert lease_of(runner, job.dagster_run_id) is None
+
+
 def test_another_boot_alone_proves_nothing(runner: Runner, job: DetectJob) -> None:
     process = process_here()
     leased(runner, job, host(), {**process, "identity": f"another-boot/{str(process['identity']).rpartition('/')[2]}"})

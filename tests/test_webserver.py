@@ -85,7 +85,9 @@ def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
         assert time.monotonic() < deadline, "no sensor corrected the job"
         time.sleep(0.2)
     assert found.status is DetectJobStatus.FAILED
-    assert f"Run execution process for {run_id}" in (found.error_message or "")
+    # Dagster's launcher and our own look notice it independently of each other.
+    told = (f"Run execution process for {run_id}", "ended without a word")
+    assert any(words in (found.error_message or "") for words in told)
 
 
 def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(

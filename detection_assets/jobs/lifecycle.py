@@ -115,8 +115,9 @@ def follow(
         waiting = [job for job in jobs if job.status in ACTIVE]
         if not waiting:
             return []
-        told = failure(instance, run.run_id)
-        return [c for job in waiting for c in _settle(connection, [job], DetectJobStatus.FAILED, _told(job, told))]
+        told, outside = failure(instance, run.run_id), ended_from_outside(instance, run.run_id)
+        words = {job.id: _with_remedy(job, told) if outside else told for job in waiting}
+        return [c for job in waiting for c in _settle(connection, [job], DetectJobStatus.FAILED, words[job.id])]
     if run.status is DagsterRunStatus.SUCCESS:
         return _settle(connection, jobs, DetectJobStatus.COMPLETED, None)
     return []
@@ -176,8 +177,10 @@ def goes_on(job_id: UUID) -> str:
     return f"what is finished is kept: `touchline resume {job_id}`, or the same command again, goes on"
 
 
-def _told(job: DetectJob, message: str) -> str:
-    return interrupted(job.id) if message == INTERRUPTED else message
+def _with_remedy(job: DetectJob, message: str) -> str:
+    """What ended the job's run from outside, and how to continue the job."""
+    fault = message.removesuffix(f"; {AGAIN}").rstrip(".")
+    return message if "run the same again" in fault else f"{fault}; {goes_on(job.id)}"
 
 
 def _cancelled(job: DetectJob) -> str:

@@ -56,6 +56,7 @@ from touchline.repository.jobs import (
     stop_requested,
 )
 from touchline.repository.leases import (
+    TAKEN,
     beat_lease,
     claim_lease,
     doubt_leases,
@@ -92,6 +93,7 @@ from touchline.repository.verify import checkpoint_ids, reported_jobs, unknown_c
 __all__ = [
     "FINAL",
     "SHORT_ID",
+    "TAKEN",
     "Holdings",
     "JobTotals",
     "Made",

@@ -24,6 +24,9 @@ database itself is away nobody can beat, so one look after that is not enough.""
 FORGET: Final = timedelta(seconds=120)
 """A doubt older than this does not count: nobody has looked since, and the database may have been away."""
 
+TAKEN: Final = ""
+"""The holder of a lease that was taken away: nobody."""
+
 _NOW: Final = sa.func.clock_timestamp()
 _QUIET: Final = {"synchronize_session": False}
 
@@ -88,7 +91,9 @@ def take_lease(session: Session, lease: RunLease, *, silent: bool = False) -> bo
         found = found.where(row.doubted_at < _NOW - DOUBT)
     if session.execute(found.with_for_update(skip_locked=True)).first() is None:
         return False
-    drop_lease(session, lease.run_id, lease.holder)
+    # The row stays until the run is over: whoever dies before that is said leaves the word to the next.
+    taken = sa.update(row).where(row.run_id == lease.run_id).values(holder=TAKEN)
+    session.execute(taken.execution_options(**_QUIET))
     return True
 
 
