@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +41,9 @@ def told(error: BaseException) -> str:
     Where the error does not name a file, the disk is that of the home, of temporary files or of the working folder,
     whichever is short of room.
     """
+    # Most commands never need it, and it would cost each of them a hundredth of a second.
+    import tempfile
+
     found: BaseException | None = error
     while found is not None and not (isinstance(found, OSError) and found.errno in FULL):
         found = found.__cause__ or found.__context__
