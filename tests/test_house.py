@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -70,16 +70,17 @@ def test_imports_only_point_downwards() -> None:
 
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
-    # The best of three, and twice the time aimed at: machines that run tests are busy.
+    # The best of three, twice the time aimed at, and of processors alone: machines that run tests are busy.
     probe = f"import sys, touchline_cli.app; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    walls = []
+    times = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "touchline_cli.app", "--help"], cwd=ROOT, capture_output=True, check=True)
-        walls.append(time.perf_counter() - began)
-    assert min(walls) < 1.0, f"touchline --help took {min(walls):.2f} s"
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 1.0, f"touchline --help took {min(times):.2f} s of a processor"
 
 
 def test_importing_the_domain_brings_in_no_models() -> None:
