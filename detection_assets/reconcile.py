@@ -91,7 +91,7 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
         else:
             process = dead_process(run.tags, run.run_id)
             why = f"{process} ended without a word" if process else ""
-            if not why and begun_before and never_began(run):
+            if not why and begun_before and never_began(instance, run):
                 why = NEVER_BEGAN
         if why and end_run(instance, run.run_id, why):
             ended.append(run.run_id)
@@ -146,16 +146,19 @@ def not_begun(instance: DagsterInstance, connection: Connection) -> list[dg.Dags
     with connection.database.session() as session:
         held = {lease.run_id for lease in repository.list_leases(session)}
     runs = instance.get_runs(dg.RunsFilter(statuses=list(AT_WORK)))
-    return [run for run in runs if run.run_id not in held and never_began(run)]
+    return [run for run in runs if run.run_id not in held and never_began(instance, run)]
 
 
-def never_began(run: dg.DagsterRun) -> bool:
+def never_began(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a run was launched by a server of this machine that is gone, and no process says that it does the run.
 
     Such a process may still be loading: the answer counts where nothing launched can be alive, or after a while.
     """
     if marked(run.tags, run.run_id):
         return False
+    if LAUNCHER_TAG not in run.tags:
+        # Dagster's own launcher says so before anything else; one that had no time to has launched nothing.
+        return run.status is DagsterRunStatus.STARTING and isinstance(instance.run_launcher, dg.DefaultRunLauncher)
     try:
         server = json.loads(run.tags.get(LAUNCHER_TAG, ""))
     except ValueError:

@@ -257,9 +257,12 @@ def test_a_run_whose_launcher_died_before_it_began_is_ended_at_a_start_and_after
         monkeypatch.setattr(watchdog, "START_S", -1.0)
         Watchdog(runner.instance, runner.connection, Bounds()).look()
         assert [status(run) for run in (living, first, second)] == [Run.STARTING, Run.FAILURE, Run.FAILURE]
+        silent = create_run_for_test(runner.instance, "detect_brands", status=Run.STARTING).run_id
+        reconcile(runner.instance, runner.connection)
+        assert status(silent) is Run.STARTING
         third = starting(tmp_path / "gone")
         assert third in reconcile(runner.instance, runner.connection, begun_before=True).runs
-        assert (status(living), status(third)) == (Run.STARTING, Run.FAILURE)
+        assert [status(run) for run in (living, silent, third)] == [Run.STARTING, Run.FAILURE, Run.FAILURE]
         [told] = [
             entry.dagster_event.message
             for entry in runner.instance.all_logs(third, of_type=dg.DagsterEventType.RUN_FAILURE)
