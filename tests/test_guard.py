@@ -324,3 +324,9 @@ def test_what_is_no_request_passes_as_it_is() -> None:
 
     asyncio.run(Guard(app, Access(TOKEN, 1), Hosts("127.0.0.1"))({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("path", ["/notebook", "/dagit/notebook", "/%6eotebook"])
+def test_the_page_that_shows_any_file_of_the_server_is_closed(port: int, path: str) -> None:
+    status, text, _ = ask(port, "GET", f"{path}?path=/etc/hostname", ("Authorization", f"Bearer {TOKEN}"))
+    assert (status, "reached" in text) == (404, False)

@@ -17,7 +17,9 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from detection_assets.report_links import OWN
@@ -31,6 +33,8 @@ OVERFLOW: Final = 20
 """What `dagster-webserver` uses for its connections to the database."""
 POLL_MS: Final = 2000
 """How often Dagster's pages ask for what is new [ms]."""
+NOTEBOOKS: Final = ("/notebook", "/dagit/notebook")
+"""Dagster's routes for notebooks."""
 
 
 @contextmanager
@@ -44,5 +48,14 @@ def dagster_app(workspace: Path) -> Iterator[ASGIApp]:
 
 
 def guarded(dagster: ASGIApp, read: reports.Read, access: Access, hosts: Hosts) -> ASGIApp:
-    """Everything on one port: `/detection` is Touchline's, all else Dagster's, and the guard is before both."""
-    return Guard(Starlette(routes=[Mount(OWN, routes=reports.routes(read)), Mount("/", app=dagster)]), access, hosts)
+    """Everything on one port: `/detection` is Touchline's, all else Dagster's, and the guard is before both.
+
+    Not Dagster's notebooks: that page shows any file of the server's whose path is in the address.
+    """
+    routes = [Mount(OWN, routes=reports.routes(read))]
+    closed = [Route(path, _no_notebooks) for path in NOTEBOOKS]
+    return Guard(Starlette(routes=[*routes, *closed, Mount("/", app=dagster)]), access, hosts)
+
+
+async def _no_notebooks(_request: Request) -> Response:
+    return PlainTextResponse("Notebooks are not shown here: their address names a file of the server's.\n", 404)
