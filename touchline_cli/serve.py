@@ -139,6 +139,12 @@ def _start(
     from detection_assets.reconcile import reconcile
     from resources.connection import connect
 
+    with DagsterInstance.get() as instance:
+        # Before the code server: a run that was about to start is over if nothing listens on its server's socket.
+        found = reconcile(instance, connect(endpoints), begun_before=True)
+        set_limits(instance)
+    if found.runs or found.jobs or found.uploads:
+        session.say(f"after the last time: {found}")
     workspace = dagster_home / "workspace.yaml"
     location = {"grpc_server": {"socket": str(code), "location_name": LOCATION}}
     workspace.write_text(json.dumps({"load_from": [location]}) + "\n", "utf-8")
@@ -148,11 +154,6 @@ def _start(
         before=lambda: code.unlink(missing_ok=True),
     )
     parts.start(server)
-    with DagsterInstance.get() as instance:
-        found = reconcile(instance, connect(endpoints))
-        set_limits(instance)
-    if found.runs or found.jobs:
-        session.say(f"after the last time: {found}")
     _wait_for_code(code, lambda: parts.starting(server))
     descriptor = listening.fileno()
     web = ("webapp", "--fd", str(descriptor), "--host", host, "--workspace", str(workspace))
