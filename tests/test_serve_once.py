@@ -178,9 +178,9 @@ def test_the_end_of_the_terminal_ends_it_in_order_and_a_second_signal_changes_no
     def serve() -> None:
         with _stoppable():
             try:
-                os.kill(os.getpid(), signal.SIGHUP)
+                signal.raise_signal(signal.SIGHUP)
             finally:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
                 ended.append(True)
 
     ended: list[bool] = []
