@@ -10,7 +10,7 @@ from alembic.config import Config
 
 from resources.database import Database, migrations_folder
 from touchline import repository
-from touchline.schema import DetectJobStatus, Upload
+from touchline.schema import DetectJob, DetectJobStatus, Upload
 
 UPLOAD = sa.text(
     "INSERT INTO uploads (location, key, version, etag, size, modified, first_seen, last_seen, state, reason, "
@@ -25,16 +25,24 @@ def test_old_jobs_keep_their_status_and_uploads_without_a_job_are_followed(empty
     with empty_database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
+        jobs = sa.Table("detect_jobs", sa.MetaData(), autoload_with=connection)
     with empty_database.session() as session:
         source = repository.register_source(session, "/u/told.mp4", checksum="c")
         key = source.partition_key
         for number, status in enumerate(DetectJobStatus):
-            job = repository.create_job(session, source, dagster_run_id=f"run-{number}")
             # Whatever an older version left there, a job that failed and says that it is completed too.
-            values = {"status": status, "id": job.id, "why": "the lights went out"}
-            session.execute(
-                sa.text("UPDATE detect_jobs SET status = :status, error_message = :why WHERE id = :id"), values
+            job = DetectJob(
+                source_asset_id=source.id,
+                video_path=source.video_path,
+                profile_name=source.profile_name,
+                partition_key=key,
+                dagster_run_id=f"run-{number}",
+                status=status,
+                error_message="the lights went out",
             )
+            known = [column.name for column in jobs.columns if not column.name.endswith("ed_at")]
+            values = {name: getattr(job, name, None) for name in known}
+            session.execute(sa.insert(jobs).values({**values, "id": uuid.uuid4()}))
         for name, state in ((key, "started"), ("lost", "started"), ("waits", "requested"), ("odd", "refused")):
             session.execute(UPLOAD, {"key": name, "state": state})
     for _ in range(2):

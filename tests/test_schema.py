@@ -163,7 +163,7 @@ def test_rows_can_be_read_after_their_session(database: Database) -> None:
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
-    database = Database("postgresql://me:geheim@127.0.0.1:1/nothing")
+    database = Database("postgresql://me:geheim@127.0.0.1:1/nothing", patience_s=0)
     with pytest.raises(ServiceError, match=r"127\.0\.0\.1:1/nothing") as caught:
         database.ping()
     assert "geheim" not in str(caught.value)

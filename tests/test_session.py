@@ -32,6 +32,7 @@ from tests.webserver import (
     wait,
 )
 from touchline import repository
+from touchline.job_lifecycle import ACTIVE
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset, StageCheckpoint
 from touchline.sources import checksum
@@ -63,7 +64,16 @@ class Page:
         return launch(self.ask, self.selector, source.partition_key, assets, config or {})
 
     def ended(self, run_id: str) -> str:
-        return wait(self.ask, run_id)
+        """How a run ended, once its job says so too: that follows a moment later."""
+        status = wait(self.ask, run_id)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with self.runner.connection.database.session() as session:
+                jobs = repository.jobs_of_run(session, run_id)
+            if not any(job.status in ACTIVE for job in jobs):
+                break
+            time.sleep(0.05)
+        return status
 
     def rows(self, title: str, run_id: str) -> tuple[DetectJob, dict[str, StageCheckpoint]]:
         """The job of a run and its checkpoints by stage; prints both."""

@@ -227,7 +227,7 @@ def test_a_report_that_is_missing_empty_or_of_another_job_is_named(runner: Runne
 def test_a_report_that_was_written_over_is_named_and_not_handed_out(
     runner: Runner, source: SourceAsset, tmp_path: Path, name: str
 ) -> None:
-    objects, job = runner.connection.objects, runner.latest_reported_job(source)
+    objects, job = runner.connection.objects, latest_reported_job(runner.connection, source)
     key = f"reports/{job.id}/{name}"
     content = objects.get(key)
     for changed, word in ((content + b" ", "bytes"), (content[:-1] + bytes([content[-1] ^ 1]), "SHA-256")):
@@ -237,7 +237,7 @@ def test_a_report_that_was_written_over_is_named_and_not_handed_out(
         assert word in told["faults"][0]["message"]
         assert told["reports_without_digests"] == 0
         with pytest.raises(CheckpointError, match=f"{name}: expected .* the file was changed"):
-            runner.fetch_report(job, tmp_path)
+            fetch_report(runner.connection, job, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

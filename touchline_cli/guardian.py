@@ -30,7 +30,7 @@ def main() -> None:
         # The parts hold no lease of the servers; as long as runs are being ended, nobody may end these under them.
         services.start()
     except TouchlineError as error:
-        print(f"touchline serve was killed; its servers cannot be reached: {error}", file=sys.stderr)
+        print(f"`touchline serve` was killed; its servers cannot be reached: {error}", file=sys.stderr)
     try:
         end_left(told)
     finally:
