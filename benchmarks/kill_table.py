@@ -59,6 +59,14 @@ class Kill:
     again: bool = False
 
 
+def _line(process: psutil.Process) -> str:
+    """The command line of a process, empty once it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 @dataclass
 class Home:
     """A home that is served, and what is known of it without disturbing it."""
@@ -83,24 +91,25 @@ class Home:
         for noted in parts_of(self.folder).get("parts", ()):
             with suppress(psutil.Error):
                 process = psutil.Process(noted["pid"])
-                if set(words) <= set(process.cmdline()):
+                if set(words) <= set(_line(process).split()):
                     parts.append(process)
         return parts
 
     def servers(self, program: str) -> list[psutil.Process]:
         """Embedded servers by the name of their program, those first whose parents are none."""
-        found = [p for p in self.processes() if p.name() == program]
-        return [p for p in found if p.ppid() not in {other.pid for other in found}]
+        found = [p for p in self.processes() if _line(p).partition(" ")[0].rpartition("/")[2] == program]
+        known = {process.pid for process in found}
+        return [process for process in found if psutil.pid_exists(process.pid) and process.ppid() not in known]
 
     def backends(self) -> list[psutil.Process]:
         """A process of Postgres that serves a client."""
         children = [child for server in self.servers("postgres") for child in server.children()]
-        return [c for c in children if re.search(r"postgres: touchline\S* \S+ 127\.0\.0\.1", " ".join(c.cmdline()))][:1]
+        return [child for child in children if "postgres: touchline touchline" in _line(child)][:1]
 
     def workers(self) -> list[psutil.Process]:
         """The process of a run at work."""
         children = [child for server in self.part("api", "grpc") for child in server.children()]
-        return [child for child in children if any("spawn_main" in word for word in child.cmdline())][:1]
+        return [child for child in children if "spawn_main" in _line(child)][:1]
 
     def jobs(self) -> list[DetectJob] | None:
         """All jobs; None while the database does not answer. Starts nothing."""
@@ -215,9 +224,7 @@ def _wait_for_work(home: Home) -> str:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         jobs = home.jobs() or []
-        workers = [
-            c for server in home.part("api", "grpc") for c in server.children() if "spawn_main" in str(c.cmdline())
-        ]
+        workers = [c for server in home.part("api", "grpc") for c in server.children() if "spawn_main" in _line(c)]
         running = [job for job in jobs if job.status is DetectJobStatus.RUNNING and job.progress > 0]
         if running and len(workers) > len([job for job in jobs if job.status is DetectJobStatus.RUNNING]):
             return f"{len(running)} at work, {len(workers) - len(running)} starting"
@@ -275,7 +282,7 @@ def _look_after(folder: Path, row: Row) -> None:
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     row.verify = "clean" if done.returncode == 0 else f"{done.returncode}: {(done.stdout + done.stderr)[-300:]}"
     left = Home(folder, None, folder).processes()  # type: ignore[arg-type]
-    row.left = ", ".join(" ".join(process.cmdline())[:60] for process in left)
+    row.left = ", ".join(_line(process)[:60] for process in left)
     for process in left:
         process.kill()
 
