@@ -144,9 +144,10 @@ def test_a_job_whose_process_died_is_gone_on_with_and_one_that_failed_by_itself_
     assert (library.rows()[KEY].state, library.rows()[KEY].over_at is None) == ("started", False)
 
 
-def test_a_server_that_stayed_away_is_no_fault_of_the_upload(library: Library) -> None:
+@pytest.mark.parametrize("kind", ["ServiceError", "OperationalError", "InterfaceError", "DagsterPostgresException"])
+def test_a_server_that_stayed_away_is_no_fault_of_the_upload(library: Library, kind: str) -> None:
     job_of(library, DetectJobStatus.RUNNING)
-    step_failed(library, "ServiceError")
+    step_failed(library, kind)
     assert "asked for again" in followed(library)[0]
 
 

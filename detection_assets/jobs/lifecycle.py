@@ -29,7 +29,9 @@ AGAIN: Final = "run the same again to continue"
 FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
 """How Dagster's message begins where it has nothing to say."""
 INTERRUPTION: Final = dg.DagsterExecutionInterruptedError.__name__
-OUTSIDE: Final = frozenset({INTERRUPTION, ServiceError.__name__, LeaseLostError.__name__})
+AWAY: Final = ("OperationalError", "InterfaceError", "DagsterPostgresException")
+"""Errors of SQLAlchemy, psycopg2 and Dagster's storages where the database went away under Dagster's own books."""
+OUTSIDE: Final = frozenset({INTERRUPTION, ServiceError.__name__, LeaseLostError.__name__, *AWAY})
 """Classes of errors that are no fault of the work itself."""
 
 Change = tuple[UUID, DetectJobStatus]
