@@ -128,12 +128,34 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
     except JobStoppedError:
         raise
     except Exception as error:
-        lifecycle.fail(connection, job, in_words(error), error)
-        raise
+        if not _interrupted(error):
+            lifecycle.fail(connection, job, in_words(error), error)
+            raise
+        # A library that was being loaded made an error of its own of it.
+        lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
+        raise dg.DagsterExecutionInterruptedError from error
     except BaseException as error:
         # Ctrl-C, or Dagster ending the run: the job can be taken up again, unless that was how it was stopped.
         lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
         raise
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether an error was raised while an interruption was on its way up: in its causes, or in what it was raised in.
+
+    Libraries that clean up while they are interrupted can fail at that, and the error hides the interruption.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):
+            return True
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+    return False
 
 
 def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job: DetectJob) -> None:

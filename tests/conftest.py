@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -32,6 +33,11 @@ from tests.webserver import ASSETS, Ask, serving
 from touchline.schema import SourceAsset
 from touchline.synthetic import CLIP, Truth, render
 
+# How long a machine takes, busy as it may be, is no property of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 # A suite begun in the background by a shell ignores Ctrl-C, and so would the commands that it starts to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # What tests listen to in this process are finished chunks, which are the same on machines fast and slow.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from detection_assets import stage_run
+from detection_assets.bookkeeping import _interrupted
 from detection_assets.jobs import lifecycle
 from detection_assets.runner import Runner
 from detection_assets.stages import STAGES
@@ -218,3 +219,24 @@ def test_nobody_but_its_owner_changes_a_jobs_status() -> None:
                     calls.add(name)
     assert rows == {"touchline/repository/jobs.py"}
     assert calls == {"detection_assets/jobs/lifecycle.py"}
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_an_error_that_an_interruption_became_in_a_library_is_one(interruption: type[BaseException]) -> None:
+    def clean_up() -> None:
+        try:
+            raise interruption
+        finally:
+            _ = None.name  # type: ignore[attr-defined]
+
+    def load() -> None:
+        try:
+            clean_up()
+        except Exception:
+            # As omegaconf does: its own error, without a cause.
+            raise KeyError("server") from None
+
+    with pytest.raises(KeyError) as caught:
+        load()
+    assert _interrupted(caught.value)
+    assert not _interrupted(KeyError("server"))
