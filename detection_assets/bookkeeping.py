@@ -20,6 +20,7 @@ from detection_assets.run_config import PRIORITY_TAG
 from resources.leases import LeaseLostError, hold, let_go
 from resources.storage import Connection
 from touchline import repository
+from touchline.causes import causes
 from touchline.errors import BadInputError, JobStoppedError, in_words
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
@@ -145,17 +146,7 @@ def _interrupted(error: BaseException) -> bool:
 
     Libraries that clean up while they are interrupted can fail at that, and the error hides the interruption.
     """
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        if isinstance(one, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):
-            return True
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
-    return False
+    return any(isinstance(one, KeyboardInterrupt | dg.DagsterExecutionInterruptedError) for one in causes(error))
 
 
 def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job: DetectJob) -> None:

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from touchline.causes import causes
 from touchline.home import home
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -25,14 +26,7 @@ REMEDY: Final = "make room there, then run the same again: finished work is kept
 
 def is_full(error: BaseException) -> bool:
     """Whether an error says that a disk takes no more writes, or comes from one that does."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        if isinstance(found, OSError) and found.errno in FULL:
-            return True
-        seen.add(id(found))
-        found = found.__cause__ or found.__context__
-    return False
+    return _of_disk(error) is not None
 
 
 def told(error: BaseException) -> str:
@@ -44,11 +38,8 @@ def told(error: BaseException) -> str:
     # Most commands never need it, and it would cost each of them a hundredth of a second.
     import tempfile
 
-    found: BaseException | None = error
-    while found is not None and not (isinstance(found, OSError) and found.errno in FULL):
-        found = found.__cause__ or found.__context__
-    number = found.errno if isinstance(found, OSError) else None
-    named = found.filename if isinstance(found, OSError) else None
+    found = _of_disk(error)
+    number, named = (found.errno, found.filename) if found is not None else (None, None)
     folders = [Path(os.fsdecode(named)).parent] if named else [home(), Path(tempfile.gettempdir()), Path.cwd()]
     where = next((folder for folder in folders if shortage(folder)), folders[0])
     if number == errno.EROFS:
@@ -63,6 +54,11 @@ def shortage(folder: Path) -> str:
     if not total or free >= max(SHORT_BYTES, SHORT_SHARE * total):
         return ""
     return f"the disk of {folder} is full ({_room(folder)}); {REMEDY}"
+
+
+def _of_disk(error: BaseException) -> OSError | None:
+    """The operating system's error behind an error, if it is one of a full disk."""
+    return next((one for one in causes(error) if isinstance(one, OSError) and one.errno in FULL), None)
 
 
 def _room(folder: Path) -> str:
