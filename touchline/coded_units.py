@@ -12,6 +12,11 @@ from typing import Final
 _START_CODE: Final = b"\0\0\1"
 
 
+def units(packet: bytes, length_size: int) -> Iterator[bytes]:
+    """The units of a packet, which follow their lengths of so many bytes, or with 0 start codes."""
+    return sized(packet, length_size) if length_size else annex_b(packet)
+
+
 def annex_b(data: bytes) -> Iterator[bytes]:
     """The units between start codes."""
     begin = data.find(_START_CODE)

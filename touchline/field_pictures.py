@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from touchline.coded_units import annex_b, length_size, sized
+from touchline.coded_units import annex_b, length_size, units
 
 _SLICES: Final = (1, 5)
 _SEQUENCE: Final = 7
@@ -57,7 +57,7 @@ class FieldPictures:
     def holds(self, packet: bytes) -> Holds:
         """What the next packet holds; unknown where its headers are missing or damaged."""
         fields: set[bool] = set()
-        for unit in sized(packet, self._length_size) if self._length_size else annex_b(packet):
+        for unit in units(packet, self._length_size):
             if unit[0] & 31 not in _SLICES:
                 self._learn(unit)
                 continue

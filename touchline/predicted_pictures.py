@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum, auto
 from typing import Final
 
-from touchline.coded_units import annex_b, length_size, sized
+from touchline.coded_units import length_size, units
 
 _H264_SLICES: Final = (1, 5)
 _H264_SIZE_AT: Final = 4
@@ -55,13 +55,13 @@ class PredictedPictures:
         return self._read(packet) if self._read is not None else Role.UNKNOWN
 
     def _h264(self, packet: bytes) -> Role:
-        for unit in sized(packet, self._size) if self._size else annex_b(packet):
+        for unit in units(packet, self._size):
             if unit[0] & 31 in _H264_SLICES:
                 return Role.REFERENCED if unit[0] >> 5 & 3 else Role.UNREFERENCED
         return Role.UNKNOWN
 
     def _hevc(self, packet: bytes) -> Role:
-        for unit in sized(packet, self._size) if self._size else annex_b(packet):
+        for unit in units(packet, self._size):
             kind = unit[0] >> 1 & 63
             if kind <= _HEVC_LAST_PICTURE:
                 return Role.UNREFERENCED if kind < _HEVC_LAST_LEADING and kind % 2 == 0 else Role.REFERENCED
