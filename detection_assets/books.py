@@ -54,7 +54,6 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
     shutil.copyfile(CONFIGURATION, home / "dagster.yaml")
     os.environ.update(export(endpoints))
     os.environ["DAGSTER_HOME"] = str(home)
-    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("TOUCHLINE_COMPUTE_LOGS", str(home / "compute_logs"))
     return home
 

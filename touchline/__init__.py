@@ -15,8 +15,6 @@ _modules.setdefault("openvino_telemetry", None)
 os.environ |= {
     # ONNX Runtime sends from native code, from its import on.
     "ORT_DISABLE_TELEMETRY": "1",
-    "ORT_TELEMETRY_DISABLED": "1",
-    "DAGSTER_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "DO_NOT_TRACK": "1",
