@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -19,7 +18,7 @@ from typing import Final
 import psutil
 
 from resources._processes import is_same
-from resources.holders import host, process_here
+from resources.holders import host, name_of, process_here
 
 PROCESS_TAG: Final = ".dagster/touchline/process"
 """On every run of ours: which process does its work. Dagster's pages hide tags that begin so."""
@@ -53,27 +52,26 @@ def dead_process(tags: Mapping[str, str], run_id: str) -> str | None:
 
     Nothing while it lives, and nothing where it cannot be told: no mark, or a process on another machine.
     """
-    mark = _read(tags, run_id)
-    if mark is None or mark["host"] != host():
+    mark = _made_here(tags, run_id)
+    if mark is None:
         return None
     if run_id in done_here:
         return "its process, which could not say so,"
-    pid = int(str(mark["pid"]))
-    return f"process {pid} on {socket.gethostname()}" if _lives(mark) is False else None
+    return name_of(host(), mark) if _lives(mark) is False else None
 
 
 def works_here(tags: Mapping[str, str], run_id: str, process: Process | None = None) -> bool:
     """Whether a run carries the mark of a process of this machine; of this one, if given."""
-    mark = _read(tags, run_id)
-    if mark is None or mark["host"] != host():
+    mark = _made_here(tags, run_id)
+    if mark is None:
         return False
     return process is None or (int(str(mark["pid"])), mark.get("identity")) == process
 
 
 def kill_process(tags: Mapping[str, str], run_id: str) -> bool:
     """Kills the process that does a run, if it is one of this machine and not this one; whether it is gone."""
-    mark = _read(tags, run_id)
-    if mark is None or mark["host"] != host() or run_id in done_here or int(str(mark["pid"])) == os.getpid():
+    mark = _made_here(tags, run_id)
+    if mark is None or run_id in done_here or int(str(mark["pid"])) == os.getpid():
         return False
     lives = _lives(mark)
     return kill_tree(int(str(mark["pid"]))) if lives else lives is False
@@ -121,6 +119,12 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except ProcessLookupError:
         return None
+
+
+def _made_here(tags: Mapping[str, str], run_id: str) -> dict[str, object] | None:
+    """The mark of a run that a process of this machine does, or did."""
+    mark = _read(tags, run_id)
+    return mark if mark is not None and mark["host"] == host() else None
 
 
 def _read(tags: Mapping[str, str], run_id: str) -> dict[str, object] | None:
