@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from resources.settings import Settings
 from tests.webserver import ADD, ASSETS, Ask, launch, wait
 from touchline import repository
 from touchline.nodes import NODE_NAMES, REPORT
-from touchline.schema import DetectJob, DetectJobStatus, RunType
+from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
 from touchline.synthetic import Truth
 from touchline_cli.serving import parts_of
 
@@ -31,14 +32,21 @@ def test_the_page_lists_nine_described_assets_the_library_and_the_job(ask: Ask) 
     assert "detect_brands" in {job["name"] for job in node["jobs"]}
 
 
+def register(ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], video: Path) -> SourceAsset:
+    """A copy of the clip under that name as a source, and its key as a partition, as Dagster's page adds it."""
+    video.write_bytes(clip[0].read_bytes())
+    with runner.connection.database.session() as session:
+        source = repository.register_source(
+            session, str(video), checksum=hashlib.sha256(video.name.encode()).hexdigest(), duration=6.0
+        )
+    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    return source
+
+
 def test_a_partition_registered_in_the_page_can_be_materialized_and_replayed_from_ocr(
     ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path
 ) -> None:
-    video = tmp_path / "from-the-page.mp4"
-    video.write_bytes(clip[0].read_bytes())
-    with runner.connection.database.session() as session:
-        source = repository.register_source(session, str(video), checksum="0" * 64, duration=6.0)
-    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    source = register(ask, selector, runner, clip, tmp_path / "from-the-page.mp4")
     everything = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
     assert wait(ask, everything) == "SUCCESS"
     with runner.connection.database.session() as session:
@@ -63,11 +71,7 @@ def test_a_partition_registered_in_the_page_can_be_materialized_and_replayed_fro
 def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
     ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path
 ) -> None:
-    video = tmp_path / "killed-worker.mp4"
-    video.write_bytes(clip[0].read_bytes())
-    with runner.connection.database.session() as session:
-        source = repository.register_source(session, str(video), checksum="1" * 64, duration=6.0)
-    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    source = register(ask, selector, runner, clip, tmp_path / "killed-worker.mp4")
     run_id = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
 
     def job() -> DetectJob | None:
@@ -93,11 +97,7 @@ def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
 def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
     ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path, settings: Settings
 ) -> None:
-    video = tmp_path / "parts-die.mp4"
-    video.write_bytes(clip[0].read_bytes())
-    with runner.connection.database.session() as session:
-        source = repository.register_source(session, str(video), checksum="2" * 64, duration=6.0)
-    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    source = register(ask, selector, runner, clip, tmp_path / "parts-die.mp4")
     run_id = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
     deadline = time.monotonic() + 120
     while True:
