@@ -14,7 +14,7 @@ import pytest
 from detection_assets.liveness import PROCESS_TAG
 from detection_assets.runner import Runner
 from resources.settings import Settings
-from tests.webserver import ADD, ASSETS, Ask, launch, wait
+from tests.webserver import ADD, ASSETS, Ask, launch, loaded, wait
 from touchline import repository
 from touchline.nodes import NODE_NAMES, REPORT
 from touchline.schema import DetectJob, DetectJobStatus, RunType, SourceAsset
@@ -114,5 +114,9 @@ def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
     with runner.connection.database.session() as session:
         jobs = repository.jobs_of_run(session, run_id)
     assert [job.status for job in jobs] == [DetectJobStatus.COMPLETED]
+    # The new webserver may answer a moment before the new code server does, and asks it again by itself.
+    while not loaded(ask):
+        assert time.monotonic() < deadline + 120, "the code location was not loaded again"
+        time.sleep(0.2)
     assert wait(ask, launch(ask, selector, source.partition_key, ["run_ocr"], {})) == "SUCCESS"
     assert len({part["pid"] for part in parts_of(settings.home)["parts"]} - set(parts)) == 3

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from resources._processes import free_ports
@@ -81,6 +81,10 @@ query Runs($tag: ExecutionTag!) {
     ... on Runs { results { runId status startTime endTime tags { key value } } }
   }
 }"""
+LOCATIONS = """
+query Locations {
+  workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
+}"""
 STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
@@ -101,8 +105,12 @@ def serving(folder: Path) -> Iterator[Ask]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", **bearer()}
         request = Request(f"http://127.0.0.1:{port}/graphql", body, headers)
-        with urlopen(request, timeout=60) as answer:
-            content: dict[str, Any] = json.load(answer)
+        try:
+            with urlopen(request, timeout=60) as answer:
+                content: dict[str, Any] = json.load(answer)
+        except HTTPError as error:
+            error.add_note(error.read().decode("utf-8", "replace") + "\n" + log.read_text("utf-8"))
+            raise
         assert "errors" not in content, content
         data: dict[str, Any] = content["data"]
         return data
@@ -128,6 +136,12 @@ def bearer() -> dict[str, str]:
     """The header with the token of this home, as soon as there is one."""
     token = known_token(Settings.from_environment())
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def loaded(ask: Ask) -> bool:
+    """Whether the code location is loaded: the webserver reached its code server."""
+    entries = ask(LOCATIONS, {})["workspaceOrError"]["locationEntries"]
+    return all((entry["locationOrLoadError"] or {}).get("__typename") == "RepositoryLocation" for entry in entries)
 
 
 def launch(ask: Ask, selector: dict[str, str], key: str, assets: list[str], config: dict[str, Any]) -> str:
