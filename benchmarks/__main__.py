@@ -25,8 +25,8 @@ from benchmarks.clips import Clip, Material, footage, synthetic
 from benchmarks.memory import curve
 from benchmarks.pipeline import Measured, run, run_together
 from benchmarks.scoring import Score, score, total
-from detection_assets.quiet import quiet
-from detection_assets.runner import Runner
+from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.local.runner import Runner
 from resources.local_services import LocalServices
 from resources.settings import Settings
 from touchline.nodes import NODE_NAMES

@@ -13,8 +13,8 @@ from typing import Any
 
 import bson
 
-from detection_assets.stage_run import DocumentStream
-from detection_assets.stages import STAGES, Context
+from detection_assets.execution.registry import STAGES, Context
+from detection_assets.execution.run_stage import DocumentStream
 from touchline.brands import BrandBook
 from touchline.errors import TouchlineError
 from touchline.nodes import NODE_NAMES, NODES
@@ -26,7 +26,7 @@ from touchline.stages.brand_report import build_report
 from touchline.stages.detect_objects import DetectObjectsConfig
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, Image, SampledFrame
-from touchline.video import decode_frame
+from touchline.video.opening import decode_frame
 from touchline.vision.objects import ObjectDetector
 
 

@@ -32,9 +32,9 @@ import psutil
 from resources.database import Database
 from resources.local_services import LocalServices
 from resources.settings import Settings
-from touchline import repository
 from touchline.errors import ServiceError, TouchlineError
-from touchline.schema import DetectJob, DetectJobStatus
+from touchline.library import repository
+from touchline.library.tables import DetectJob, DetectJobStatus
 from touchline.synthetic import CLIP, render
 from touchline_cli.serving import parts_of
 from webapp.token import known_token

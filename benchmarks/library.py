@@ -22,16 +22,16 @@ import sqlalchemy as sa
 
 from detection_assets.checks.library import failed_sources, unmatched_keys
 from detection_assets.definitions import build_defs
+from detection_assets.local.runner import Runner
 from detection_assets.partitions import sources
-from detection_assets.runner import Runner
 from detection_assets.sensors.new_uploads import new_uploads
-from detection_assets.uploads import PER_LOOK
+from detection_assets.upkeep.ingest_uploads import PER_LOOK
 from resources.storage import Storage
 from resources.uploads import BucketUploads, FolderUploads, Place
-from touchline import repository
-from touchline.schema import DetectJob, DetectJobStatus, SourceAsset, Upload
-from touchline.sources import partition_key, source_asset_id
-from touchline.uploads import UploadState
+from touchline.library import repository
+from touchline.library.intake import UploadState
+from touchline.library.naming import partition_key, source_asset_id
+from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset, Upload
 
 TIMES: Final = 3
 """How often each thing is timed; the middle one counts."""

@@ -19,12 +19,12 @@ from benchmarks.baseline import PlainOcr
 from benchmarks.clips import Clip
 from benchmarks.memory import repeat
 from benchmarks.pipeline import run
-from detection_assets.runner import Runner
+from detection_assets.local.runner import Runner
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.journal import Journal
-from touchline.ahead import cores
 from touchline.brands import shipped
+from touchline.parallel import cores
 from touchline.synthetic import DEMO, render
 
 

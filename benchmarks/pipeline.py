@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection_assets.side_by_side import Piece, Workers
+from detection_assets.local.worker_pool import Piece, Workers
 from touchline.errors import TouchlineError
 
 if TYPE_CHECKING:
     from benchmarks.clips import Clip
-    from detection_assets.heartbeat import Listener
-    from detection_assets.runner import Runner
+    from detection_assets.jobs.heartbeat import Listener
+    from detection_assets.local.runner import Runner
 
 
 @dataclass(frozen=True)

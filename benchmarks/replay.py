@@ -39,9 +39,9 @@ def start_ups(times: int = 5) -> None:
 
 def replays(number: int) -> None:
     """Runs the clip once and replays it; prints the nodes' own time, the run's, and the frames that were read."""
-    from detection_assets.quiet import quiet
+    from detection_assets.dagster_internals.quiet import quiet
     from resources.checkpoints import CheckpointStore
-    from touchline import repository
+    from touchline.library import repository
     from touchline.synthetic import DEMO, render
     from touchline_cli import session
 
@@ -56,7 +56,7 @@ def replays(number: int) -> None:
     video = Path(os.environ["TOUCHLINE_HOME"]) / "clip.mp4"
     render(video, DEMO)
     quiet()
-    from detection_assets.runner import Runner
+    from detection_assets.local.runner import Runner
     from resources.settings import Settings
 
     with session.servers() as endpoints, closing(Runner(Settings.from_environment(), endpoints)) as runner:

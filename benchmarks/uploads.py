@@ -19,9 +19,9 @@ from typing import Any, Final
 from resources.local_services import LocalServices
 from resources.settings import Settings
 from resources.storage import Connection, connect
-from touchline import repository
 from touchline.errors import TouchlineError
-from touchline.schema import DetectJob, DetectJobStatus
+from touchline.library import repository
+from touchline.library.tables import DetectJob, DetectJobStatus
 from touchline.synthetic import CLIP, render
 
 SECONDS: Final = 2.0

@@ -12,9 +12,9 @@ import dagster as dg
 
 from detection_assets.assets import ASSETS, JOB
 from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
-from detection_assets.pools import sleep_while_waiting
+from detection_assets.dagster_internals.pools import sleep_while_waiting
+from detection_assets.execution.registry import STAGES
 from detection_assets.sensors import SENSORS
-from detection_assets.stages import STAGES
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
 from resources.models import Models
 from resources.run_settings import RunSettings

@@ -1,6 +1,6 @@
 """The partitions: one a source asset, added while the library grows.
 
-Belongs here: the definition alone. Keys are made in `touchline/sources.py`.
+Belongs here: the definition alone. Keys are made in `touchline/library/naming.py`.
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
 

@@ -1,7 +1,7 @@
 """The checkpoint IO manager: BSON streams to the object store, rows to Postgres, inputs from rows.
 
 Belongs here: what Dagster hands over and asks for. How a checkpoint is written and read safely is in
-`resources/checkpoints.py`; which one a replay reads is decided in `choice.py`.
+`resources/checkpoints.py`; which one a replay reads is decided in `resolution.py`.
 https://docs.dagster.io/guides/build/io-managers
 """
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import dagster as dg
 
-from io_managers.choice import choose
-from io_managers.values import StageInput, StageOutput
+from io_managers.resolution import choose
+from io_managers.stage_io import StageInput, StageOutput
 from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
 from resources.storage import Storage
-from touchline import repository
-from touchline.schema import StageCheckpoint
+from touchline.library import repository
+from touchline.library.tables import StageCheckpoint
 
 deserializers: dict[str, Callable[[dict[str, Any]], Any]] = {}
 """Each stage's own `deserialize`, registered by the layer above."""

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 
-from touchline.schema import Base
+from touchline.library.tables import Base
 
 VERSION_TABLE = "touchline_alembic_version"
 """Dagster keeps its own `alembic_version` in the same database."""

@@ -14,7 +14,7 @@ from typing import Final
 from resources.object_store import ObjectStore
 from touchline.brands import BrandEntry, content_of, parse
 from touchline.errors import BadInputError, CheckpointError
-from touchline.garbage import BRAND_LISTS
+from touchline.library.retention import BRAND_LISTS
 
 REFERENCE: Final = re.compile("sha256:([0-9a-f]{64})")
 

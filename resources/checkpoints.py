@@ -19,12 +19,12 @@ from resources.database import Database
 from resources.frame_cache import FrameCache
 from resources.journal import Journal
 from resources.object_store import ObjectStore
-from resources.scratch import scratch_file
-from touchline import repository
+from resources.tempfiles import scratch_file
 from touchline.bson_stream import Document, StreamHeader, read_header, read_stream, size_of, write_stream
 from touchline.errors import CheckpointError
+from touchline.library import repository
+from touchline.library.tables import DetectJob, StageCheckpoint
 from touchline.nodes import NODE_INDEX
-from touchline.schema import DetectJob, StageCheckpoint
 from touchline.values import SampledFrame
 
 __all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_key"]

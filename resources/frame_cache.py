@@ -10,7 +10,7 @@ import weakref
 from threading import Lock
 from typing import IO
 
-from resources.scratch import FULL
+from resources.tempfiles import FULL
 
 
 class FrameCache:

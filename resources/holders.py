@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from resources._processes import identity, is_same
+from resources.embedded.processes import identity, is_same
 
 
 @lru_cache(1)

@@ -1,7 +1,7 @@
 """The lease of a Dagster run in the process that does it: claimed before work, kept alive, checked at each write.
 
-Belongs here: holding leases. Their rows are in `touchline/repository/leases.py`, what is known of the processes that
-hold them in `holders.py`; who takes a lease away, and when, is in `detection_assets/reconcile.py`.
+Belongs here: holding leases. Their rows are in `touchline/library/repository/leases.py`, what is known of the processes
+that hold them in `holders.py`; who takes a lease away, and when, is in `detection_assets/jobs/reconcile.py`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from resources.database import Database
 from resources.holders import host, name_of, process_here
-from touchline import repository
 from touchline.errors import JobStoppedError, ServiceError
-from touchline.schema import RunLease
+from touchline.library import repository
+from touchline.library.tables import RunLease
 
 BEAT_S: Final = 5.0
 """Seconds between two beats."""

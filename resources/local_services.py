@@ -1,7 +1,7 @@
 """The servers Touchline needs: the ones given by address, or embedded ones that it starts itself and shares.
 
 Belongs here: deciding which servers are embedded, sharing them among processes, and telling of them. How each server
-is run is in `_postgres_server.py` and `_object_server.py`.
+is run is in `embedded/postgres_server.py` and `embedded/object_server.py`.
 
 Every process that uses the embedded servers holds a shared lock on `services/lease`. Whoever leaves last ends them. A
 process killed outright leaves its lock to the kernel and the servers running; the next one takes them over.
@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import BinaryIO, Final
 from urllib.parse import parse_qs, urlsplit
 
-from resources._home_folder import STATE, State, make_home
-from resources._object_server import PROFILE, PROFILE_FILE, ObjectServer
-from resources._postgres_server import PostgresServer
+from resources.embedded.home_folder import STATE, State, make_home
+from resources.embedded.object_server import PROFILE, PROFILE_FILE, ObjectServer
+from resources.embedded.postgres_server import PostgresServer
 from resources.patience import Patience, may_pass
 from resources.settings import Settings
 from resources.shell import shield

@@ -1,7 +1,7 @@
 """Looking into a stranger's file in a process of its own: a crash, a hang or hunger for memory ends that process alone.
 
 Belongs here: that process, what passes between it and this one, and what its end says of the file. What is looked for
-is in `uploads.py` and `touchline/video.py`.
+is in `uploads.py` and `touchline/video/opening.py`.
 
 Requests go out pickled, for they come from us. Answers come back as JSON: a decoder that was led astray may write them.
 """
@@ -27,8 +27,8 @@ from typing import IO, Any, Final, NoReturn, Self
 import psutil
 
 from touchline.errors import BadInputError, ServiceError
-from touchline.uploads import Listed
-from touchline.video import VideoInfo
+from touchline.library.intake import Listed
+from touchline.video.opening import VideoInfo
 
 LEAST_S: Final = 5.0
 """Seconds that a file gets however little is left of a look."""

@@ -1,7 +1,7 @@
 """What of the user's shell reaches the clients of the servers: what Touchline reads itself, and nothing beside it.
 
 Belongs here: taking variables out of this process's environment, from which its child processes inherit. What Touchline
-reads is in `settings.py`; the environment of the embedded servers themselves is in `_processes.py`.
+reads is in `settings.py`; the environment of the embedded servers themselves is in `embedded/processes.py`.
 
 obstore, boto3 and libpq read variables and files of their own beside what they are given: a profile, a token, another
 endpoint, a service, a proxy. They cannot be told not to, so the variables are taken away before they look.

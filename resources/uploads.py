@@ -1,7 +1,7 @@
 """The places that uploads come to: a prefix of the bucket and a folder of this machine.
 
 Belongs here: what lies there, what it is, a hash of it, and a local file of it. What is worked on, and when, is
-decided in `touchline/uploads.py`.
+decided in `touchline/library/intake.py`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
 from resources.object_store import ObjectStore
-from resources.scratch import scratch_folder
+from resources.tempfiles import scratch_folder
 from touchline.errors import BadInputError, CheckpointError, ServiceError, TouchlineError
-from touchline.sources import library_path
-from touchline.uploads import Listed, bucket_key, bucket_path, hidden
-from touchline.video import VideoInfo, probe, probe_file
+from touchline.library.intake import Listed, bucket_key, bucket_path, hidden
+from touchline.library.naming import library_path
+from touchline.video.opening import VideoInfo, probe, probe_file
 
 if TYPE_CHECKING:
     from obstore import ReadableFile

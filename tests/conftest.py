@@ -20,17 +20,17 @@ import hypothesis
 import pytest
 import sqlalchemy as sa
 
-from detection_assets import heartbeat
-from detection_assets.runner import Runner
-from resources import _postgres_setup
+from detection_assets.jobs import heartbeat
+from detection_assets.local.runner import Runner
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
+from resources.embedded import postgres_setup
 from resources.local_services import Endpoints, LocalServices
 from resources.object_store import ObjectStore
 from resources.settings import Settings
 from resources.storage import Connection, connect
-from tests.webserver import ASSETS, Ask, serving
-from touchline.schema import SourceAsset
+from tests.support.webserver import ASSETS, Ask, serving
+from touchline.library.tables import SourceAsset
 from touchline.synthetic import CLIP, Truth, render
 
 # How long a machine takes, busy as it may be, is no property of the code.
@@ -58,7 +58,7 @@ def settings() -> Iterator[Settings]:
     home.chmod(0o755)
     os.environ["TOUCHLINE_HOME"] = str(home)
     # Tests make databases of their own beside the product's.
-    _postgres_setup.RIGHTS = _postgres_setup.RIGHTS.replace("NOCREATEDB", "CREATEDB")  # type: ignore[misc]
+    postgres_setup.RIGHTS = postgres_setup.RIGHTS.replace("NOCREATEDB", "CREATEDB")  # type: ignore[misc]
     yield Settings.from_environment()
     shutil.rmtree(home, ignore_errors=True)
 

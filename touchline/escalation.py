@@ -21,11 +21,11 @@ from pydantic import Field
 
 from touchline.brands import BrandBook, brand_id, matcher_of
 from touchline.config import StageConfig
-from touchline.crops import cut
 from touchline.errors import TouchlineError
 from touchline.exposure.candidates import CLEAR_HEIGHT, crop_quality, text_key
 from touchline.geometry import line_height
 from touchline.values import BrandDetection, BrandSourceName, Chunk, Image, MatchDocument, UnresolvedCandidate
+from touchline.vision.crops import cut
 
 NOT_CONFIGURED: Final = "not configured"
 _MARGIN: Final = 0.6

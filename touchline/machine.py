@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from touchline.ahead import cores
+from touchline.parallel import cores
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 FEATURES: Final = (

@@ -1,6 +1,6 @@
 """How far a job has come: each stage counts by the share of the work that it usually is.
 
-Belongs here: the shares. Who is told of them is in `detection_assets/heartbeat.py`.
+Belongs here: the shares. Who is told of them is in `detection_assets/jobs/heartbeat.py`.
 """
 
 from __future__ import annotations

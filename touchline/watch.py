@@ -1,7 +1,7 @@
 """Noticing what stands still: how long a stage may go without progress, and for how long one has.
 
 Belongs here: the bounds, and the clock of whoever watches. Where progress is told is in
-`detection_assets/heartbeat.py`; what becomes of a job that stands still is in `detection_assets/watchdog.py`.
+`detection_assets/jobs/heartbeat.py`; what becomes of a job that stands still is in `detection_assets/jobs/watchdog.py`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from detection_assets.quiet import quiet
-from detection_assets.run_config import PRIORITY_TAG
+from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.jobs.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError
 from touchline.nodes import NODES, REPORT, downstream
 from touchline_cli import session
@@ -22,7 +22,7 @@ from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
     from resources.database import Database
-    from touchline.schema import SourceAsset
+    from touchline.library.tables import SourceAsset
 
 BACKFILL_TAG: Final = "touchline/backfill"
 
@@ -76,8 +76,8 @@ def _through(
     found: dict[str, Any],
 ) -> int:
     """Launches one run a source through the webserver."""
-    from detection_assets.hand_over import hand_over
-    from detection_assets.run_config import JOB, run_config
+    from detection_assets.jobs.run_config import JOB, run_config
+    from detection_assets.local.registered_files import hand_over
 
     with session.storage() as connection:
         sources = _sources(connection.database, stages, only, options["profile"], found)
@@ -138,10 +138,10 @@ def _sources(
     Raises BadInputError if none is left, and for a profile that is given and differs from a source's own in what does
     not run.
     """
-    from detection_assets.run_config import refuse_split
-    from touchline import repository
+    from detection_assets.jobs.run_config import refuse_split
+    from touchline.library import repository
+    from touchline.library.tables import SourceState
     from touchline.profiles import profile_names, profile_of
-    from touchline.schema import SourceState
 
     needed = _read_before(stages)
     with database.session() as opened:

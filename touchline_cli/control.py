@@ -1,6 +1,7 @@
 """`touchline pause`, `resume` and `cancel`: stopping a job at its next chunk, for a while or for good, and going on.
 
-Belongs here: what a person asks of a job from outside. How a run looks for it is in `detection_assets/bookkeeping.py`.
+Belongs here: what a person asks of a job from outside. How a run looks for it is in
+`detection_assets/jobs/job_of_run.py`.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detection_assets.run_config import PRIORITY_TAG, refuse_idle
+from detection_assets.jobs.run_config import PRIORITY_TAG, refuse_idle
 from touchline.errors import BadInputError
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
-    from detection_assets.books import Books
-    from detection_assets.heartbeat import Listener
-    from detection_assets.runner import Runner
-    from touchline.schema import DetectJob, DetectJobStatus
+    from detection_assets.dagster_internals.books import Books
+    from detection_assets.jobs.heartbeat import Listener
+    from detection_assets.local.runner import Runner
+    from touchline.library.tables import DetectJob, DetectJobStatus
     from touchline_cli.outcome import Ended
 
 
 def pause(job_id: str, as_json: bool) -> int:
     """Asks; a job at work stops at its next chunk, one that is not becomes paused now."""
-    from touchline.schema import DetectJobStatus
+    from touchline.library.tables import DetectJobStatus
 
     with session.books() as books:
         job = _ask(books, job_id, DetectJobStatus.PAUSED)
@@ -36,7 +37,7 @@ def pause(job_id: str, as_json: bool) -> int:
 def cancel(job_id: str, server: str | None, as_json: bool) -> int:
     """Asks; and has Dagster end the run at once where its webserver can."""
     from resources.settings import Settings
-    from touchline.schema import DetectJobStatus
+    from touchline.library.tables import DetectJobStatus
 
     url = find(Settings.from_environment().home, server)
     with session.books() as books:
@@ -55,7 +56,7 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
     1 if it failed here, 3 if it was stopped by request, 130 after Ctrl-C.
     """
     from resources.settings import Settings
-    from touchline import repository
+    from touchline.library import repository
     from touchline.report.files import check_folder
     from touchline_cli.outcome import exit_code, row_of
     from touchline_cli.progress import Shown
@@ -85,7 +86,7 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
 
 
 def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: Runner, listener: Listener) -> Ended:
-    from detection_assets.resume import request_of
+    from detection_assets.jobs.resume import request_of
     from touchline_cli.outcome import Ended
 
     job = _corrected(runner, job_id)
@@ -96,9 +97,9 @@ def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: 
 
 def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
     """Has the webserver launch the retry."""
-    from detection_assets.bookkeeping import CONTINUES_TAG
-    from detection_assets.resume import request_of
-    from detection_assets.run_config import JOB
+    from detection_assets.jobs.job_of_run import CONTINUES_TAG
+    from detection_assets.jobs.resume import request_of
+    from detection_assets.jobs.run_config import JOB
 
     with session.books() as books:
         job = _corrected(books, job_id)
@@ -111,8 +112,8 @@ def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
 
 def _corrected(books: Books | Runner, job_id: str) -> DetectJob:
     """The job, after what died without a word was put right."""
-    from detection_assets.reconcile import reconcile
-    from touchline import repository
+    from detection_assets.jobs.reconcile import reconcile
+    from touchline.library import repository
 
     with books.connection.database.session() as database:
         repository.get_job(database, job_id)
@@ -126,10 +127,10 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
 
     A run that waits in the queue to go on with it is told by a tag: it has no job yet.
     """
-    from detection_assets.bookkeeping import STOP_TAG
+    from detection_assets.jobs.job_of_run import STOP_TAG
     from detection_assets.jobs.lifecycle import ask
-    from detection_assets.resume import continuations, named
-    from touchline import repository
+    from detection_assets.jobs.resume import continuations, named
+    from touchline.library import repository
 
     job = _corrected(books, job_id)
     for run, later in continuations(books.instance, books.connection, job):

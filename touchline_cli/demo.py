@@ -13,13 +13,13 @@ from touchline_cli.progress import Shown
 from touchline_cli.run import one
 
 if TYPE_CHECKING:
-    from detection_assets.heartbeat import Listener
-    from detection_assets.runner import Runner
+    from detection_assets.jobs.heartbeat import Listener
+    from detection_assets.local.runner import Runner
 
 
 def demo(as_json: bool) -> int:
     """0 only if the brands found are exactly those that were rendered."""
-    from detection_assets.reports import fetch_report
+    from detection_assets.local.report_files import fetch_report
     from resources.settings import Settings
     from touchline.synthetic import DEMO, render, write_truth
 

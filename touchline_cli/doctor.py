@@ -67,8 +67,8 @@ def _uploads(settings: Settings) -> list[dict[str, str]]:
 
     from resources.database import Database
     from resources.local_services import LocalServices
-    from touchline import repository
-    from touchline.schema import Upload
+    from touchline.library import repository
+    from touchline.library.tables import Upload
 
     url = LocalServices(settings).running_postgres()
     if not url:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from touchline_cli import session
 
 if TYPE_CHECKING:
-    from detection_assets.forget import Inventory
+    from detection_assets.upkeep.retire_source import Inventory
 
 
 def forget(key_or_path: str, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Removes a source with all that was made of it, or tells what that would be. Asks first, unless `yes`."""
-    from detection_assets import forget as work
+    from detection_assets.upkeep import retire_source as work
 
     with session.books() as books:
         if yes and not dry_run:

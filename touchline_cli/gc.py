@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from touchline_cli import session
 
 if TYPE_CHECKING:
-    from detection_assets.books import Books
-    from detection_assets.garbage import Collected
+    from detection_assets.dagster_internals.books import Books
+    from detection_assets.upkeep.collect_garbage import Collected
 
 MEANING: Final = {
     "orphans": "objects of jobs that do not exist",
@@ -41,11 +41,11 @@ def gc(dry_run: bool, hours: float, yes: bool, as_json: bool) -> int:
 
 
 def _collect(books: Books, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
-    from detection_assets import garbage
+    from detection_assets.upkeep import collect_garbage
 
     with session.bar(as_json) as progress:
         task = progress.add_task("jobs", total=None)
-        return garbage.collect(
+        return collect_garbage.collect(
             books.instance,
             books.connection,
             older_than=timedelta(hours=hours),

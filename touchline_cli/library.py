@@ -15,7 +15,7 @@ from touchline_cli.lost import as_rows, show
 
 if TYPE_CHECKING:
     from touchline.brands import BrandEntry
-    from touchline.schema import DetectJob
+    from touchline.library.tables import DetectJob
 
 FIELDS: Final = (
     "id",
@@ -45,8 +45,8 @@ WORTH_SAYING_S: Final = 60.0
 
 def report(key_or_path: str, out: Path, job: str | None) -> int:
     """Writes the report files of a source's newest reported job, or of the job named."""
-    from detection_assets.reports import fetch_report, latest_reported_job
-    from touchline import repository
+    from detection_assets.local.report_files import fetch_report, latest_reported_job
+    from touchline.library import repository
     from touchline.report.files import check_folder
 
     with session.storage() as connection:
@@ -64,7 +64,7 @@ def report(key_or_path: str, out: Path, job: str | None) -> int:
 
 def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     """Lists jobs, newest first."""
-    from touchline import repository
+    from touchline.library import repository
 
     with session.database() as opened, opened.session() as database:
         source = repository.named_source(database, key_or_path) if key_or_path else None
@@ -99,7 +99,7 @@ def state(job: DetectJob, still_s: float = 0.0) -> str:
 
     `still_s` is for how long a running job has shown no progress [s].
     """
-    from touchline.schema import DetectJobStatus, RunType
+    from touchline.library.tables import DetectJobStatus, RunType
 
     kind = f"replay of {job.replay_from_stage}" if job.run_type is RunType.REPLAY else str(job.run_type)
     if job.status is DetectJobStatus.COMPLETED:
@@ -129,7 +129,7 @@ def shortened(message: str, most: int = SHOWN) -> str:
 
 def brands_list(as_json: bool) -> int:
     """Lists the known brands by name."""
-    from touchline import repository
+    from touchline.library import repository
 
     with session.database() as opened, opened.session() as database:
         repository.load_shipped_brands(database)
@@ -149,8 +149,8 @@ def brands_list(as_json: bool) -> int:
 
 def brands_import(path: Path) -> int:
     """Adds the brands of a CSV, all or none: the file is checked whole before anything is changed."""
-    from touchline import repository
     from touchline.brands import read_csv
+    from touchline.library import repository
 
     entries = read_csv(path, session.warn)
     with session.database() as opened, opened.session() as database:

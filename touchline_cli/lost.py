@@ -1,6 +1,6 @@
 """Uploads whose run ended before its work was done, as `touchline jobs` shows them: no job tells of them.
 
-Belongs here: how they look. Which they are is in `touchline/repository/uploads.py`.
+Belongs here: how they look. Which they are is in `touchline/library/repository/upload_ledger.py`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from touchline.uploads import PAUSES, UploadState
+from touchline.library.intake import PAUSES, UploadState
 from touchline_cli import session
 from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from touchline.schema import Upload
+    from touchline.library.tables import Upload
 
 TITLE: Final = "uploads whose run ended too early"
 

@@ -18,7 +18,7 @@ from touchline_cli import session
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from detection_assets.outcome import RunOutcome
+    from detection_assets.jobs.run_outcome import RunOutcome
     from resources.connection import Connection
 
 
@@ -107,7 +107,7 @@ def exit_code(rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _written(connection: Connection, ended: Ended, report: tuple[Path, str]) -> Path:
-    from detection_assets.reports import fetch_report
+    from detection_assets.local.report_files import fetch_report
     from touchline.report.files import folder_of
 
     folder = folder_of(*report, ended.outcome.job.partition_key)

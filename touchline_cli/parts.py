@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from resources._processes import end_groups, group
+from resources.embedded.processes import end_groups, group
 from touchline.errors import ServiceError
 from touchline_cli.serving import PATIENCE_S, Place, leader
 from webapp.token import without_token

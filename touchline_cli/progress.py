@@ -1,6 +1,6 @@
 """How far runs have come: a bar for each at a terminal, a plain line now and then elsewhere.
 
-Belongs here: showing progress. What is shown is told by `detection_assets/heartbeat.py`.
+Belongs here: showing progress. What is shown is told by `detection_assets/jobs/heartbeat.py`.
 """
 
 from __future__ import annotations

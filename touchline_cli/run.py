@@ -1,7 +1,7 @@
 """`touchline run` and `touchline replay`: the inputs, the work in other processes, and what is told of its end.
 
 Belongs here: what these commands check, do and print. Bars are in `progress.py`, the processes in
-`detection_assets/side_by_side.py`.
+`detection_assets/local/worker_pool.py`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from detection_assets.run_config import PRIORITY_TAG
-from touchline.ahead import cores
+from detection_assets.jobs.run_config import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError, in_words
+from touchline.parallel import cores
 from touchline_cli import session
 from touchline_cli.outcome import Ended, exit_code, row_of
 from touchline_cli.progress import Bars, Shown
 
 if TYPE_CHECKING:
-    from detection_assets.heartbeat import Listener
-    from detection_assets.runner import Runner
-    from detection_assets.side_by_side import Workers
+    from detection_assets.jobs.heartbeat import Listener
+    from detection_assets.local.runner import Runner
+    from detection_assets.local.worker_pool import Workers
 
 AT_ONCE: Final = 2
 """Sources worked on at once where nothing else is asked: each takes some 800 MB, and the pool `ocr` has two places."""
@@ -116,7 +116,7 @@ def _looked_into(videos: Sequence[Path], folders: Mapping[str, Path | None]) -> 
     Whatever goes wrong while one input is looked into is that input's refusal.
     """
     from touchline.report.files import check_folder
-    from touchline.video import probe
+    from touchline.video.opening import probe
 
     lengths: dict[int, float] = {}
     refused: dict[int, str] = {}
@@ -142,7 +142,7 @@ def _register_and_run(
     outcome = runner.run(runner.register(video, profile), listener=listener, **options)
     ended = Ended(outcome)
     if pictures is not None and outcome.succeeded:
-        from detection_assets.debug_pictures import write_debug_pictures
+        from detection_assets.execution.debug_pictures import write_debug_pictures
         from touchline.report.files import SOURCE_FILE, folder_of
 
         try:
@@ -165,7 +165,7 @@ def outcomes(
 
     `keys` tell which are of one source, `names` are shown, `stages` are those that the runs go through.
     """
-    from detection_assets.side_by_side import Piece
+    from detection_assets.local.worker_pool import Piece
 
     bars = Bars(names, progress, stages)
     bars.show(0)
@@ -202,7 +202,7 @@ def replay(
     as_json: bool,
 ) -> int:
     """Runs a registered source again from a stage on."""
-    from touchline import repository
+    from touchline.library import repository
     from touchline.nodes import downstream
     from touchline.report.files import check_folder
 
@@ -233,7 +233,7 @@ def replay(
 
 def run_source(key: str, options: Mapping[str, Any], runner: Runner, listener: Listener) -> Ended:
     """A run of a registered source, in whichever process has the runner."""
-    from touchline import repository
+    from touchline.library import repository
 
     with runner.connection.database.session() as database:
         source = repository.get_source(database, key)

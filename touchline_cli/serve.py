@@ -90,7 +90,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _serve(settings: Settings, place: Place, host: str, listening: socket.socket, guardian: Guardian) -> int:
-    from detection_assets.books import prepare
+    from detection_assets.dagster_internals.books import prepare
     from resources.connection import connect
     from resources.local_services import LocalServices, profile_of
     from resources.uploads import PREFIX
@@ -135,8 +135,8 @@ def _start(
     """Starts the parts, each after what it needs, and puts right what the last time left."""
     from dagster import DagsterInstance
 
-    from detection_assets.pools import set_limits
-    from detection_assets.reconcile import reconcile
+    from detection_assets.dagster_internals.pools import set_limits
+    from detection_assets.jobs.reconcile import reconcile
     from resources.connection import connect
 
     with DagsterInstance.get() as instance:
@@ -243,7 +243,7 @@ def _watch(settings: Settings, endpoints: Endpoints, over: threading.Event) -> N
     """Looks for hung jobs until `over`. A server that is away, at whichever moment, is asked again at the next look."""
     from dagster import DagsterInstance
 
-    from detection_assets.watchdog import LOOK_S, Watchdog
+    from detection_assets.jobs.watchdog import LOOK_S, Watchdog
     from resources.connection import connect
 
     watchdog: Watchdog | None = None
@@ -293,7 +293,7 @@ def _put_right(endpoints: Endpoints) -> None:
     """Tells the jobs of runs that were killed at the end, which could not do so themselves."""
     from dagster import DagsterInstance
 
-    from detection_assets.reconcile import reconcile
+    from detection_assets.jobs.reconcile import reconcile
     from resources.connection import connect
 
     try:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 import psutil
 
-from resources._processes import end_groups, group, identity, is_same, wait_until
+from resources.embedded.processes import end_groups, group, identity, is_same, wait_until
 from touchline.errors import BadInputError
 
 FILE: Final = "serve.lock"

@@ -20,13 +20,13 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from detection_assets.quiet import quiet
+from detection_assets.dagster_internals.quiet import quiet
 from touchline.errors import BadInputError
 from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from detection_assets.books import Books
-    from detection_assets.side_by_side import Workers
+    from detection_assets.dagster_internals.books import Books
+    from detection_assets.local.worker_pool import Workers
     from resources.connection import Connection
     from resources.database import Database
     from resources.local_services import Endpoints
@@ -65,7 +65,7 @@ def working(count: int) -> Iterator[tuple[Workers, Connection]]:
 
     SIGTERM and the end of the terminal interrupt them as Ctrl-C does.
     """
-    from detection_assets.side_by_side import Workers
+    from detection_assets.local.worker_pool import Workers
     from resources.connection import connect
     from resources.settings import Settings
 
@@ -119,7 +119,7 @@ def database() -> Iterator[Database]:
 def books() -> Iterator[Books]:
     """Database, object store, and what Dagster knows of runs; no definitions."""
     quiet()
-    from detection_assets.books import Books
+    from detection_assets.dagster_internals.books import Books
     from resources.settings import Settings
 
     with servers() as endpoints:
@@ -167,7 +167,7 @@ def check_effect(
     report: Path | None = None,
 ) -> tuple[str, ...]:
     """The stages that run. Refuses what has no effect on them, whichever command was told it."""
-    from detection_assets.run_config import refuse_idle
+    from detection_assets.jobs.run_config import refuse_idle
     from touchline.nodes import selection
 
     stages = selection(first, until)

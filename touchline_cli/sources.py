@@ -1,7 +1,7 @@
 """`touchline sources`: the videos and pictures of the library, each with its newest job; and which ones are meant.
 
 Belongs here: choosing several sources by a pattern, and listing them. One source by its name is found by
-`touchline/repository/sources.py`.
+`touchline/library/repository/sources.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from touchline_cli import session
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from touchline.schema import DetectJob, SourceAsset
+    from touchline.library.tables import DetectJob, SourceAsset
 
 
 def sources(only: str | None, as_json: bool) -> int:
     """Lists sources by key."""
-    from touchline import repository
     from touchline.errors import BadInputError
+    from touchline.library import repository
 
     with session.database() as database, database.session() as opened:
         found = matching_sources(opened, only)
@@ -56,8 +56,8 @@ def matching_sources(opened: Session, only: str | None) -> list[SourceAsset]:
 
     A pattern of a path may be relative, with links and `..`. Raises BadInputError for a name that is none.
     """
-    from touchline import repository
-    from touchline.sources import library_path
+    from touchline.library import repository
+    from touchline.library.naming import library_path
 
     found = repository.list_sources(opened)
     if only is None:

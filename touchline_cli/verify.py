@@ -11,8 +11,8 @@ COUNTS: Final = ("checkpoints", "documents", "bytes", "frames", "reports", "repo
 
 def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
     """Reads what there is of one source or of all; 1 if anything is wrong that no newer checkpoint makes good."""
-    from resources.verify import verify as check
-    from touchline import repository
+    from resources.audit import verify as check
+    from touchline.library import repository
 
     with session.storage() as connection, session.bar(as_json) as progress:
         task = progress.add_task("sources", total=None)

@@ -21,8 +21,8 @@ from benchmarks.__main__ import servers
 from benchmarks.clips import Clip, Material, footage
 from benchmarks.pipeline import Measured, run
 from benchmarks.scoring import score, total
-from detection_assets.quiet import quiet
-from detection_assets.runner import Runner
+from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.local.runner import Runner
 from touchline.values import Image
 from touchline.vision.objects import YoloDetector
 

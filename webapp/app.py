@@ -1,7 +1,7 @@
 """Dagster's pages and Touchline's own as one ASGI app behind the guard.
 
 Belongs here: putting them together, and the one place that knows how Dagster's webserver is made. That is no promised
-interface of Dagster's: `tests/test_serve_once.py` asks whether it still is what it was.
+interface of Dagster's: `tests/integration/test_serve_once.py` asks whether it still is what it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from detection_assets.report_links import OWN
+from detection_assets.metadata.report_links import OWN
 from webapp import reports
 from webapp.guard import Guard, Hosts
 from webapp.token import Access

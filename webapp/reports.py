@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from detection_assets.report_links import OWN, path_of
+from detection_assets.metadata.report_links import OWN, path_of
 from touchline.errors import CheckpointError, TouchlineError
 from touchline.report.files import REPORT_FILES
 

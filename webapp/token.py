@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from resources._processes import write_for_owner
+from resources.embedded.processes import write_for_owner
 from resources.settings import Settings
 from touchline.errors import BadInputError
 

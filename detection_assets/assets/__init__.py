@@ -9,7 +9,7 @@ from detection_assets.assets.extract_frames import extract_frames
 from detection_assets.assets.filter_scenes import filter_scenes
 from detection_assets.assets.match_brands import match_brands
 from detection_assets.assets.run_ocr import run_ocr
-from detection_assets.run_config import JOB
+from detection_assets.jobs.run_config import JOB
 
 ASSETS = (
     extract_frames,

@@ -7,25 +7,25 @@ from uuid import UUID
 import dagster as dg
 from sqlalchemy.orm import Session
 
-from detection_assets.bookkeeping import open_job, selected_stages, truthful
-from detection_assets.heartbeat import Heartbeat, announce
-from detection_assets.markdown import bullets, command, tables
+from detection_assets.execution.registry import STAGES, BrandReportSettings
+from detection_assets.execution.run_stage import ancestors, frame_loader, frames_of, job_overrides, telling
+from detection_assets.jobs.heartbeat import Heartbeat, announce
+from detection_assets.jobs.job_of_run import open_job, selected_stages, truthful
+from detection_assets.metadata.markdown import bullets, command, tables
+from detection_assets.metadata.provenance import input_tags, read_from
+from detection_assets.metadata.report_links import FIRST, path_of
+from detection_assets.metadata.report_summary import brand_table, evidence_table, totals
 from detection_assets.partitions import sources
-from detection_assets.provenance import input_tags, read_from
-from detection_assets.report_links import FIRST, path_of
-from detection_assets.report_summary import brand_table, evidence_table, totals
-from detection_assets.stage_run import ancestors, frame_loader, frames_of, job_overrides, telling
-from detection_assets.stages import STAGES, BrandReportSettings
-from io_managers.values import StageInput
+from io_managers.stage_io import StageInput
 from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
-from resources.scratch import scratch_folder
 from resources.storage import Connection, Storage
-from touchline import repository
+from resources.tempfiles import scratch_folder
+from touchline.library import repository
+from touchline.library.tables import BrandSource, DetectJob, StageCheckpoint
 from touchline.nodes import NODE_NAMES
 from touchline.profiles import apply_overrides, profile_of
 from touchline.report import Report, SourceFacts, StageSummary, write_report
-from touchline.schema import BrandSource, DetectJob, StageCheckpoint
 from touchline.stages import brand_report as stage
 from touchline.weights import sha256_of
 

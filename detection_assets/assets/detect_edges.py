@@ -2,10 +2,10 @@
 
 import dagster as dg
 
+from detection_assets.execution.registry import STAGES, DetectEdgesSettings
+from detection_assets.execution.run_stage import run_stage
 from detection_assets.partitions import sources
-from detection_assets.stage_run import run_stage
-from detection_assets.stages import STAGES, DetectEdgesSettings
-from io_managers.values import StageInput, StageOutput
+from io_managers.stage_io import StageInput, StageOutput
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Storage

@@ -11,8 +11,8 @@ from detection_assets.checks.outputs import INTACT, examine, intact_spec, result
 from resources.brand_lists import stored_list
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
-from touchline import repository
 from touchline.checks import brands_known, brands_of
+from touchline.library import repository
 
 
 @dg.multi_asset_check(

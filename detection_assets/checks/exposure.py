@@ -10,11 +10,11 @@ import dagster as dg
 
 from detection_assets.checks.outputs import result, source_of, spec, wanted
 from resources.storage import Connection, Storage
-from touchline import repository
 from touchline.checks import Verdict, exposure_fits, intervals_in_order
 from touchline.errors import CheckpointError
+from touchline.library import repository
+from touchline.library.tables import SourceAsset
 from touchline.nodes import REPORT
-from touchline.schema import SourceAsset
 
 RULES = {"exposure_fits_the_video": exposure_fits, "intervals_in_order": intervals_in_order}
 

@@ -1,7 +1,7 @@
 """Standing checks of the whole library, once a day: what Dagster's overview alone shows as green.
 
-Belongs here: the asset they stand on, the checks and their schedule. Queries are in `touchline/repository/library.py`,
-what counts as stale in `touchline/fingerprint.py`.
+Belongs here: the asset they stand on, the checks and their schedule. Queries are in
+`touchline/library/repository/overview.py`, what counts as stale in `touchline/fingerprint.py`.
 """
 
 from collections import defaultdict
@@ -11,13 +11,13 @@ from typing import Any, Final
 import dagster as dg
 
 from detection_assets.checks.outputs import compared_metadata
+from detection_assets.execution.registry import STAGES, Context
 from detection_assets.partitions import sources
-from detection_assets.stages import STAGES, Context
 from resources.models import Models
 from resources.storage import Connection, Storage
-from touchline import repository
 from touchline.checks import LISTED
 from touchline.fingerprint import Staleness
+from touchline.library import repository
 
 LIBRARY: Final = dg.AssetSpec(
     "library",

@@ -10,14 +10,14 @@ from typing import Any, Final, TypeVar
 
 import dagster as dg
 
-from detection_assets.markdown import bullets, plain
+from detection_assets.execution.registry import STAGES
+from detection_assets.metadata.markdown import bullets, plain
 from detection_assets.partitions import sources
-from detection_assets.stages import STAGES
 from resources.storage import Connection
-from touchline import repository
 from touchline.checks import Verdict
 from touchline.errors import CheckpointError
-from touchline.schema import SourceAsset, StageCheckpoint
+from touchline.library import repository
+from touchline.library.tables import SourceAsset, StageCheckpoint
 
 INTACT: Final = "output_intact"
 LONGEST: Final = 2000

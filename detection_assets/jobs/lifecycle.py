@@ -1,7 +1,8 @@
 """The one place that gives a job its status: it begins, is stopped, fails, and ends as its Dagster run ends.
 
 Belongs here: every change of a job's status, and what the job is told with it. Which change is legal is decided in
-`touchline/job_lifecycle.py`; who looks for runs that ended without a word is `detection_assets/reconcile.py`.
+`touchline/library/job_lifecycle.py`; who looks for runs that ended without a word is
+`detection_assets/jobs/reconcile.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from dagster import DagsterInstance, DagsterRunStatus
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.orm import Session
 
-from detection_assets.instance import when_over
+from detection_assets.dagster_internals.storage import when_over
 from resources.connection import Connection
 from resources.leases import LeaseLostError, let_go
-from touchline import repository
 from touchline.errors import ServiceError, without_class
-from touchline.job_lifecycle import ACTIVE
-from touchline.schema import DetectJob, DetectJobStatus
+from touchline.library import repository
+from touchline.library.job_lifecycle import ACTIVE
+from touchline.library.tables import DetectJob, DetectJobStatus
 
 INTERRUPTED: Final = "interrupted"
 """How the message of a job begins that was ended from outside, not by a fault."""

@@ -1,6 +1,7 @@
 """The sensor `new_uploads`: an upload becomes a source, a partition and a run without anybody's help.
 
-Belongs here: when to look, and how Dagster is told. What is looked at and decided is in `detection_assets/uploads.py`.
+Belongs here: when to look, and how Dagster is told. What is looked at and decided is in
+`detection_assets/upkeep/ingest_uploads.py`.
 https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -10,10 +11,10 @@ from typing import Final
 import dagster as dg
 
 from detection_assets.assets import JOB
-from detection_assets.markdown import plain
+from detection_assets.jobs.run_config import PRIORITY_TAG
+from detection_assets.metadata.markdown import plain
 from detection_assets.partitions import sources
-from detection_assets.run_config import PRIORITY_TAG
-from detection_assets.uploads import continued, look, refusal
+from detection_assets.upkeep.ingest_uploads import continued, look, refusal
 from resources.settings import Settings
 from resources.storage import Storage
 from resources.uploads import BucketUploads, FolderUploads, Place

@@ -1,6 +1,6 @@
 """Sensors that keep `DetectJob` true when its run ends without saying so: failed, cancelled, or killed.
 
-Belongs here: when to look. What is corrected is in `detection_assets/reconcile.py`.
+Belongs here: when to look. What is corrected is in `detection_assets/jobs/reconcile.py`.
 https://docs.dagster.io/guides/automate/sensors/run-status-sensors
 """
 
@@ -9,7 +9,7 @@ from typing import Final
 import dagster as dg
 
 from detection_assets.jobs.lifecycle import follow
-from detection_assets.reconcile import reconcile
+from detection_assets.jobs.reconcile import reconcile
 from resources.storage import Storage
 
 FOLLOW_S: Final = 15

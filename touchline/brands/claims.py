@@ -1,6 +1,7 @@
 """Whose a spelling is when a list of brands comes to those that are known: what is read can name one brand alone.
 
-Belongs here: the rule and its words. The rows that it is put into effect on are in `touchline/repository/brands.py`.
+Belongs here: the rule and its words. The rows that it is put into effect on are in
+`touchline/library/repository/known_brands.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The known brands: what one is, the book that readings are matched against, and how lists of brands become either.
 
 Belongs here: entries, the book, whose a spelling is, and the list that is shipped. How CSV is read is in
-`brand_csv.py`, tables are in `touchline/schema.py`; matching is in `matcher.py`.
+`brand_csv.py`, tables are in `touchline/library/tables.py`; matching is in `matcher.py`.
 """
 
 from __future__ import annotations

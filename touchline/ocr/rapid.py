@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.ahead import cores
 from touchline.geometry import ends_inside, quad_from
 from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime, runtime_identity
 from touchline.ocr.pp_ocr import LINE_HEIGHT, TextDetector, TextRecogniser
+from touchline.parallel import cores
 from touchline.values import Image, Quad
 from touchline.weights import sha256_of
 

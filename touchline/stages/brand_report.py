@@ -18,7 +18,6 @@ from pydantic import Field
 
 from touchline.brands.scripts import brands_never_found
 from touchline.config import StageConfig
-from touchline.crops import data_uri, evidence, jpeg_within
 from touchline.exposure.candidates import CandidateGroup, text_key, together
 from touchline.exposure.intervals import exact, floats, total, union
 from touchline.exposure.measure import ZONES, Exposure, Factors, Glimpse, expose, glimpse, in_milliseconds
@@ -37,6 +36,7 @@ from touchline.report.model import (
     UnresolvedRow,
 )
 from touchline.values import BrandDetection, Image, MatchDocument, Quad, SampledFrame, SceneFrame
+from touchline.vision.crops import data_uri, evidence, jpeg_within
 
 VERSION: Final = "3"
 _BUCKETS: Final = 64

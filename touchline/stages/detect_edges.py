@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from touchline.ahead import map_ahead
 from touchline.config import StageConfig
 from touchline.geometry import flat, quad_from
+from touchline.parallel import map_ahead
 from touchline.values import Board, Chunk, FrameEdges, Image, Overlay, SceneFrame
 from touchline.vision.bands import BandSettings, find_boards
 from touchline.vision.motion import Affine, camera_motion, shift

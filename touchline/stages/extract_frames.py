@@ -1,13 +1,13 @@
 """Node 0: takes frames out of a video or an image, at true presentation times, as JPEGs in chunks.
 
 Belongs here: the stage's settings, which frames are taken, how they are stored and cut into chunks. Opening, decoding
-and refusing files is the business of `touchline/video.py`; where JPEGs are kept, that of the `save` function.
+and refusing files is the business of `touchline/video/opening.py`; where JPEGs are kept, that of the `save` function.
 
 Sample k is the first frame whose time, counted from the first frame of the video, is at least k / `sample_fps`. A
 frame that is first for several k is taken once and carries the largest of them, so sequence numbers rise but may have
 gaps in a video with fewer frames than samples. Sequence and chunk depend on the frame's time alone, which is what lets
 an interrupted extraction go on in the middle of a file. Where the recording's clock steps, times and time stamps are
-those of the steady clock that `touchline/stream_clock.py` makes of it.
+those of the steady clock that `touchline/video/stream_clock.py` makes of it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,8 @@ from pydantic import Field
 
 from touchline.config import StageConfig
 from touchline.errors import TouchlineError
-from touchline.playback import Playback
-from touchline.recording_faults import DamageTally, Faults
-from touchline.stream_clock import Span
-from touchline.upright import resized
 from touchline.values import Image, SampledFrame
-from touchline.video import (
+from touchline.video.opening import (
     TimedFrame,
     VideoInfo,
     breaks_off,
@@ -44,6 +40,10 @@ from touchline.video import (
     read_image,
     unread,
 )
+from touchline.video.playback import Playback
+from touchline.video.recording_faults import DamageTally, Faults
+from touchline.video.stream_clock import Span
+from touchline.video.upright import resized
 
 __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "deserialize", "probe", "serialize"]
 

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from touchline.ahead import map_ahead
 from touchline.config import StageConfig
+from touchline.parallel import map_ahead
 from touchline.values import Chunk, DropReason, Image, SceneFrame
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from touchline.ahead import map_ahead
 from touchline.brands.scripts import scripts_of
 from touchline.config import StageConfig
 from touchline.geometry import bounds, centre, covered_share, flat, line_height, quad_from
@@ -34,6 +33,7 @@ from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.ocr.zones import ZoneVotes, zone_of
+from touchline.parallel import map_ahead
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
 from touchline.vision.objects import PEOPLE
 from touchline.vision.pitch import find_pitch

@@ -1,0 +1,217 @@
+"""The DetectJob of a run: created before work starts, true whatever happens to the run.
+
+Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries), and noticing that
+somebody asked it to stop. What its status becomes is in `jobs/lifecycle.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import dagster as dg
+from sqlalchemy.orm import Session
+
+from detection_assets.dagster_internals.storage import keep_connections
+from detection_assets.jobs import lifecycle
+from detection_assets.jobs.process_liveness import PROCESS_TAG, marked, process_tag
+from detection_assets.jobs.run_config import PRIORITY_TAG
+from resources.leases import LeaseLostError, hold, let_go
+from resources.storage import Connection
+from touchline.causes import causes
+from touchline.errors import BadInputError, JobStoppedError, in_words
+from touchline.library import repository
+from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
+from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
+
+CONTINUES_TAG: Final = "touchline/continues_job"
+"""Set by the CLI: this run goes on with that job."""
+ALONE_TAG: Final = "touchline/alone"
+"""Set by the CLI: this run is refused while another works on its source."""
+STOP_TAG: Final = "touchline/stop"
+"""Set by anybody on a run, queued or at work: "paused" or "cancelled", what its jobs become at the next chunk."""
+STOPPED: Final = (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)
+
+
+def selected_stages(run: dg.DagsterRun) -> list[str]:
+    """The stages of a run, in order; all of them where nothing was selected.
+
+    A run selects assets; a re-execution from failure, or of single steps, keeps that selection and names steps.
+    """
+    names: list[str] = [*NODE_NAMES, REPORT]
+    if run.asset_selection:
+        names = [name for name in names if dg.AssetKey(name) in run.asset_selection]
+    if run.step_keys_to_execute:
+        names = [name for name in names if name in run.step_keys_to_execute]
+    return names
+
+
+def open_job(
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    source: SourceAsset,
+    profile: str,
+    overrides: Mapping[str, Any],
+) -> DetectJob:
+    """The job of this run and partition, running; made by the first stage of the run.
+
+    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one, or if another process
+    does the run, and BadInputError if it must be alone with its source and is not.
+    """
+    keep_connections(context.instance)
+    run = context.run
+    claim_run(context, connection)
+
+    def opened(session: Session) -> DetectJob:
+        job = repository.job_of_run(session, run.run_id, source.id)
+        if job is None:
+            if not marked(run.tags, run.run_id):
+                context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(run.run_id)})
+            stages = selected_stages(run)
+            nodes = [stage for stage in stages if stage in NODE_INDEX]
+            whole = len(nodes) == len(NODE_NAMES)
+            first = whole or not repository.list_jobs(session, source.id, limit=1)
+            kind = RunType.INITIAL if first else RunType.REPLAY
+            if _retries(context, connection, source):
+                kind = RunType.RETRY
+            job = repository.create_job(
+                session,
+                repository.get_source(session, source.partition_key),
+                profile_name=profile,
+                run_type=kind,
+                replay_from_stage=None if whole or kind is RunType.INITIAL else stages[0],
+                config_overrides=overrides,
+                dagster_run_id=run.run_id,
+                priority=_priority(run),
+            )
+            if run.parent_run_id is None and {ALONE_TAG, CONTINUES_TAG} & run.tags.keys():
+                # Again, now that nobody else can make a job of this source: two that start at once have both looked.
+                refuse_beside(session, source)
+            _drop_inherited_stop(context)
+        return lifecycle.begin(session, job)
+
+    job = connection.database.transact(opened)
+    with truthful(connection, job):
+        stop_if_asked(context, connection, job)
+    return job
+
+
+def claim_run(context: dg.AssetExecutionContext, connection: Connection) -> None:
+    """Makes this process the one that does its run, or finds that it still is. The lease ends with the run.
+
+    Raises LeaseLostError where another process does it, or where it was ended before it could begin.
+    """
+    run_id = context.run.run_id
+    if not hold(connection.database, run_id):
+        return
+    now = context.instance.get_run_by_id(run_id)
+    if now is None or now.is_finished:
+        let_go(run_id)
+        raise LeaseLostError(f"Dagster run {run_id} was ended before this process could begin it; it does nothing")
+    lifecycle.follow_at_end(context.instance, connection, run_id)
+
+
+def refuse_beside(session: Session, source: SourceAsset) -> None:
+    """Raises BadInputError if a job is at work on a source."""
+    for job in repository.list_jobs(session, source.id, statuses=[DetectJobStatus.RUNNING], limit=1):
+        raise BadInputError(
+            f"{source.video_path}: job {job.id} is at work on it (Dagster run {job.dagster_run_id}); wait for it or "
+            "cancel it, or run with --fresh beside it"
+        )
+
+
+@contextmanager
+def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
+    """Whatever ends the work early is written to the job before it travels on."""
+    try:
+        yield
+    except JobStoppedError:
+        raise
+    except Exception as error:
+        if not _interrupted(error):
+            lifecycle.fail(connection, job, in_words(error), error)
+            raise
+        # A library that was being loaded made an error of its own of it.
+        lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
+        raise dg.DagsterExecutionInterruptedError from error
+    except BaseException as error:
+        # Ctrl-C, or Dagster ending the run: the job can be taken up again, unless that was how it was stopped.
+        lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
+        raise
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether an error was raised while an interruption was on its way up: in its causes, or in what it was raised in.
+
+    Libraries that clean up while they are interrupted can fail at that, and the error hides the interruption.
+    """
+    return any(isinstance(one, KeyboardInterrupt | dg.DagsterExecutionInterruptedError) for one in causes(error))
+
+
+def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job: DetectJob) -> None:
+    """Between stages and between chunks: paused or cancelled by somebody?
+
+    Raises JobStoppedError for a paused job: its run fails, and can be re-executed. Raises
+    DagsterExecutionInterruptedError for a cancelled one, whose run is cancelled too, and for a run that Dagster is
+    cancelling: it interrupts once, and once is lost where Python ignores exceptions.
+    """
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
+        raise dg.DagsterExecutionInterruptedError
+    tagged = _stop_tag(context, run)
+
+    def stopped(session: Session) -> DetectJobStatus:
+        asked = tagged or repository.stop_requested(session, job.id)
+        if asked is None:
+            return repository.get_job(session, job.id).status
+        return lifecycle.stop(session, job.id, asked)
+
+    found = connection.database.transact(stopped)
+    if tagged:
+        # A re-execution inherits its parent's tags: what was done must not be asked of it again.
+        context.instance.add_run_tags(context.run.run_id, {STOP_TAG: ""})
+    if found is DetectJobStatus.PAUSED:
+        raise JobStoppedError(f"job {job.id} was paused; what is finished is kept, `touchline resume {job.id}` goes on")
+    if found is DetectJobStatus.CANCELLED:
+        if run is not None:
+            context.instance.report_run_canceling(run, f"Job {job.id} was cancelled.")
+        raise dg.DagsterExecutionInterruptedError
+
+
+def _stop_tag(context: dg.AssetExecutionContext, run: dg.DagsterRun | None) -> DetectJobStatus | None:
+    """What the tag of the run, as it is now, asks for."""
+    value = run.tags.get(STOP_TAG, "") if run else ""
+    if value and value not in STOPPED:
+        context.log.warning(f"tag {STOP_TAG}: expected {' or '.join(STOPPED)}, got {value!r}; the run goes on")
+    return DetectJobStatus(value) if value in STOPPED else None
+
+
+def _drop_inherited_stop(context: dg.AssetExecutionContext) -> None:
+    """A run that was asked to stop and ended before it could must not stop its re-execution."""
+    run = context.run
+    parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    if parent is not None and run.tags.get(STOP_TAG) and run.tags.get(STOP_TAG) == parent.tags.get(STOP_TAG):
+        context.instance.add_run_tags(run.run_id, {STOP_TAG: ""})
+
+
+def _retries(context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset) -> bool:
+    """Whether this run goes on with one that did not finish."""
+    run = context.run
+    if run.parent_run_id is None:
+        # A re-execution inherits the tags of its parent, this one too.
+        return CONTINUES_TAG in run.tags
+    with connection.database.session() as session:
+        job = repository.job_of_run(session, run.parent_run_id, source.id)
+    if job is not None:
+        return job.status is not DetectJobStatus.COMPLETED
+    parent = context.instance.get_run_by_id(run.parent_run_id)
+    return parent is not None and parent.status is not dg.DagsterRunStatus.SUCCESS
+
+
+def _priority(run: dg.DagsterRun) -> int:
+    """The run's priority; as in Dagster's own queue, a tag that is no number counts as 0."""
+    try:
+        return int(run.tags.get(PRIORITY_TAG, "0"))
+    except ValueError:
+        return 0

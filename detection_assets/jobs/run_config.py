@@ -1,0 +1,117 @@
+"""The run config of a run, as the launchpad shows it: settings of stages, and what the run as a whole is told.
+
+Belongs here: its form, and refusing what would have no effect on the stages that run; without Dagster, so that commands
+which only ask a webserver start fast. What the fields mean is in the profile and in `resources/run_settings.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from touchline.errors import BadInputError, CheckpointError
+from touchline.nodes import NODE_NAMES, REPORT, downstream, upstream
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from touchline.library.tables import SourceAsset
+
+JOB: Final = "detect_brands"
+"""The job over all assets."""
+PRIORITY_TAG: Final = "dagster/priority"
+"""Dagster's own run tag: a run's place in the queue, higher first."""
+MATCHING: Final = "match_brands"
+"""The stage that reads the list of brands of a run."""
+
+
+def refuse_idle(
+    stages: Collection[str],
+    *,
+    overrides: Iterable[str] = (),
+    brands_csv: Path | None = None,
+    from_job: UUID | str | None = None,
+    report: Path | None = None,
+) -> None:
+    """Refuses what has no effect on a run of `stages`: settings ("run_ocr.min_confidence") of other stages, brands
+    where nothing is matched, a report where none is made, a job to read from where nothing is read.
+
+    Raises BadInputError that names the option, the stage that does not run, and what would make it run.
+    """
+    named = list(overrides)
+    idle = [path for path in named if path.partition(".")[0] not in stages]
+    if idle:
+        wanted = {path.partition(".")[0] for path in named}
+        raise BadInputError(f"--set {idle[0]}: {_idle(idle[0].partition('.')[0], stages, wanted)}")
+    for option, given, stage in (("--brands", brands_csv, MATCHING), ("--report", report, REPORT)):
+        if given and stage not in stages:
+            raise BadInputError(f"{option} {given}: {_idle(stage, stages, {stage})}")
+    if from_job and NODE_NAMES[0] in stages:
+        raise BadInputError(
+            f"--job {from_job}: {NODE_NAMES[0]} runs, so that no checkpoint of another job is read; begin later "
+            "(--from), or leave it out"
+        )
+
+
+def refuse_split(
+    session: Session, source: SourceAsset, given: str, stages: Collection[str], from_job: UUID | None = None
+) -> None:
+    """Refuses a run of `stages` of a source whose profile cannot hold for it.
+
+    Raises BadInputError as `profile_of`, and for a profile that is `given` and has other settings than the checkpoints
+    of earlier stages that the run reads: those do not run again. Fields that were overridden then do not count.
+    """
+    from touchline.library.repository import resolve_checkpoint
+    from touchline.profiles import profile_of
+
+    profile = profile_of(source.partition_key, source.profile_name, given)
+    for stage in upstream(stages) if given else ():
+        try:
+            row = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
+        except CheckpointError:
+            # What is missing is told when it is read.
+            continue
+        now = profile.stage(stage).model_dump(mode="json")
+        then = {**now, **row.config_snapshot, **{name: now.get(name) for name in row.config_overrides}}
+        changed = sorted(name for name, value in now.items() if then[name] != value)
+        if row.profile_name != given and changed:
+            raise BadInputError(
+                f"--profile {given}: {stage}.{changed[0]} is {now[changed[0]]!r} in it; the checkpoint of "
+                f"{source.partition_key} was made with {then[changed[0]]!r}, and {_idle(stage, stages, {stage})}"
+            )
+
+
+def _idle(stage: str, stages: Collection[str], wanted: Collection[str]) -> str:
+    """That a stage does not run, and with which option it would."""
+    order = (*NODE_NAMES, REPORT)
+    told = f"{stage} does not run; what runs is {', '.join(name for name in order if name in stages)}"
+    if order.index(stage) > max(map(order.index, stages)):
+        last = max(map(order.index, wanted))
+        return f"{told}. {'Leave --until out' if last == len(order) - 1 else f'--until {order[last]}'} to run it"
+    needed = {*stages, *wanted}
+    first = next((name for name in reversed(NODE_NAMES) if needed <= set(downstream(name))), NODE_NAMES[0])
+    return f"{told}. --from {first} to run it"
+
+
+def run_config(
+    stages: Collection[str],
+    *,
+    profile: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    brands: str = "",
+    fresh: bool = False,
+    from_job: UUID | None = None,
+) -> dict[str, Any]:
+    """Dagster's run config of a run of `stages`. Raises BadInputError for what has no effect on them.
+
+    `brands` is the reference of a stored list. Nothing in a config names a file: see `registered_files.py`.
+    """
+    refuse_idle(stages, overrides=overrides or (), from_job=from_job)
+    settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or ""), "brands": brands}
+    ops: dict[str, Any] = {}
+    for path, value in (overrides or {}).items():
+        stage, _, field = path.partition(".")
+        ops.setdefault(stage, {"config": {}})["config"][field] = value
+    return {"ops": ops, "resources": {"run_settings": {"config": settings}}}

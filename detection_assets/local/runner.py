@@ -1,0 +1,234 @@
+"""Running the pipeline from a command line: registering sources, one run in this process, fetching reports.
+
+Belongs here: what the CLI and the tests do with Dagster. The CLI itself only reads options and prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster_postgres.utils import DagsterPostgresException
+
+from detection_assets.dagster_internals.books import open_instance, prepare
+from detection_assets.dagster_internals.pools import free_ended, set_limits
+from detection_assets.dagster_internals.storage import close_connections, keep_connections
+from detection_assets.definitions import JOB, build_defs
+from detection_assets.jobs import heartbeat, lifecycle
+from detection_assets.jobs.job_of_run import ALONE_TAG, CONTINUES_TAG, refuse_beside
+from detection_assets.jobs.lifecycle import message_of
+from detection_assets.jobs.process_liveness import PROCESS_TAG, done_here, process_tag
+from detection_assets.jobs.reconcile import reconcile
+from detection_assets.jobs.resume import Request, request_of
+from detection_assets.jobs.run_config import refuse_idle, refuse_split, run_config
+from detection_assets.jobs.run_outcome import RunOutcome
+from detection_assets.local.registered_files import hand_over
+from detection_assets.partitions import sources
+from resources.connection import Connection, connect
+from resources.leases import let_go
+from resources.local_services import Endpoints
+from resources.settings import Settings
+from touchline.errors import ServiceError, TouchlineError
+from touchline.library import repository
+from touchline.library.naming import checksum, library_path
+from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset
+from touchline.nodes import NODE_NAMES, selection
+from touchline.profiles import load_profile
+from touchline.video.opening import probe
+
+
+class Runner:
+    """Definitions, instance and clients, opened once for any number of runs in this process."""
+
+    def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
+        home = prepare(settings, endpoints)
+        self.settings, self.endpoints = settings, endpoints
+        self.connection: Connection = connect(endpoints)
+        self.instance = open_instance(home)
+        keep_connections(self.instance)
+        set_limits(self.instance)
+        self._job = build_defs().resolve_job_def(JOB)
+
+    def register(self, path: Path, profile: str = "") -> SourceAsset:
+        """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""
+        info = probe(path)
+        with self.connection.database.session() as session:
+            source = repository.register_source(
+                session,
+                library_path(path),
+                checksum=checksum(path),
+                duration=info.duration_s,
+                fps=info.fps or None,
+                size=path.stat().st_size,
+                width=info.width,
+                height=info.height,
+                profile_name=profile or load_profile().name,
+            )
+        self.instance.add_dynamic_partitions(str(sources.name), [source.partition_key])
+        return source
+
+    def run(
+        self,
+        source: SourceAsset,
+        *,
+        profile: str = "",
+        overrides: Mapping[str, Any] | None = None,
+        brands_csv: Path | None = None,
+        fresh: bool = False,
+        first: str | None = None,
+        until: str | None = None,
+        from_job: UUID | None = None,
+        listener: heartbeat.Listener | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> RunOutcome:
+        """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
+
+        An unfinished job of the same source and settings is continued unless `fresh`. Raises BadInputError if that job
+        is still at work, for what has no effect on the stages that run, for a profile that is not there, and for files
+        (`brands_csv`, weights in `overrides`) that cannot be handed over to a run.
+        """
+        selected = selection(first, until)
+        with self.connection.database.session() as session:
+            refuse_split(session, source, profile, selected, from_job)
+        refuse_idle(selected, overrides=overrides or (), brands_csv=brands_csv, from_job=from_job)
+        changes, brands = hand_over(self.connection.objects, overrides or {}, brands_csv)
+        config = run_config(selected, profile=profile, overrides=changes, brands=brands, fresh=fresh, from_job=from_job)
+        reconcile(self.instance, self.connection)
+        continued = None if fresh or first else self._unfinished(source)
+        alone = {} if fresh or first else {ALONE_TAG: "yes"}
+        return self._execute(source, Request(selected, config), continued, listener, {**(tags or {}), **alone})
+
+    def resume(
+        self, job: DetectJob, *, listener: heartbeat.Listener | None = None, tags: Mapping[str, str] | None = None
+    ) -> RunOutcome:
+        """Goes on with a paused or failed job in this process, as it was asked for: a retry in its line.
+
+        Raises BadInputError for a job that cannot be taken up, or that was taken up before.
+        """
+        request = request_of(self.instance, self.connection, job)
+        with self.connection.database.session() as session:
+            source = repository.get_source(session, job.partition_key)
+        return self._execute(source, request, job, listener, tags)
+
+    def _execute(
+        self,
+        source: SourceAsset,
+        request: Request,
+        continued: DetectJob | None,
+        listener: heartbeat.Listener | None,
+        tags: Mapping[str, str] | None,
+    ) -> RunOutcome:
+        """One run in this process."""
+        free_ended(self.instance)
+        run_id = str(uuid4())
+        whole = len(request.stages) == len(NODE_NAMES) + 1
+        with _listening(listener), self._interruptible(run_id, source):
+            result = self._job.execute_in_process(
+                run_id=run_id,
+                instance=self.instance,
+                partition_key=source.partition_key,
+                asset_selection=None if whole else [dg.AssetKey(name) for name in request.stages],
+                run_config={**request.config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags={
+                    PROCESS_TAG: process_tag(run_id),
+                    **(tags or {}),
+                    **({CONTINUES_TAG: str(continued.id)} if continued else {}),
+                },
+                raise_on_error=False,
+            )
+            self._follow(run_id)
+            job = self._job_of(run_id, source)
+            cancelled = job is not None and job.status is DetectJobStatus.CANCELLED
+            if not result.success and not cancelled and lifecycle.INTERRUPTION in _failure(result):
+                # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
+                raise KeyboardInterrupt
+        if job is None:
+            with self.connection.database.session() as session:
+                refuse_beside(session, source)
+            raise TouchlineError(
+                f"{source.video_path}: run {result.run_id} ended before its job was made: {_failure(result)}"
+            )
+        error = f"job {job.id} was cancelled; what is finished is kept" if cancelled else _failure(result)
+        return RunOutcome(job, result.run_id, result.success, continued, "" if result.success else error)
+
+    def _job_of(self, run_id: str, source: SourceAsset) -> DetectJob | None:
+        with self.connection.database.session() as session:
+            return repository.job_of_run(session, run_id, source.id)
+
+    def close(self) -> None:
+        """Lets go of the instance's connections."""
+        close_connections(self.instance)
+        self.instance.dispose()
+
+    @contextmanager
+    def _interruptible(self, run_id: str, source: SourceAsset) -> Iterator[None]:
+        """Ctrl-C between two stages, or while a checkpoint is written, is told to the job as well."""
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresException) as error:
+            # Dagster could not keep its own books.
+            trouble = self.connection.database.trouble(error.__cause__ or error)
+            self._tell(run_id, source, str(trouble), trouble)
+            raise trouble from error
+        except BaseException as error:
+            self._tell(run_id, source, "", error)
+            raise
+        finally:
+            done_here.add(run_id)
+            let_go(run_id)
+
+    def _follow(self, run_id: str) -> None:
+        """The job was told as the run ended; here what hindered that is raised, and the job told again."""
+        run = self.instance.get_run_by_id(run_id)
+        if run is not None:
+            lifecycle.follow(self.instance, self.connection, run)
+
+    def _tell(self, run_id: str, source: SourceAsset, message: str, error: BaseException) -> None:
+        """Fails the job of a run that was left early; "interrupted" if there is no other `message`.
+
+        Where the database is what failed, a note is put on `error`: the next run finds the job and corrects it.
+        """
+        try:
+            with self.connection.database.session(patience_s=0) as session:
+                job = repository.job_of_run(session, run_id, source.id)
+        except ServiceError as gone:
+            error.add_note(f"the job could not be told: {gone}")
+            return
+        if job is not None:
+            lifecycle.fail(self.connection, job, message or lifecycle.interrupted(job.id), error)
+
+    def _unfinished(self, source: SourceAsset) -> DetectJob | None:
+        with self.connection.database.session() as session:
+            # Those of dead processes were ended before.
+            refuse_beside(session, source)
+            newest = repository.list_jobs(session, source.id, limit=1)
+            return newest[0] if newest and newest[0].status not in repository.FINAL else None
+
+
+@contextmanager
+def _listening(listener: heartbeat.Listener | None) -> Iterator[None]:
+    if listener is None:
+        yield
+        return
+    heartbeat.listeners.append(listener)
+    try:
+        yield
+    finally:
+        heartbeat.listeners.remove(listener)
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """The message of the step that failed, the cause before its wrappings; else that of the run itself."""
+    own = "it failed before its first step"
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            return message_of(error.cause or error)
+        if event.is_job_failure and (fault := event.job_failure_data.error):
+            own = message_of(fault.cause or fault)
+    return own

@@ -1,0 +1,48 @@
+"""What a materialization says in numbers and words, in the order in which it is read.
+
+Belongs here: going from a stage's stats to Dagster's metadata. Dagster plots numbers over time and nothing else, so
+each number is an entry of its own. Pictures are in `pictures.py`, the checkpoints that were read in `provenance.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from detection_assets.metadata.markdown import bullets, table
+from io_managers.stage_io import StageOutput
+
+
+def described(output: StageOutput) -> dict[str, Any]:
+    """Warnings; every number of the stats, and the seconds of work; the other stats as one table."""
+    found: dict[str, Any] = {}
+    if warnings := output.stats.get("warnings"):
+        found["warnings"] = bullets(map(str, warnings))
+    found |= numbers(output.stats)
+    found["wall_s"] = dg.MetadataValue.float(round(output.wall_s, 3))
+    words = {key: value for key, value in output.stats.items() if key not in found and _is_word(value)}
+    if words:
+        found["stats"] = table(("", ""), ((key, str(value)) for key, value in words.items()))
+    return found
+
+
+def numbers(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Every finite number of a mapping as metadata that can be plotted; counts by name (objects: label, number) too."""
+    found: dict[str, Any] = {}
+    for key, value in stats.items():
+        if isinstance(value, bool):
+            continue
+        if isinstance(value, int):
+            found[key] = dg.MetadataValue.int(value)
+        elif isinstance(value, float) and math.isfinite(value):
+            found[key] = dg.MetadataValue.float(value)
+        elif key == "objects" and isinstance(value, Mapping):
+            found[key] = dg.MetadataValue.int(sum(value.values()))
+    return found
+
+
+def _is_word(value: Any) -> bool:
+    return value is not None and not isinstance(value, Mapping | list | tuple)

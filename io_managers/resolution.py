@@ -1,0 +1,75 @@
+"""Which checkpoint of an upstream stage a run reads, and why.
+
+Belongs here: the rule applied to a Dagster run (its settings, tags and the run it re-executes). The queries are in
+`touchline/library/repository/checkpoints.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import dagster as dg
+from sqlalchemy.orm import Session
+
+from touchline.errors import BadInputError
+from touchline.library import repository
+from touchline.library.tables import SourceAsset, StageCheckpoint
+
+FROM_JOB_TAG: Final = "touchline/from_job"
+
+
+def choose(
+    session: Session, instance: dg.DagsterInstance, run: dg.DagsterRun, source: SourceAsset, stage: str, from_job: str
+) -> tuple[StageCheckpoint, str]:
+    """The checkpoint of `stage` that `run` reads, and why that one in a few words.
+
+    In this order: made in this run; of the job named by the run's config (`from_job`) or tag; of the run that this one
+    re-executes, however often; the source's newest. Raises CheckpointError where there is none, BadInputError for a
+    named job that is unknown or belongs to another source.
+    """
+    named, how = from_job, "the run's config"
+    if not named:
+        named, how = run.tags.get(FROM_JOB_TAG, ""), f"the run tag {FROM_JOB_TAG}"
+    job = repository.job_of_run(session, run.run_id, source.id)
+    parent = None if named else _re_executed(session, instance, run, source, stage)
+    identity = _job_id(session, named, how) if named else parent
+    row = repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None, from_job=identity)
+    if job is not None and row.job_id == job.id:
+        return row, _of_this_run(row)
+    if identity is not None:
+        of_it = repository.lineage_checkpoint(session, identity, stage)
+        if of_it is not None and of_it.id == row.id:
+            return (
+                row,
+                f"of job {identity}, named by {how}" if named else f"of job {identity}, which this run goes on with",
+            )
+        return row, f"the newest of this source: job {identity}, named by {how}, has none of {stage}"
+    return row, "the newest of this source"
+
+
+def _of_this_run(row: StageCheckpoint) -> str:
+    return (
+        "made in this run" if row.reused_from is None else f"taken over in this run from checkpoint {row.reused_from}"
+    )
+
+
+def _re_executed(
+    session: Session, instance: dg.DagsterInstance, run: dg.DagsterRun, source: SourceAsset, stage: str
+) -> UUID | None:
+    """The job of the nearest run before this one, in a line of re-executions, that has a checkpoint of `stage`."""
+    parent_id = run.parent_run_id
+    while parent_id is not None:
+        job = repository.job_of_run(session, parent_id, source.id)
+        if job is not None and repository.lineage_checkpoint(session, job.id, stage) is not None:
+            return job.id
+        parent = instance.get_run_by_id(parent_id)
+        parent_id = parent.parent_run_id if parent else None
+    return None
+
+
+def _job_id(session: Session, text: str, how: str) -> UUID:
+    try:
+        return repository.get_job(session, text).id
+    except BadInputError as error:
+        raise BadInputError(f"{how} names {text!r} as the job to read: {error}") from error

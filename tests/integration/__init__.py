@@ -1,0 +1,1 @@
+"""Tests on real servers, Dagster instances, processes and terminals."""

@@ -1,0 +1,122 @@
+"""The Dagster webserver and daemon as `touchline serve` starts them, driven by the GraphQL that its pages send."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from detection_assets.jobs.process_liveness import PROCESS_TAG
+from detection_assets.local.runner import Runner
+from resources.settings import Settings
+from tests.support.webserver import ADD, ASSETS, Ask, launch, loaded, wait
+from touchline.library import repository
+from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
+from touchline.nodes import NODE_NAMES, REPORT
+from touchline.synthetic import Truth
+from touchline_cli.serving import parts_of
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_page_lists_nine_described_assets_the_library_and_the_job(ask: Ask) -> None:
+    [node] = ask(ASSETS, {})["repositoriesOrError"]["nodes"]
+    found = {asset["assetKey"]["path"][-1]: asset for asset in node["assetNodes"]}
+    assert set(found) == {*NODE_NAMES, REPORT, "library"}
+    assert all(asset["description"] and asset["kinds"] and asset["owners"] for asset in found.values())
+    assert "detect_brands" in {job["name"] for job in node["jobs"]}
+
+
+def register(ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], video: Path) -> SourceAsset:
+    """A copy of the clip under that name as a source, and its key as a partition, as Dagster's page adds it."""
+    video.write_bytes(clip[0].read_bytes())
+    with runner.connection.database.session() as session:
+        source = repository.register_source(
+            session, str(video), checksum=hashlib.sha256(video.name.encode()).hexdigest(), duration=6.0
+        )
+    ask(ADD, {"selector": selector, "name": "sources", "key": source.partition_key})
+    return source
+
+
+def test_a_partition_registered_in_the_page_can_be_materialized_and_replayed_from_ocr(
+    ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    source = register(ask, selector, runner, clip, tmp_path / "from-the-page.mp4")
+    everything = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
+    assert wait(ask, everything) == "SUCCESS"
+    with runner.connection.database.session() as session:
+        first = repository.job_of_run(session, everything)
+    assert first is not None
+    assert (first.status, first.run_type) == (DetectJobStatus.COMPLETED, RunType.INITIAL)
+    assert first.brands_found == len(clip[1].brands)
+
+    config = {"ops": {"run_ocr": {"config": {"min_confidence": 0.55}}}}
+    alone = launch(ask, selector, source.partition_key, ["run_ocr"], config)
+    assert wait(ask, alone) == "SUCCESS"
+    with runner.connection.database.session() as session:
+        replay = repository.job_of_run(session, alone)
+        assert replay is not None
+        rows = repository.list_checkpoints(session, job_id=replay.id)
+        inputs = [repository.get_checkpoint(session, identity) for identity in rows[0].input_checkpoint_ids]
+    assert (replay.run_type, replay.replay_from_stage, replay.parent_job_id) == (RunType.REPLAY, "run_ocr", first.id)
+    assert [row.stage for row in rows] == ["run_ocr"]
+    assert {row.job_id for row in inputs} == {first.id}
+
+
+def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
+    ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path
+) -> None:
+    source = register(ask, selector, runner, clip, tmp_path / "killed-worker.mp4")
+    run_id = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
+
+    def job() -> DetectJob | None:
+        with runner.connection.database.session() as session:
+            return repository.job_of_run(session, run_id)
+
+    deadline = time.monotonic() + 120
+    while (found := job()) is None or not found.progress:
+        assert time.monotonic() < deadline
+    run = runner.instance.get_run_by_id(run_id)
+    assert run is not None
+    os.kill(json.loads(run.tags[PROCESS_TAG])["pid"], signal.SIGKILL)
+    assert wait(ask, run_id) == "FAILURE"
+    while (found := job()) is None or found.status is DetectJobStatus.RUNNING:
+        assert time.monotonic() < deadline, "no sensor corrected the job"
+        time.sleep(0.2)
+    assert found.status is DetectJobStatus.FAILED
+    # Dagster's launcher and our own look notice it independently of each other.
+    told = (f"Run execution process for {run_id}", "ended without a word")
+    assert any(words in (found.error_message or "") for words in told)
+
+
+def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
+    ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path, settings: Settings
+) -> None:
+    source = register(ask, selector, runner, clip, tmp_path / "parts-die.mp4")
+    run_id = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
+    deadline = time.monotonic() + 120
+    while True:
+        with runner.connection.database.session() as session:
+            job = repository.job_of_run(session, run_id)
+        if job is not None and job.progress:
+            break
+        assert time.monotonic() < deadline
+    parts = [part["pid"] for part in parts_of(settings.home)["parts"]]
+    for pid in parts:
+        os.kill(pid, signal.SIGKILL)
+    # Whoever asks meanwhile waits: the address is still listened on.
+    assert wait(ask, run_id) == "SUCCESS"
+    with runner.connection.database.session() as session:
+        jobs = repository.jobs_of_run(session, run_id)
+    assert [job.status for job in jobs] == [DetectJobStatus.COMPLETED]
+    # The new webserver may answer a moment before the new code server does, and asks it again by itself.
+    while not loaded(ask):
+        assert time.monotonic() < deadline + 120, "the code location was not loaded again"
+        time.sleep(0.2)
+    assert wait(ask, launch(ask, selector, source.partition_key, ["run_ocr"], {})) == "SUCCESS"
+    assert len({part["pid"] for part in parts_of(settings.home)["parts"]} - set(parts)) == 3

@@ -1,0 +1,1 @@
+"""Tests of plain functions: no server, no Dagster instance."""

@@ -1,0 +1,91 @@
+"""Which source is meant: ids, partition keys and library paths, made and checked here alone.
+
+Belongs here: naming of sources, and the checksum of their content. Their rows are in
+`touchline/library/repository/sources.py`; what is inside a video is found out by `touchline/stages/extract_frames.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from touchline.errors import BadInputError
+
+NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/source")
+MAX_SLUG: Final = 60
+"""Longest readable part of a partition key, in characters."""
+KEY: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9a-f]{8}")
+
+_STROKED: Final = str.maketrans(
+    {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th"}
+)
+"""Latin letters that Unicode does not take apart into a plain letter and a mark."""
+
+
+def partition_key(path: str) -> str:
+    """The partition key of a source by its path in the library: a readable slug of the file's name, then 8 hex digits.
+
+    The digits are the head of the SHA-256 of the path. Two ways to write an accent are two files, so two sources.
+    Letters a-z, digits and hyphens only: Dagster's UI and backfills trip over commas, `...`, `|` and the like.
+    Raises BadInputError for a path that is empty, holds a NUL or is not valid Unicode.
+    """
+    digest = hashlib.sha256(_checked(path).encode()).hexdigest()[:8]
+    return f"{slug(PurePosixPath(path).stem)}-{digest}"
+
+
+def slug(name: str) -> str:
+    """Lower case a-z, digits and single hyphens, at most MAX_SLUG characters; `source` where nothing is left."""
+    plain = unicodedata.normalize("NFKD", name.casefold().translate(_STROKED))
+    # Marks go without a trace (è is e), everything else that is no letter or digit parts two words.
+    kept = "".join(c for c in plain if not unicodedata.category(c).startswith("M"))
+    return re.sub(r"[^a-z0-9]+", "-", kept).strip("-")[:MAX_SLUG].strip("-") or "source"
+
+
+def is_partition_key(text: str) -> bool:
+    """Whether a text has the form that `partition_key` gives."""
+    return len(text) <= MAX_SLUG + 9 and KEY.fullmatch(text) is not None
+
+
+def source_asset_id(path: str) -> uuid.UUID:
+    """The id of a source by its path in the library: UUID5 of the path, as it is spelled. Raises as `partition_key`."""
+    return uuid.uuid5(NAMESPACE, _checked(path))
+
+
+def composed(path: str) -> str:
+    """The path with its accents in the composed form (NFC). Raises as `partition_key`.
+
+    A library may hold sources in another form whose id and key were made from this one; they keep them.
+    """
+    return unicodedata.normalize("NFC", _checked(path))
+
+
+def library_path(path: str | Path) -> str:
+    """The library path of a local file: absolute, links resolved.
+
+    Raises BadInputError for a name that is not valid Unicode.
+    """
+    return _checked(str(Path(path).expanduser().resolve()))
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file's content, hex. Raises BadInputError where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInputError(f"{path} cannot be read: {reason}. Expected a video or image file.") from error
+
+
+def _checked(path: str) -> str:
+    if not path or "\0" in path:
+        raise BadInputError(f"expected the path of a video or image, got {path!r}")
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise BadInputError(f"the path {path!r} is not valid UTF-8; rename the file and try again") from error
+    return path

@@ -1,0 +1,123 @@
+"""What the database needs of the object store: the facts by which stored objects are judged.
+
+Belongs here: questions only; the rule is in `touchline/library/retention.py`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from touchline.library.repository.checkpoints import lock_checkpoint
+from touchline.library.retention import ADOPTABLE, AT_WORK
+from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset, StageCheckpoint
+from touchline.nodes import NODE_NAMES
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Where rows name objects in the folder of another source's job, or of no job: by folder, which sources do so.
+
+    `reports`: by folder, the prefixes of reports that another job than the folder's own has there.
+    """
+
+    sources: dict[str, set[uuid.UUID]] = field(default_factory=dict)
+    reports: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A job as its objects are judged by: where it stands, and what else there is in its source.
+
+    `adoptable`: the jobs of the source whose journals a later attempt may go on with. `finished`: stage and fingerprint
+    of every checkpoint of the source.
+    """
+
+    status: DetectJobStatus
+    partition_key: str
+    report_prefix: str
+    at_work: bool
+    adoptable: dict[uuid.UUID, DetectJobStatus]
+    finished: frozenset[tuple[str, str]]
+    source_asset_id: uuid.UUID
+
+
+def known_jobs(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these ids that jobs have."""
+    found: set[uuid.UUID] = set()
+    for start in range(0, len(ids), PAGE):
+        found.update(session.scalars(sa.select(DetectJob.id).where(DetectJob.id.in_(ids[start : start + PAGE]))))
+    return found
+
+
+def lock_commits(session: Session, job_id: uuid.UUID) -> None:
+    """Waits for the checkpoints of a job that are just being committed, and keeps others out until the session ends."""
+    for stage in NODE_NAMES:
+        lock_checkpoint(session, job_id, stage)
+
+
+def strangers(session: Session) -> Strangers:
+    """Everything that is named out of place. Reads every manifest, within the server; the answer is small."""
+    row = StageCheckpoint
+    frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
+    keys = sa.union_all(
+        sa.select(row.source_asset_id.label("source"), row.stage_output_key.label("key")),
+        sa.select(row.source_asset_id, frame.c.value).select_from(row).join(frame, sa.true()),
+    ).subquery()
+    folders = sa.select(keys.c.source, sa.func.split_part(keys.c.key, "/", 2).label("folder")).distinct().subquery()
+    query = sa.select(folders.c.folder, folders.c.source)
+    query = query.outerjoin(DetectJob, sa.cast(DetectJob.id, sa.Text()) == folders.c.folder)
+    sources: dict[str, set[uuid.UUID]] = defaultdict(set)
+    for folder, source in session.execute(query.where(DetectJob.source_asset_id.is_distinct_from(folders.c.source))):
+        sources[folder].add(source)
+    reports: dict[str, tuple[str, ...]] = {}
+    own = sa.func.concat("reports/", sa.cast(DetectJob.id, sa.Text()), "/")
+    prefixes = sa.select(DetectJob.report_prefix).where(DetectJob.report_prefix != "", DetectJob.report_prefix != own)
+    for prefix in session.scalars(prefixes):
+        folder = prefix.split("/")[1] if "/" in prefix else ""
+        reports[folder] = (*reports.get(folder, ()), prefix)
+    return Strangers(dict(sources), reports)
+
+
+def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
+    """Where a job stands; nothing if there is none of that id."""
+    query = sa.select(DetectJob.status, DetectJob.source_asset_id, DetectJob.report_prefix, SourceAsset.partition_key)
+    query = query.join(SourceAsset, SourceAsset.id == DetectJob.source_asset_id).where(DetectJob.id == job_id)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    status, source, prefix, partition_key = found
+    others = sa.select(DetectJob.id, DetectJob.status).where(
+        DetectJob.source_asset_id == source, DetectJob.status.in_(AT_WORK | ADOPTABLE)
+    )
+    unfinished = dict(session.execute(others).all())
+    done = sa.select(StageCheckpoint.stage, StageCheckpoint.fingerprint).distinct()
+    finished = session.execute(done.where(StageCheckpoint.source_asset_id == source))
+    return Standing(
+        status=status,
+        partition_key=partition_key,
+        report_prefix=prefix,
+        at_work=any(state in AT_WORK for state in unfinished.values()),
+        adoptable={identity: state for identity, state in unfinished.items() if state in ADOPTABLE},
+        finished=frozenset((stage, fingerprint) for stage, fingerprint in finished),
+        source_asset_id=source,
+    )
+
+
+def named_under(session: Session, prefix: str, sources: Collection[uuid.UUID]) -> set[str]:
+    """The object keys that begin with `prefix` and that checkpoints of these sources name."""
+    row = StageCheckpoint
+    pattern = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    outputs = sa.select(row.stage_output_key)
+    outputs = outputs.where(row.source_asset_id.in_(sources), row.stage_output_key.like(pattern))
+    frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
+    frames = sa.select(frame.c.value).select_from(row).join(frame, sa.true()).distinct()
+    frames = frames.where(row.source_asset_id.in_(sources), frame.c.value.like(pattern))
+    return {*session.scalars(outputs), *session.scalars(frames)}

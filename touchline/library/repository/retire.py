@@ -1,0 +1,108 @@
+"""Retiring a source: its rows, in two steps, so that between them no row points at anything that is gone.
+
+Belongs here: what the database holds of one source, and deleting it. The blobs, the partition and the order of it all
+are in `detection_assets/upkeep/retire_source.py`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from touchline.errors import TouchlineError
+from touchline.library.repository.known_brands import forget_sightings
+from touchline.library.repository.upload_ledger import forget_uploads
+from touchline.library.tables import (
+    DetectJob,
+    DetectJobStatus,
+    SourceAsset,
+    SourceBrandSighting,
+    SourceState,
+    StageCheckpoint,
+)
+
+FORGETTING = "being forgotten; `touchline forget` again finishes it"
+"""The reason that stands at a source whose forgetting was interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the database has of a source: the ids of its jobs, those of them at work, and how many rows of each kind."""
+
+    jobs: tuple[uuid.UUID, ...]
+    at_work: tuple[uuid.UUID, ...]
+    checkpoints: int
+    sightings: int
+
+
+def holdings(session: Session, source_asset_id: uuid.UUID) -> Holdings:
+    """What there is of a source. Locks its row: no job can be made for it until the transaction ends."""
+    session.execute(sa.select(SourceAsset.id).where(SourceAsset.id == source_asset_id).with_for_update())
+    query = sa.select(DetectJob.id, DetectJob.status).where(DetectJob.source_asset_id == source_asset_id)
+    jobs = session.execute(query.order_by(DetectJob.created_at)).all()
+    counts = [
+        session.scalar(sa.select(sa.func.count()).select_from(table).where(table.source_asset_id == source_asset_id))
+        for table in (StageCheckpoint, SourceBrandSighting)
+    ]
+    at_work = tuple(identity for identity, status in jobs if status is DetectJobStatus.RUNNING)
+    return Holdings(tuple(identity for identity, _ in jobs), at_work, counts[0] or 0, counts[1] or 0)
+
+
+def named_by_others(session: Session, source_asset_id: uuid.UUID, prefixes: Sequence[str]) -> set[str]:
+    """The object keys under `prefixes` that checkpoints or reports of other sources name. Reads every manifest."""
+    if not prefixes:
+        return set()
+    patterns = sa.cast([f"{prefix}%" for prefix in prefixes], ARRAY(sa.Text()))
+    row = StageCheckpoint
+    outputs = sa.select(row.stage_output_key).where(
+        row.source_asset_id != source_asset_id, row.stage_output_key.like(sa.any_(patterns))
+    )
+    frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
+    frames = sa.select(frame.c.value).select_from(row).join(frame, sa.true())
+    frames = frames.where(row.source_asset_id != source_asset_id, frame.c.value.like(sa.any_(patterns)))
+    return {*session.scalars(outputs), *session.scalars(frames)}
+
+
+def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
+    """First step: all rows that name blobs, and what was seen. The source and its jobs stay, to find the blobs by.
+
+    Totals of the brands are corrected. From here on the source is marked as being forgotten.
+    """
+    row = StageCheckpoint
+    ours = sa.select(row.id).where(row.source_asset_id == source_asset_id)
+    # A row of another source that took over a checkpoint of this one keeps the blob, and now stands for itself.
+    others = sa.update(row).where(row.source_asset_id != source_asset_id, row.reused_from.in_(ours))
+    session.execute(others.values(reused_from=None).execution_options(synchronize_session=False))
+    deleted = sa.delete(row).where(row.source_asset_id == source_asset_id)
+    session.execute(deleted.execution_options(synchronize_session=False))
+    forget_sightings(session, source_asset_id)
+    jobs = sa.update(DetectJob).where(DetectJob.source_asset_id == source_asset_id)
+    session.execute(jobs.values(report_prefix="").execution_options(synchronize_session=False))
+    source = sa.update(SourceAsset).where(SourceAsset.id == source_asset_id)
+    marked = source.values(state=SourceState.REJECTED, rejection_reason=FORGETTING)
+    session.execute(marked.execution_options(synchronize_session=False))
+    key = session.scalar(sa.select(SourceAsset.partition_key).where(SourceAsset.id == source_asset_id))
+    forget_uploads(session, key or "")
+
+
+def drop_source(session: Session, source_asset_id: uuid.UUID, jobs: Sequence[uuid.UUID]) -> None:
+    """Second step, once the blobs are gone: these jobs and the source itself.
+
+    Raises TouchlineError if a job was made in the meantime: its blobs are there still.
+    """
+    found = holdings(session, source_asset_id)
+    if set(found.jobs) - set(jobs) or found.checkpoints:
+        raise TouchlineError(
+            f"source {source_asset_id}: a job began while the source was being forgotten; cancel it, then run "
+            "`touchline forget` again"
+        )
+    for statement in (
+        sa.delete(DetectJob).where(DetectJob.source_asset_id == source_asset_id),
+        sa.delete(SourceAsset).where(SourceAsset.id == source_asset_id),
+    ):
+        session.execute(statement.execution_options(synchronize_session=False))

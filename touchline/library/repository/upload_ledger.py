@@ -1,0 +1,256 @@
+"""The ledger of uploads: what has been seen where, and what became of it.
+
+Belongs here: rows of `uploads`, a statement for each whole look at a place and none for each upload in it. What is
+decided about them is in `touchline/library/intake.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.orm import Session
+
+from touchline.library.intake import BEGUN, Known, Listed, Plan, UploadState
+from touchline.library.repository.json_values import plain_text
+from touchline.library.tables import DetectJob, Upload, UtcDateTime
+
+BATCH = 10_000
+"""Uploads written with one statement."""
+_QUIET = {"synchronize_session": False}
+
+
+def known_uploads(session: Session, location: str) -> dict[str, Known]:
+    """The newest version of every upload that was ever seen at a place, by key."""
+    row = Upload
+    tried = sa.case((sa.and_(row.state == UploadState.WAITING, row.reason != ""), row.last_seen))
+    columns = (row.key, row.version, row.etag, row.size, row.state, row.first_seen, row.gone_at.is_not(None), tried)
+    last = sa.select(row.key, sa.func.max(row.version).label("version")).where(row.location == location)
+    newest = last.group_by(row.key).subquery()
+    query = sa.select(*columns).join(newest, sa.and_(row.key == newest.c.key, row.version == newest.c.version))
+    found = session.execute(query.where(row.location == location))
+    return {known[0]: Known(*known) for known in found}
+
+
+def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -> None:
+    """Writes down what was seen. Safe to repeat, and beside another that writes down the same."""
+    for start in range(0, len(plan.new), BATCH):
+        seen = _table(plan.new[start : start + BATCH])
+        given = {
+            "location": sa.literal(location),
+            **{column.key: column for column in seen.c},
+            **dict.fromkeys(("first_seen", "last_seen"), sa.literal(now, UtcDateTime())),
+            "state": sa.literal(UploadState.WAITING, Upload.__table__.c.state.type),
+            **dict.fromkeys(("reason", "checksum", "partition_key", "run_key"), sa.literal("")),
+            "looks": sa.literal(0),
+        }
+        row = insert(Upload).from_select(list(given), sa.select(*given.values()))
+        session.execute(row.on_conflict_do_nothing())
+    if plan.grown:
+        seen = _table(plan.grown)
+        changed = sa.update(Upload).where(
+            Upload.location == location,
+            Upload.key == seen.c.key,
+            Upload.version == seen.c.version,
+            Upload.state == UploadState.WAITING,
+        )
+        session.execute(
+            changed.values(
+                etag=seen.c.etag,
+                size=seen.c.size,
+                modified=seen.c.modified,
+                first_seen=now,
+                last_seen=now,
+                gone_at=None,
+                reason="",
+                looks=0,
+            ).execution_options(**_QUIET)
+        )
+    for pairs, gone_at in ((plan.back, None), (plan.gone, now)):
+        if pairs:
+            named = _pairs(pairs)
+            mark = sa.update(Upload).where(
+                Upload.location == location, Upload.key == named.c.key, Upload.version == named.c.version
+            )
+            session.execute(mark.values(gone_at=gone_at, last_seen=now).execution_options(**_QUIET))
+
+
+def get_upload(session: Session, location: str, key: str, version: int) -> Upload | None:
+    """One version; none where there is none (as before the first)."""
+    return session.get(Upload, (location, key, version))
+
+
+def settle_upload(
+    session: Session,
+    location: str,
+    upload: Listed,
+    version: int,
+    state: UploadState,
+    now: datetime,
+    *,
+    reason: str = "",
+    checksum: str = "",
+    partition_key: str = "",
+    run_key: str = "",
+) -> bool:
+    """Says what becomes of a version that waits. False, and nothing done, if it waits no more or has other content."""
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == location,
+        row.key == upload.key,
+        row.version == version,
+        row.etag == upload.etag,
+        row.state == UploadState.WAITING,
+    )
+    changed = mine.values(
+        state=state,
+        reason=plain_text(reason),
+        checksum=checksum,
+        partition_key=partition_key,
+        run_key=run_key,
+        tries=int(state is UploadState.REQUESTED),
+        last_seen=now,
+    )
+    done = session.execute(changed.returning(row.version).execution_options(**_QUIET))
+    return done.first() is not None
+
+
+def begin_look(session: Session, location: str, key: str, version: int, now: datetime) -> int:
+    """Notes of a version that waits that it is looked into, before it is opened: what follows may end this process.
+
+    It comes after all others from now on. Returns how many looks there were, this one included; 0 if it waits no more.
+    """
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
+    )
+    begun = mine.values(reason=BEGUN, last_seen=now, looks=row.looks + 1).returning(row.looks)
+    return session.scalar(begun.execution_options(**_QUIET)) or 0
+
+
+def note_trouble(session: Session, location: str, key: str, version: int, trouble: str, now: datetime) -> None:
+    """What hindered a look into a version that waits; it comes after all others, and after those hindered before."""
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
+    )
+    session.execute(mine.values(reason=plain_text(trouble), last_seen=now).execution_options(**_QUIET))
+
+
+def troubled_uploads(session: Session) -> list[Upload]:
+    """Versions that wait because looking into them failed, and that are still there: by place and key."""
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.WAITING, row.reason != "", row.gone_at.is_(None))
+    return list(session.scalars(query.order_by(row.location, row.key)))
+
+
+def requested_uploads(session: Session, *, limit: int, gone: bool = False) -> list[Upload]:
+    """Versions whose run is asked for and was not yet seen, longest waiting first; not those that must wait.
+
+    Those that are not there any more are left out, unless `gone`: then they come last.
+    """
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.REQUESTED)
+    query = query.where(sa.or_(row.ask_at.is_(None), row.ask_at <= sa.func.clock_timestamp()))
+    if not gone:
+        query = query.where(row.gone_at.is_(None))
+    return list(session.scalars(query.order_by(row.gone_at.is_not(None), row.last_seen, row.run_key).limit(limit)))
+
+
+def confirm_uploads(session: Session, run_keys: Collection[str]) -> None:
+    """Their runs exist."""
+    row = Upload
+    theirs = sa.update(row).where(row.state == UploadState.REQUESTED, row.run_key.in_(run_keys))
+    started = theirs.values(state=UploadState.STARTED, last_seen=sa.func.clock_timestamp())
+    session.execute(started.execution_options(**_QUIET))
+
+
+def followed_uploads(session: Session, *, limit: int) -> list[Upload]:
+    """Versions whose run Dagster has, or had, and of which it is not known yet how it ended; oldest first."""
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.STARTED, row.over_at.is_(None))
+    return list(session.scalars(query.order_by(row.last_seen, row.run_key).limit(limit)))
+
+
+def settle_followed(session: Session, run_keys: Collection[str]) -> None:
+    """Their runs have ended, and nothing more is to be asked for."""
+    row = Upload
+    theirs = sa.update(row).where(row.state == UploadState.STARTED, row.run_key.in_(run_keys))
+    session.execute(theirs.values(over_at=sa.func.clock_timestamp()).execution_options(**_QUIET))
+
+
+def ask_again(session: Session, upload: Upload, reason: str, run_key: str, pause: timedelta) -> bool:
+    """Has the run of a version asked for once more, after a pause. False if the row has changed in the meantime."""
+    return _after_run(
+        session,
+        upload,
+        state=UploadState.REQUESTED,
+        reason=plain_text(reason),
+        run_key=run_key,
+        tries=upload.tries + 1,
+        ask_at=sa.func.clock_timestamp() + pause,
+    )
+
+
+def give_up(session: Session, upload: Upload, reason: str) -> bool:
+    """Asks for no more runs of a version. False if the row has changed in the meantime."""
+    return _after_run(session, upload, state=UploadState.FAILED, reason=plain_text(reason))
+
+
+def lost_uploads(session: Session, partition_key: str | None = None) -> list[Upload]:
+    """Versions whose run ended too early and that no later job tells of, newest first; of one source, if given."""
+    row = Upload
+    again = sa.and_(row.tries > 1, row.state.in_((UploadState.REQUESTED, UploadState.STARTED)), row.over_at.is_(None))
+    later = sa.exists().where(DetectJob.partition_key == row.partition_key, DetectJob.created_at > row.last_seen)
+    query = sa.select(row).where(sa.or_(row.state == UploadState.FAILED, again), ~later)
+    if partition_key is not None:
+        query = query.where(row.partition_key == partition_key)
+    return list(session.scalars(query.order_by(row.last_seen.desc(), row.run_key)))
+
+
+def _after_run(session: Session, upload: Upload, **values: Any) -> bool:
+    row = Upload
+    mine = sa.update(row).where(
+        row.location == upload.location,
+        row.key == upload.key,
+        row.version == upload.version,
+        row.state == UploadState.STARTED,
+        row.run_key == upload.run_key,
+    )
+    changed = mine.values(**values, last_seen=sa.func.clock_timestamp()).returning(row.version)
+    return session.execute(changed.execution_options(**_QUIET)).first() is not None
+
+
+def forget_uploads(session: Session, partition_key: str) -> None:
+    """Their source is being retired: the rows stay and say so, lest the sensor start it again."""
+    row = Upload
+    theirs = sa.update(row).where(row.partition_key == partition_key, row.state != UploadState.WAITING)
+    forgotten = theirs.values(
+        state=UploadState.FORGOTTEN, reason="retired by `touchline forget`", last_seen=sa.func.clock_timestamp()
+    )
+    session.execute(forgotten.execution_options(**_QUIET))
+
+
+def _table(uploads: Sequence[tuple[Listed, int]]) -> Any:
+    """Uploads as a table of the database, in one parameter a column."""
+    columns: list[tuple[str, Any, Iterable[Any]]] = [
+        ("key", sa.Text(), (upload.key for upload, _ in uploads)),
+        ("version", sa.Integer(), (version for _, version in uploads)),
+        ("etag", sa.Text(), (upload.etag for upload, _ in uploads)),
+        ("size", sa.BigInteger(), (upload.size for upload, _ in uploads)),
+        ("modified", UtcDateTime(), (upload.modified for upload, _ in uploads)),
+    ]
+    return _unnest(columns)
+
+
+def _pairs(pairs: Sequence[tuple[str, int]]) -> Any:
+    return _unnest([("key", sa.Text(), (key for key, _ in pairs)), ("version", sa.Integer(), (v for _, v in pairs))])
+
+
+def _unnest(columns: Sequence[tuple[str, Any, Iterable[Any]]]) -> Any:
+    arrays = (sa.cast(list(values), ARRAY(kind)) for _, kind, values in columns)
+    named = [sa.column(name, kind) for name, kind, _ in columns]
+    return sa.func.unnest(*arrays).table_valued(*named, name="seen").render_derived()

@@ -1,0 +1,1 @@
+"""Videos and still pictures: opened, decoded on a steady clock, and what was not whole about them."""
