@@ -1,7 +1,8 @@
 """Bringing jobs in line with their Dagster runs, and runs in line with their processes.
 
-Belongs here: what is corrected after something died. What becomes of a job's status
-is in `jobs/lifecycle.py`; which process does a run, in `process_liveness.py`; when this is called, in `sensors/run_status.py`.
+Belongs here: what is corrected after something died. What becomes of a job's status is in
+`jobs/lifecycle.py`; which process does a run, in `process_liveness.py`; when this is called, in
+`sensors/run_status.py`.
 """
 
 from __future__ import annotations
