@@ -69,7 +69,7 @@ def refuse_split(
     profile = profile_of(source.partition_key, source.profile_name, given)
     for stage in upstream(stages) if given else ():
         try:
-            row = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
+            row, _ = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
         except CheckpointError:
             # What is missing is told when it is read.
             continue
