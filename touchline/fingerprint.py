@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from touchline.config import StageConfig
 from touchline.errors import BadInputError, ModelUnavailableError
-from touchline.profiles import Profile, apply_overrides, load_profile
+from touchline.profiles import Profile, load_profile, with_settings
 
 Identity = Callable[[str, StageConfig], str]
 """Of a stage by its name with these settings: the models and lists its output depends on."""
@@ -97,9 +97,7 @@ class Staleness:
     ) -> list[str]:
         """How the profile has changed: what a run overrode on purpose is not held against it."""
         try:
-            changed = apply_overrides(
-                load_profile(profile_name), {f"{stage}.{name}": value for name, value in overrides.items()}
-            )
+            changed = with_settings(load_profile(profile_name), {stage: overrides})
         except BadInputError as error:
             return [str(error)]
         now = changed.stage(stage).model_dump(mode="json")

@@ -325,7 +325,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_when_a_stage_loads_it(
 ) -> None:
     connection = runner.connection
     with connection.database.session() as session:
-        row = repository.resolve_checkpoint(session, finished.id, "filter_scenes", job_id=None)
+        row, _ = repository.resolve_checkpoint(session, finished.id, "filter_scenes", job_id=None)
     key, whole = row.stage_output_key, connection.objects.get(row.stage_output_key)
     documents = list(connection.checkpoints.read(row))
     expected = "damaged"
