@@ -88,8 +88,9 @@ class Staleness:
             return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
         try:
             return found, config, self._identity(stage, config)
-        except ModelUnavailableError:
-            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing.
+        except (ModelUnavailableError, BadInputError):
+            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing. Nor if no
+            # installed package offers it any more, or it knows none of the labels.
             return found, config, None
 
     def _settings(

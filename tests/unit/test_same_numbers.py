@@ -15,6 +15,7 @@ from benchmarks.in_process import Walked, walk
 from resources import models
 from touchline import machine
 from touchline.brands import BrandBook, shipped
+from touchline.ocr.engine import EngineSettings
 from touchline.ocr.networks import RUNTIMES, Runtime, load_network, runtime_identity
 from touchline.ocr.rapid import RapidOcrEngine
 from touchline.stages.run_ocr import RunOcr, RunOcrConfig
@@ -156,8 +157,8 @@ def test_a_processor_is_known_by_its_name_and_its_instructions(
 def test_threads_that_ask_for_an_engine_at_once_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
     start, loaded = threading.Barrier(4), []
 
-    def load(engine: str, **options: object) -> object:
-        loaded.append((engine, options))
+    def load(engine: str, settings: EngineSettings) -> object:
+        loaded.append((engine, settings))
         threading.Event().wait(0.2)  # what loading takes: long enough for the others to ask
         return object()
 
@@ -172,4 +173,4 @@ def test_threads_that_ask_for_an_engine_at_once_share_one(monkeypatch: pytest.Mo
             assert len({id(engine) for engine in pool.map(ask, range(4))}) == 1
     finally:
         models._ocr.cache_clear()
-    assert loaded == [("rapidocr", {"runtime": "openvino"})]
+    assert loaded == [("rapidocr", EngineSettings("openvino"))]

@@ -6,7 +6,7 @@ fields themselves, with their meaning and bounds, stand at the top of each stage
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,9 +16,10 @@ from typing import Any, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from touchline.config import NAMES_FILE, StageConfig
+from touchline.config import NAMES_FILE, PLUGIN, StageConfig
 from touchline.errors import BadInputError
 from touchline.home import home
+from touchline.plugins import GROUPS
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -182,7 +183,20 @@ def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise BadInputError(f"--set {stage}.{where}={first['input']}: {first['msg'].lower()}") from error
+        _check_plugins(stage, update[stage], values)
     return profile.model_copy(update=update)
+
+
+def _check_plugins(stage: str, config: StageConfig, changed: Iterable[str]) -> None:
+    """Raises BadInputError if a changed field names an engine or a detector that no installed package offers."""
+    for name in changed:
+        mark = type(config).model_fields[name].json_schema_extra
+        if isinstance(mark, dict) and (group := mark.get(PLUGIN)):
+            value = getattr(config, name)
+            try:
+                GROUPS[str(group)].find(value)
+            except BadInputError as error:
+                raise BadInputError(f"--set {stage}.{name}={value}: {error}") from None
 
 
 def _parsed(path: str, text: str) -> Any:
