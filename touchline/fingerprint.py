@@ -81,6 +81,8 @@ class Staleness:
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> tuple[list[str], StageConfig | None, str | None]:
         """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
+        # A setting that came later had its default then.
+        snapshot = {**self._kind(stage)().model_dump(mode="json"), **snapshot}
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
             config = self._kind(stage).model_validate(dict(snapshot))

@@ -25,9 +25,6 @@ from touchline.home import cache_before, home
 PROBE_S: Final = 3.0
 """How long a closed network may cost [s]: a name server that never answers holds a plain request for half a minute."""
 
-CHECKSUM: Final = 16
-"""Hexadecimal digits of a model file's SHA-256 that stand in an engine's identity."""
-
 
 def models_folder() -> Path:
     """Where weights are kept: `models` in the home. Not created."""

@@ -7,6 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from touchline.errors import ModelUnavailableError
 from touchline.geometry import bounds
 from touchline.ocr import rapid
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.networks import RUNTIMES
+from touchline.ocr.networks import Runtime
 from touchline.ocr.pp_ocr import TextRecogniser
 from touchline.ocr.rapid import (
     EASY,
@@ -32,6 +33,8 @@ from touchline.ocr.rapid import (
 from touchline.stages.run_ocr import LOWEST, LOWEST_BESIDE_BOARDS
 from touchline.values import Image
 from touchline.vision.strips import TEXT_LINES
+
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 WEIGHTS = Path(rapid.__file__).parent / "weights"
 STRIPS = SMALL_FINDS / TEXT_LINES

@@ -6,7 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,10 +16,14 @@ from resources import models
 from touchline import machine
 from touchline.brands import BrandBook, shipped
 from touchline.ocr.engine import EngineSettings
-from touchline.ocr.networks import RUNTIMES, Runtime, load_network, runtime_identity
+from touchline.ocr.networks import Runtime, load_network, runtime_identity
 from touchline.ocr.rapid import RapidOcrEngine
 from touchline.stages.run_ocr import RunOcr, RunOcrConfig
 from touchline.synthetic import Truth
+
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Instructions that compute in bfloat16."""
 
 WEIGHTS = Path(machine.__file__).parent / "ocr" / "weights"
 CHUNKS = {"extract_frames.chunk_s": 2.5}
@@ -69,7 +73,7 @@ def test_both_runtimes_read_the_same_texts_and_report_the_same_seconds(
     assert confidence < CONFIDENCE
     assert pixels < PIXELS
     assert figures(alone) == figures(other)
-    has = machine.BFLOAT16.intersection(machine.cpu()[1])
+    has = BFLOAT16.intersection(machine.cpu()[1])
     print(
         f"{len(pairs)} readings alike; confidences within {confidence:.1e}, corners within {pixels:.2g} px, on "
         f"{machine.in_words()}: "

@@ -37,7 +37,7 @@ from touchline.machine import steady_torch
 from touchline.ocr.engine import DIGITS, EngineSettings, StripText, TextPlace
 from touchline.ocr.line_crops import cut_line
 from touchline.values import Image, Quad
-from touchline.weights import CHECKSUM, models_folder, reachable, sha256_of, verify
+from touchline.weights import models_folder, reachable, sha256_of, verify
 
 HOST: Final = "doctr-static.mindee.com"
 """docTR's model hub."""
@@ -132,7 +132,7 @@ class DoctrEngine:
 
     @property
     def identity(self) -> str:
-        """Version of docTR, the architectures, where their weights are from, and what computes them."""
+        """Version of docTR, the architectures, the SHA-256 of their weights, and what computes them."""
         return self._identity
 
     @property
@@ -270,7 +270,7 @@ def _model(zoo: Any, arch: str, weights: Path | None, sha256: str, pretrained: b
         return _ready(model), "untrained"
     path = _from_hub(str(model.cfg["url"]), arch)
     _load(model, path)
-    return _ready(model), f"{path.name} sha256:{sha256_of(path)[:CHECKSUM]}"
+    return _ready(model), f"{path.name} sha256:{sha256_of(path)}"
 
 
 def _ready(model: Any) -> Any:

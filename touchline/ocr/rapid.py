@@ -24,7 +24,7 @@ from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime, runtime_identity
 from touchline.ocr.pp_ocr import TextDetector, TextRecogniser
 from touchline.parallel import cores
 from touchline.values import Image
-from touchline.weights import CHECKSUM, sha256_of
+from touchline.weights import sha256_of
 
 SHORT_SIDE: Final = 640
 """Pictures are searched at this short side at least. PP-OCR's own is 736; but small text is on boards, which are
@@ -45,6 +45,8 @@ WIDTH_RATIO: Final = 1.1
 nothing. They are the same with ONNX Runtime, so that both search the same picture."""
 MIN_BOX_SCORE: Final = 0.45
 """Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
+CHECKSUM: Final = 16
+"""Hexadecimal digits of a network's SHA-256 that stand in the engine's identity."""
 EASY: Final = 0.9
 """What `tiny` reads this surely (0..1) is not read by `small` as well..."""
 EASY_LETTERS: Final = 3

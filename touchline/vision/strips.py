@@ -37,7 +37,6 @@ class Strip:
 
     image: Image
     to_frame: NDArray[np.float64]
-    quad: Quad
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +103,4 @@ def rectify(image: Image, quad: Quad, scale: float) -> Strip:
     scale = min(scale, MAX_LENGTH / max(1.0, length))
     width, lines = max(8, round(length * scale)), max(8, round(height * scale))
     forward = upright(corners, width, lines)
-    return Strip(cut(image, forward, width, lines), np.linalg.inv(forward).astype(np.float64), quad)
+    return Strip(cut(image, forward, width, lines), np.linalg.inv(forward).astype(np.float64))
