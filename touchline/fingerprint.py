@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from touchline.config import StageConfig
+from touchline.config import StageConfig, silently
 from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.profiles import Profile, apply_overrides, load_profile
 
@@ -26,7 +26,7 @@ def fingerprint_of(stage: str, version: str, config: StageConfig, upstream: Sequ
     `upstream`: the fingerprints of its inputs in the order of their stages' names; of `extract_frames`, the checksum
     of the video alone.
     """
-    content = [stage, version, config.model_dump(mode="json"), list(upstream), identity]
+    content = [stage, version, config.fingerprinted(), list(upstream), identity]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -81,9 +81,10 @@ class Staleness:
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> tuple[list[str], StageConfig | None, str | None]:
         """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
+        snapshot = self._kind(stage).renamed(snapshot, tell=silently)
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
-            config = self._kind(stage).model_validate(dict(snapshot))
+            config = self._kind(stage).model_validate(snapshot)
         except ValidationError as error:
             return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
         try:
@@ -98,7 +99,9 @@ class Staleness:
         """How the profile has changed: what a run overrode on purpose is not held against it."""
         try:
             changed = apply_overrides(
-                load_profile(profile_name), {f"{stage}.{name}": value for name, value in overrides.items()}
+                load_profile(profile_name, silently),
+                {f"{stage}.{name}": value for name, value in overrides.items()},
+                silently,
             )
         except BadInputError as error:
             return [str(error)]

@@ -142,10 +142,14 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
 
 
 def check_settings(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides with their values parsed. Raises BadInputError for an unknown profile, stage, field or value."""
-    from touchline.profiles import apply_overrides, load_profile
+    """The overrides with their values parsed and their names of today; warns of former names.
 
-    changed = apply_overrides(load_profile(profile) if profile else load_profile(), overrides)
+    Raises BadInputError for an unknown profile, stage, field or value.
+    """
+    from touchline.profiles import DEFAULT_PROFILE, apply_overrides, current_names, load_profile
+
+    overrides = current_names(overrides, warn)
+    changed = apply_overrides(load_profile(profile or DEFAULT_PROFILE, warn), overrides)
     return {path: getattr(changed.stage(path.partition(".")[0]), path.partition(".")[2]) for path in overrides}
 
 

@@ -50,7 +50,7 @@ def brand_report(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}

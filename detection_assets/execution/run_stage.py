@@ -34,6 +34,7 @@ from resources.storage import Connection, Storage
 from resources.uploads import local_video
 from touchline.brands import BrandBook
 from touchline.bson_stream import Document
+from touchline.config import silently
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.library import repository
@@ -85,11 +86,11 @@ def run_stage(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
-        profile = apply_overrides(base, overrides)
+        profile = apply_overrides(base, overrides, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         work.heart.begin()
@@ -128,7 +129,7 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
         if value is not None
     }
     try:
-        return difference(apply_overrides(base, flat), base)
+        return difference(apply_overrides(base, flat, silently), base)
     except BadInputError:
         return {name: dict(settings.get("config") or {}) for name, settings in ops.items() if settings.get("config")}
 

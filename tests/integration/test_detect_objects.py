@@ -347,7 +347,7 @@ def test_the_node_writes_one_document_a_kept_frame_in_batches(detector: YoloDete
 
 
 def test_without_a_model_the_node_writes_empty_documents_and_says_why(held_out: list[Rendered]) -> None:
-    worker = DetectObjects(DetectObjectsConfig(every=3), None, "no weights are here")
+    worker = DetectObjects(DetectObjectsConfig(frame_stride=3), None, "no weights are here")
     documents = list(worker.run_chunk(chunk_of(held_out)))
     assert documents == [FrameObjects(f.index, f.time, ()) for f in held_out]
     assert worker.stats()["skipped"] == "no weights are here"
@@ -356,7 +356,7 @@ def test_without_a_model_the_node_writes_empty_documents_and_says_why(held_out: 
 
 
 def test_every_nth_frame_counts_within_a_shot_and_across_processes(held_out: list[Rendered]) -> None:
-    config = DetectObjectsConfig(every=3, batch=2)
+    config = DetectObjectsConfig(frame_stride=3, batch=2)
     shots = [0, 0, 1, 1, 1, 1, 1, 1]
     whole = DetectObjects(config, Counting())
     looked = [d.sequence for d in whole.run_chunk(chunk_of(held_out, shots=shots))]

@@ -59,7 +59,7 @@ class BrandReportConfig(StageConfig):
         default=1.0,
         ge=0,
         le=30,
-        description="Longest gap inside one shot that counts as on screen [s]; cuts are never bridged",
+        description="Longest gap within one shot that still counts as on screen [s]; a cut is never bridged",
     )
     full_size_share: float = Field(
         default=0.1,

@@ -34,16 +34,16 @@ class DetectEdgesConfig(StageConfig):
 
     canny_low: int = Field(50, ge=0, le=255, description="Canny's lower threshold [grey levels of gradient, 0-255]")
     canny_high: int = Field(150, ge=0, le=255, description="Canny's upper threshold [grey levels of gradient, 0-255]")
-    hough_threshold: int = Field(40, ge=1, le=1000, description="Votes a line needs in Hough's transform [pixels]")
-    min_line: float = Field(0.05, gt=0, le=1, description="Shortest line that counts [share of the picture's width]")
+    hough_threshold: int = Field(40, ge=1, le=1000, description="Least votes of a line in the Hough transform [pixels]")
+    min_line: float = Field(0.05, gt=0, le=1, description="Length of the shortest line [share of the picture's width]")
     min_pitch: float = Field(
-        0.08, ge=0, le=1, description="Frames with less grass have no boards searched [share of the picture]"
+        0.08, ge=0, le=1, description="In frames with less grass no boards are searched [share of the picture]"
     )
-    overlays: bool = Field(True, description="Find score bugs, channel marks and watermarks [yes or no]")
+    overlays: bool = Field(True, description="Find score bugs, channel logos and watermarks [yes or no]")
     overlay_motion: float = Field(
         3.0,
         ge=0,
-        description="Camera motion from which standing edges are evidence of an overlay [pixels of the frame]",
+        description="Least camera motion at which static edges are evidence of an overlay [pixels of the frame]",
     )
 
 

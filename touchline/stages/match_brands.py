@@ -35,7 +35,7 @@ from touchline.brands.surroundings import (
     pinned,
     stays,
 )
-from touchline.config import StageConfig
+from touchline.config import FORMERLY, StageConfig
 from touchline.exposure.candidates import GRAPHICS, UNKNOWN
 from touchline.geometry import flat, line_height, quad_from
 from touchline.ocr.consensus import vote
@@ -53,21 +53,33 @@ class MatchBrandsConfig(StageConfig):
         0.85,
         ge=0.5,
         le=1,
-        description="Likeness a reading must have with a brand's spelling [0-1]; short names need more",
+        description="Least similarity of a reading to a brand's spelling [0-1]; short names need more",
     )
     min_vote: float = Field(
-        0.78, ge=0, le=1, description="A single reading decides alone from this likeness times confidence [0-1]"
+        0.78,
+        ge=0,
+        le=1,
+        description="Similarity times confidence from which a single reading identifies the brand of its track [0-1]",
     )
-    min_votes: float = Field(
-        1.1, ge=0, description="Weaker readings of one track decide together from this sum of likeness times confidence"
+    min_vote_sum: float = Field(
+        1.1,
+        ge=0,
+        description="Sum of similarity times confidence from which weaker readings of one track identify its brand "
+        "together [votes of 0-1, added up]",
+        json_schema_extra={FORMERLY: "min_votes"},
     )
-    like_voted: float = Field(
-        0.55, ge=0, le=1, description="Readings of a track this like one that names its brand show it too [0-1]"
+    min_track_similarity: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="A reading that matches no brand still counts for its track's brand if it is at least this similar "
+        "to a reading of the track that does [0-1]",
+        json_schema_extra={FORMERLY: "like_voted"},
     )
     unresolved_min_confidence: float = Field(
-        0.8, ge=0, le=1, description="Text less sure is not worth a question [0-1]"
+        0.8, ge=0, le=1, description="Text read with lower confidence is not listed as unresolved [0-1]"
     )
-    unresolved_min_letters: int = Field(4, ge=1, description="Text shorter than this is not worth a question [letters]")
+    unresolved_min_letters: int = Field(4, ge=1, description="Shorter text is not listed as unresolved [letters]")
 
 
 @dataclass
@@ -189,7 +201,7 @@ class MatchBrands:
                     None,
                 )
                 likeness = max((fuzz.ratio(reading.text.casefold(), t) / 100 for t in verdict.texts), default=0.0)
-                if own is None and likeness < self._config.like_voted:
+                if own is None and likeness < self._config.min_track_similarity:
                     continue
                 confidence = reading.confidence * (own.score if own else likeness * verdict.score)
                 key = (reading.sequence, verdict.entry.id)
@@ -236,7 +248,7 @@ class MatchBrands:
         verdicts = []
         for brand, cast_votes in votes.items():
             weights = [weight for weight, _ in cast_votes]
-            if max(weights) >= self._config.min_vote or sum(weights) >= self._config.min_votes:
+            if max(weights) >= self._config.min_vote or sum(weights) >= self._config.min_vote_sum:
                 verdicts.append(
                     _Verdict(
                         entry=entries[brand],
