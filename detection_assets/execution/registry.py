@@ -119,7 +119,7 @@ def launchpad(config: type[StageConfig]) -> type[dg.Config]:
         sentences = [str(field.description).rstrip("."), limits(field), f"Profile's default: {field.default!r}"]
         text = " ".join(f"{sentence}." for sentence in sentences if sentence)
         fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
-    base = dg.PermissiveConfig if config.former_names() else dg.Config
+    base: type[dg.Config] = dg.PermissiveConfig if config.former_names() else dg.Config
     made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=base, **fields)
     return made
 
