@@ -110,7 +110,9 @@ STAGES: dict[str, Stage] = {
 def launchpad(config: type[StageConfig]) -> type[dg.Config]:
     """A Dagster config with the fields of a stage's settings, all optional: what is left out is the profile's.
 
-    Values are checked by the stage's own settings when the stage starts, so that bounds are written once.
+    Values are checked by the stage's own settings when the stage starts, so that bounds are written once. Where fields
+    were renamed, Dagster lets other names through, so that the former ones are accepted and not shown;
+    `refuse_unknown` in `resources/run_settings.py` refuses the rest.
     """
     fields: dict[str, Any] = {}
     for field_name, field in config.model_fields.items():
@@ -118,7 +120,8 @@ def launchpad(config: type[StageConfig]) -> type[dg.Config]:
         sentences = [str(field.description).rstrip("."), limits(field), f"Profile's default: {field.default!r}"]
         text = " ".join(f"{sentence}." for sentence in sentences if sentence)
         fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
-    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=dg.Config, **fields)
+    base: type[dg.Config] = dg.PermissiveConfig if config.former_names() else dg.Config
+    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=base, **fields)
     return made
 
 

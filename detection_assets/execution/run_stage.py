@@ -35,6 +35,7 @@ from resources.storage import Connection, Storage
 from resources.uploads import local_video
 from touchline.brands import BrandBook
 from touchline.bson_stream import Document
+from touchline.config import silently
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.library import repository
@@ -86,10 +87,10 @@ def run_stage(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
-        profile = with_settings(base, {stage.name: given(config.model_dump())})
+        profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         work.heart.begin()
@@ -123,7 +124,7 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
     ops: Mapping[str, Any] = run_config.get("ops") or {}
     settings = {name: values for name, op in ops.items() if (values := given(op.get("config") or {}))}
     try:
-        return difference(with_settings(base, settings), base)
+        return difference(with_settings(base, settings, silently), base)
     except BadInputError:
         return settings
 

@@ -16,6 +16,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from detection_assets.dagster_internals.pools import LONGEST_SLEEP_S, POOLS, free_ended, set_limits
 from detection_assets.definitions import build_defs
+from detection_assets.jobs.run_config import refuse_split
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.runner import Runner
 from io_managers.resolution import FROM_JOB_TAG, choose
@@ -197,6 +198,42 @@ def test_a_setting_out_of_bounds_from_the_launchpad_leaves_a_failed_job_that_sho
     assert (job.status, job.run_type, job.replay_from_stage) == (DetectJobStatus.FAILED, RunType.REPLAY, "match_brands")
     assert job.config_overrides == {"match_brands": {"min_score": 7.0}}
     assert "match_brands.min_score=7.0" in (job.error_message or "")
+
+
+def test_a_run_config_with_a_former_name_works_is_told_and_shares_its_checkpoint_with_the_new_name(
+    runner: Runner, source: SourceAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = "detect_objects"
+    old = runner.run(source, until=until, overrides={"detect_objects.every": 3})
+    rows = rows_of(runner, old)
+    assert old.job.config_overrides == {until: {"frame_stride": 3}}
+    told = {entry.user_message for entry in runner.instance.all_logs(str(old.job.dagster_run_id))}
+    assert any("detect_objects.every is deprecated: use detect_objects.frame_stride" in text for text in told)
+    new = rows_of(runner, runner.run(source, until=until, overrides={"detect_objects.frame_stride": 3}))
+    assert new[until].reused_from == rows[until].id
+    # As an earlier version stored it: a profile with the same value holds for what comes after, under either name.
+    with runner.connection.database.session() as session:
+        for row in (session.get_one(StageCheckpoint, rows_of_stage[until].id) for rows_of_stage in (rows, new)):
+            row.config_snapshot = {n: v for n, v in row.config_snapshot.items() if n != "frame_stride"} | {"every": 2}
+            row.config_overrides = {}
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    for name, stride in (("same", 2), ("other", 3)):
+        (folder / f"{name}.yaml").write_text(f"detect_objects: {{frame_stride: {stride}}}\n", "utf-8")
+    with runner.connection.database.session() as session:
+        refuse_split(session, source, "same", ["match_brands", "run_ocr"])
+        with pytest.raises(BadInputError, match=r"detect_objects\.frame_stride is 3 in it; .* was made with 2"):
+            refuse_split(session, source, "other", ["match_brands", "run_ocr"])
+
+
+def test_an_unknown_setting_of_a_stage_with_former_names_fails_the_run_before_any_step(
+    runner: Runner, source: SourceAsset
+) -> None:
+    with pytest.raises(Exception, match="match_brands has no setting 'min_scores'"):
+        rows_of(runner, runner.run(source, overrides={"match_brands.min_scores": 0.9}))
+    with runner.connection.database.session() as session:
+        assert repository.list_jobs(session, source.id) == []
 
 
 def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, source: SourceAsset) -> None:

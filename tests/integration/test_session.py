@@ -248,7 +248,7 @@ def test_a_job_is_paused_resumed_through_the_queue_and_cancelled_by_command(
     # Slow enough to be stopped: every frame is searched.
     settings = {
         "extract_frames": {"config": {"sample_fps": 25.0, "chunk_s": 1.0}},
-        "run_ocr": {"config": {"search_interval": 0.0, "ribbon_interval": 0.0}},
+        "run_ocr": {"config": {"search_interval": 0.0, "strip_interval": 0.0}},
     }
     run = page.materialize(source, EVERYTHING, {"ops": settings})
     _until(lambda: _stage(page, run) is not None)
