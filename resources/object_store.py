@@ -124,6 +124,10 @@ class ObjectStore:
         """Address alone: keys are secret."""
         return f"ObjectStore({self.endpoint!r}, {self.bucket!r})"
 
+    def uri(self, key: str) -> str:
+        """The address of an object as S3 tools write it: `s3://BUCKET/KEY`. It names no server and no secret."""
+        return f"s3://{self.bucket}/{key}"
+
     def ensure_bucket(self) -> None:
         """Makes the bucket if there is none. A server that is away is waited for.
 

@@ -1,5 +1,6 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from detection_assets.metadata.provenance import input_tags, read_from
 from detection_assets.metadata.report_links import FIRST, path_of
 from detection_assets.metadata.report_summary import brand_table, evidence_table, totals
 from detection_assets.partitions import sources
+from io_managers.checkpoint_io_manager import stored_metadata
 from io_managers.stage_io import StageInput
 from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
@@ -47,6 +49,7 @@ def brand_report(
     run_settings: RunSettings,
 ) -> dg.MaterializeResult[None]:
     """Exposure arithmetic and the report's files; the job's summary; the source's sightings."""
+    began = time.perf_counter()
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
@@ -91,6 +94,8 @@ def brand_report(
             **({"seen": tables(seen)} if (seen := evidence_table(report)) else {}),
             "warnings": bullets(report.warnings),
             **totals(report),
+            "wall_s": dg.MetadataValue.float(round(time.perf_counter() - began, 3)),
+            **stored_metadata(connection.objects.uri(f"{prefix}{FIRST}"), len(report.brands)),
             "whole_report": command(f"touchline report {source.partition_key} --job {job.id} --out DIR"),
             # Of `touchline serve`; Dagster's own webserver has no such page, and there the command above is the way.
             "report": dg.MetadataValue.url(path_of(str(job.id))),
