@@ -32,6 +32,9 @@ NODE_INDEX: Final = {node.name: node.index for node in NODES}
 REPORT: Final = "brand_report"
 """The deliverable after the nodes. Always derived, never replayed from, so it has no index."""
 
+READS: Final = {**{node.name: node.reads for node in NODES}, REPORT: (NODE_NAMES[-1],)}
+"""Of every asset, the nodes whose documents it is computed from."""
+
 
 def downstream(stage: str) -> tuple[str, ...]:
     """A stage and all that depends on it, in order, the report last: what materializing from it selects."""

@@ -8,7 +8,7 @@ from uuid import UUID
 import dagster as dg
 from sqlalchemy.orm import Session
 
-from detection_assets.execution.registry import STAGES, BrandReportSettings
+from detection_assets.execution.registry import STAGES, takes_settings
 from detection_assets.execution.run_stage import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.jobs.heartbeat import Heartbeat, announce
 from detection_assets.jobs.job_of_run import open_job, selected_stages, truthful
@@ -25,7 +25,7 @@ from resources.storage import Connection, Storage
 from resources.tempfiles import scratch_folder
 from touchline.library import repository
 from touchline.library.tables import BrandSource, DetectJob, StageCheckpoint
-from touchline.nodes import NODE_NAMES
+from touchline.nodes import NODE_NAMES, REPORT
 from touchline.profiles import apply_overrides, profile_of
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.stages import brand_report as stage
@@ -41,9 +41,10 @@ from touchline.weights import sha256_of
     kinds={"html", "json", "python"},
     code_version=stage.VERSION,
 )
+@takes_settings(REPORT)
 def brand_report(
     context: dg.AssetExecutionContext,
-    config: BrandReportSettings,
+    config: dg.Config,
     escalate_cloud: StageInput,
     storage: Storage,
     run_settings: RunSettings,
