@@ -25,7 +25,7 @@ from resources.storage import Connection, Storage
 from resources.tempfiles import scratch_folder
 from touchline.library import repository
 from touchline.library.tables import BrandSource, DetectJob, StageCheckpoint
-from touchline.nodes import NODE_NAMES, REPORT
+from touchline.nodes import NODE_NAMES, REPORT, TRACES
 from touchline.profiles import apply_overrides, profile_of
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.stages import brand_report as stage
@@ -33,6 +33,7 @@ from touchline.weights import sha256_of
 
 
 @dg.asset(
+    deps=TRACES[REPORT],
     partitions_def=sources,
     group_name="touchline",
     description="Which brands were seen, where, for how long and how well: report.html, report.json, summary.csv and "
@@ -63,8 +64,8 @@ def brand_report(
     with truthful(connection, job):
         heart.begin()
         profile = apply_overrides(base, changed)
-        tags = input_tags(context, inputs)
         rows = ancestors(connection, escalate_cloud.row, NODE_NAMES)
+        tags = input_tags(context, rows)
         extracted = rows["extract_frames"]
         report = stage.build_report(
             source=SourceFacts(

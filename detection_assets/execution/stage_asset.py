@@ -16,7 +16,7 @@ from io_managers.stage_io import StageInput, StageOutput
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.storage import Storage
-from touchline.nodes import READS
+from touchline.nodes import READS, TRACES
 
 GROUP = "touchline"
 """Of all assets that belong to a source."""
@@ -34,6 +34,8 @@ def stage_asset(
     @dg.asset(
         name=name,
         ins={stage: dg.AssetIn() for stage in READS[name]},
+        # Without a value: a value would be of the newest checkpoint, or cost a look for the right one.
+        deps=TRACES[name],
         partitions_def=sources,
         group_name=GROUP,
         description=description,

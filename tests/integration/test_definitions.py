@@ -13,7 +13,7 @@ import dagster as dg
 import yaml
 
 from detection_assets.definitions import JOB, build_defs
-from touchline.nodes import NODES
+from touchline.nodes import NODE_NAMES, NODES, REPORT
 
 SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "definitions.json"
 
@@ -61,8 +61,10 @@ def test_the_graph_follows_the_nodes() -> None:
     assets = described(build_defs())["assets"]
     assert len(assets) == 9
     for node in NODES:
-        assert assets[node.name]["deps"] == sorted(node.reads)
-    assert assets["brand_report"]["deps"] == ["escalate_cloud"]
+        assert assets[node.name]["deps"] == sorted({*node.reads, *node.traces})
+    # What a stage reads from the database by lineage stands in the graph as well.
+    assert all("extract_frames" in assets[name]["deps"] for name in (*NODE_NAMES[1:], REPORT))
+    assert assets[REPORT]["deps"] == sorted(NODE_NAMES)
 
 
 def test_every_asset_is_described_and_every_setting_documented() -> None:
