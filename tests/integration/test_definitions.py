@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,17 @@ def test_definitions_load_with_no_server_and_no_settings() -> None:
         "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)", environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_dg_finds_the_same_code_location_as_the_webserver() -> None:
+    root = Path(__file__).resolve().parents[2]
+    dg_project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["dg"]["project"]
+    [served] = yaml.safe_load((root / "workspace.yaml").read_text("utf-8"))["load_from"]
+    target, name = dg_project["code_location_target_module"], dg_project["code_location_name"]
+    assert {"module_name": target, "location_name": name} == served["python_module"]
+    assert target.partition(".")[0] == dg_project["root_module"]
+    module = importlib.import_module(target)
+    assert [kind for kind in map(type, vars(module).values()) if kind is dg.Definitions] == [dg.Definitions]
 
 
 def test_a_command_whose_work_is_done_beside_it_loads_no_dagster() -> None:
