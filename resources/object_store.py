@@ -301,7 +301,11 @@ class ObjectStore:
 
     @contextmanager
     def _boto3(self, what: str) -> Iterator[Any]:
-        """A boto3 client, for what obstore has no words for. Its errors become ServiceError."""
+        """A boto3 client, for what obstore has no words for. Its errors become ServiceError.
+
+        Not by `S3Resource` of dagster-aws: that takes no timeouts, so that a server that hangs would be waited for
+        longer than patience lasts, and it loads Dagster in commands that need none.
+        """
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
