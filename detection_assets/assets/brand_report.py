@@ -24,6 +24,7 @@ from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from resources.tempfiles import scratch_folder
+from touchline.config import silently
 from touchline.library import repository
 from touchline.library.tables import BrandSource, DetectJob, StageCheckpoint
 from touchline.nodes import NODE_NAMES, REPORT, TRACES
