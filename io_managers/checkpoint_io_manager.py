@@ -65,13 +65,15 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
         upstream = context.upstream_output
         assert upstream is not None
         stage = upstream.asset_key.path[-1]
-        step = context.step_context
+        about = self.get_resource_context()
+        if about.instance is None or about.run is None:
+            raise dg.DagsterInvariantViolationError(
+                f"the checkpoint of {stage} was asked for outside a run; expected a run, which says what it reads"
+            )
         connection = self.storage.connect()
         with connection.database.session() as session:
             source = repository.get_source(session, context.partition_key)
-            row, why = choose(
-                session, step.instance, step.dagster_run, source, stage, from_job=self.run_settings.from_job
-            )
+            row, why = choose(session, about.instance, about.run, source, stage, from_job=self.run_settings.from_job)
         return StageInput(row, connection.checkpoints, deserializers[stage], why)
 
 

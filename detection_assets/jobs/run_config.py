@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 JOB: Final = "detect_brands"
 """The job over all assets."""
-PRIORITY_TAG: Final = "dagster/priority"
 """Dagster's own run tag: a run's place in the queue, higher first."""
 MATCHING: Final = "match_brands"
 """The stage that reads the list of brands of a run."""

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import dagster as dg
 
+from detection_assets.dagster_internals.tags import DATA_VERSION_TAG, INPUT_POINTER_TAG
 from io_managers.stage_io import StageInput
 from touchline.library.tables import StageCheckpoint
 
-DATA_VERSION_TAG: Final = "dagster/data_version"
-POINTER_TAG: Final = "dagster/input_event_pointer"
 LOOK_BACK: Final = 500
 """Materializations of one partition that are looked through for the one that was read."""
 
@@ -39,7 +38,7 @@ def input_tags(context: dg.AssetExecutionContext, rows: Mapping[str, StageCheckp
             newest = newest or version
             if version == row.fingerprint:
                 if version != newest:
-                    tags[f"{POINTER_TAG}/{name}"] = str(record.storage_id)
+                    tags[f"{INPUT_POINTER_TAG}/{name}"] = str(record.storage_id)
                 break
     return tags
 

@@ -27,6 +27,8 @@ import dagster as dg
 from dagster import DagsterInstance
 from sqlalchemy.orm import Session
 
+from detection_assets.dagster_internals.runs import runs_where
+from detection_assets.dagster_internals.tags import PARTITION_TAG
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.upkeep.retire_source import UNFINISHED
 from resources.object_store import READY, StoredObject
@@ -184,9 +186,9 @@ def _live(library: _Library, job: UUID) -> bool:
         standing = repository.standing(session, job)
     if standing is None:
         return False
-    tags = {"dagster/partition": standing.partition_key}
+    tags = {PARTITION_TAG: standing.partition_key}
     filters = dg.RunsFilter(statuses=list(UNFINISHED), tags=tags)
-    return bool(library.instance.get_runs(filters, limit=1))
+    return bool(runs_where(library.instance, filters, limit=1))
 
 
 def _judged(
