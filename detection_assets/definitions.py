@@ -12,7 +12,6 @@ import dagster as dg
 
 from detection_assets.assets import ASSETS, JOB
 from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
-from detection_assets.dagster_internals.pools import sleep_while_waiting
 from detection_assets.dagster_internals.tags import RETRY_STRATEGY_TAG
 from detection_assets.execution.registry import STAGES
 from detection_assets.sensors import SENSORS
@@ -30,7 +29,6 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
 
     Nothing is connected and no model is loaded here: definitions load with no server up.
     """
-    sleep_while_waiting()
     deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
     storage, run_settings = Storage(**addresses(Settings.from_environment())), RunSettings.configure_at_launch()
     resources: dict[str, Any] = {

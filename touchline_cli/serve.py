@@ -134,14 +134,12 @@ def _start(
     """Starts the parts, each after what it needs, and puts right what the last time left."""
     from dagster import DagsterInstance
 
-    from detection_assets.dagster_internals.pools import set_limits
     from detection_assets.jobs.reconcile import reconcile
     from resources.connection import connect
 
     with DagsterInstance.get() as instance:
         # Before the code server: a run that was about to start is over if nothing listens on its server's socket.
         found = reconcile(instance, connect(endpoints), begun_before=True)
-        set_limits(instance)
     if found.runs or found.jobs or found.uploads:
         session.say(f"after the last time: {found}")
     workspace = dagster_home / "workspace.yaml"

@@ -15,7 +15,6 @@ from uuid import UUID
 import dagster as dg
 from dagster import DagsterInstance
 
-from detection_assets.dagster_internals.pools import free_ended
 from detection_assets.dagster_internals.runs import cancel_run, fail_run, runs_where
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.lifecycle import goes_on
@@ -134,7 +133,6 @@ def _end_run(instance: DagsterInstance, run: dg.DagsterRun, status: DetectJobSta
             cancel_run(instance, now, message)
         else:
             fail_run(instance, now, message)
-    free_ended(instance)
 
 
 def _sign(job: DetectJob) -> tuple[object, ...]:

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from detection_assets.dagster_internals.books import open_instance, prepare
 from detection_assets.dagster_internals.failures import DagsterPostgresError, failure_in
-from detection_assets.dagster_internals.pools import free_ended, set_limits
 from detection_assets.dagster_internals.storage import close, keep_connections
 from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.definitions import JOB, build_defs
@@ -51,7 +50,6 @@ class Runner:
         self.connection: Connection = connect(endpoints)
         self.instance = open_instance(home)
         keep_connections(self.instance)
-        set_limits(self.instance)
         self._job = build_defs().resolve_job_def(JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
@@ -124,7 +122,6 @@ class Runner:
         tags: Mapping[str, str] | None,
     ) -> RunOutcome:
         """One run in this process."""
-        free_ended(self.instance)
         run_id = str(uuid4())
         whole = len(request.stages) == len(NODE_NAMES) + 1
         with _listening(listener), self._interruptible(run_id, source):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import cv2
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.loader import LoadingContextForTest
 
-from detection_assets.dagster_internals.pools import LONGEST_SLEEP_S, POOLS, free_ended, set_limits
 from detection_assets.definitions import build_defs
 from detection_assets.jobs.run_config import refuse_split
 from detection_assets.jobs.run_outcome import RunOutcome
@@ -265,48 +262,6 @@ def test_what_was_computed_from_older_frames_is_marked_at_every_stage_that_reads
     edges = rows_of(runner, runner.run(source, first="detect_edges", until="detect_edges"))["detect_edges"]
     assert edges.input_checkpoint_ids == [first["filter_scenes"].id]
     assert stale(runner, source) == readers
-
-
-def test_a_killed_run_does_not_keep_its_place_in_a_pool_once_it_is_ended(runner: Runner, source: SourceAsset) -> None:
-    killed = runner.instance.create_run_for_job(runner._job, status=dg.DagsterRunStatus.STARTED)
-    storage = runner.instance.event_log_storage
-    for number in range(POOLS["gpu"]):
-        assert storage.claim_concurrency_slot("gpu", killed.run_id, f"step {number}").is_claimed
-    # Only those of ended runs are given back.
-    free_ended(runner.instance)
-    assert not storage.claim_concurrency_slot("gpu", "another run", "step").is_claimed
-    storage.free_concurrency_slots_for_run("another run")
-    runner.instance.report_run_failed(killed)
-    assert runner.run(source).succeeded
-
-
-def test_a_run_that_waits_for_a_place_sleeps(runner: Runner) -> None:
-    run = runner.instance.create_run_for_job(runner._job, status=dg.DagsterRunStatus.STARTED)
-    storage = runner.instance.event_log_storage
-    for number in range(POOLS["gpu"]):
-        assert storage.claim_concurrency_slot("gpu", "another run", f"step {number}").is_claimed
-    try:
-        with InstanceConcurrencyContext(runner.instance, run) as places:
-            assert not places.claim("gpu", "detect_objects")
-            assert 0 < places.interval_to_next_pending_claim_check() <= LONGEST_SLEEP_S
-            places._pending_timeouts["detect_objects"] = time.time() - 1
-            assert places.interval_to_next_pending_claim_check() == 0
-            storage.free_concurrency_slots_for_run("another run")
-            assert places.claim("gpu", "detect_objects")
-    finally:
-        storage.free_concurrency_slots_for_run("another run")
-        runner.instance.report_run_failed(run)
-
-
-def test_a_limit_that_was_set_by_hand_is_kept(runner: Runner) -> None:
-    storage = runner.instance.event_log_storage
-    storage.set_concurrency_slots("ocr", 5)
-    try:
-        set_limits(runner.instance)
-        limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
-        assert limits == {**POOLS, "ocr": 5}
-    finally:
-        storage.set_concurrency_slots("ocr", POOLS["ocr"])
 
 
 @pytest.fixture(scope="module")
