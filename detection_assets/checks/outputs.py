@@ -30,7 +30,7 @@ def spec(stage: str, name: str, description: str, *, blocking: bool) -> dg.Asset
     """A check on one node, one result for each source."""
     with warnings.catch_warnings():
         # Dagster says of partitioned checks that they are new; the user can do nothing about it.
-        warnings.filterwarnings("ignore", message=".*is currently in preview.*")
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         return dg.AssetCheckSpec(name, asset=stage, description=description, blocking=blocking, partitions_def=sources)
 
 

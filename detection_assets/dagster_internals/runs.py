@@ -1,6 +1,7 @@
-"""Dagster's runs: finding them, tagging them, and ending them from outside.
+"""Dagster's runs: their job, finding them, tagging them, and ending them from outside.
 
-Belongs here: methods of `DagsterInstance` that are not marked `@public`. When they are used is decided in `jobs/`.
+Belongs here: methods of `DagsterInstance` and `Definitions` that are not marked `@public`. When they are
+used is decided in `jobs/`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from collections.abc import Mapping
 import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.events import JobFailureData, RunFailureReason
+
+
+def job_of(definitions: dg.Definitions, name: str) -> dg.JobDefinition:
+    """A job over assets as one that can be executed. `get_job_def`, the public way, warns that it will not do so."""
+    return definitions.resolve_job_def(name)
 
 
 def runs_where(instance: DagsterInstance, filters: dg.RunsFilter, limit: int | None = None) -> list[dg.DagsterRun]:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from detection_assets.dagster_internals.books import open_instance, prepare
 from detection_assets.dagster_internals.failures import DagsterPostgresError, failure_in
+from detection_assets.dagster_internals.runs import job_of
 from detection_assets.dagster_internals.storage import close, keep_connections
 from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.definitions import JOB, build_defs
@@ -50,7 +51,7 @@ class Runner:
         self.connection: Connection = connect(endpoints)
         self.instance = open_instance(home)
         keep_connections(self.instance)
-        self._job = build_defs().resolve_job_def(JOB)
+        self._job = job_of(build_defs(), JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
         """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""

@@ -15,8 +15,9 @@ import dagster as dg
 from dagster._annotations import is_public
 
 LIBRARIES = ("dagster_shared", "dagster_postgres", "dagster_webserver", "dagster_graphql", "dagster_aws")
-TEXT = re.compile(r"dagster(_\w+)?\._|^\.?dagster/[a-z]|failed from outside the execution")
-"""Module paths below an underscore, names of tags, and texts of Dagster's own messages."""
+TEXT = re.compile(r"dagster(_\w+)?\._|^\.?dagster/[a-z]|DAGSTER_(?!HOME\b)[A-Z]|failed from outside the execution")
+"""Module paths below an underscore, names of tags, variables that Dagster reads (but for its home), and texts
+of Dagster's own messages."""
 RECEIVERS = {
     r"instance|DagsterInstance": (dg.DagsterInstance,),
     r"context": (
@@ -29,6 +30,7 @@ RECEIVERS = {
         dg.SensorEvaluationContext,
     ),
     r"event": (dg.DagsterEvent,),
+    r"build_defs\(\)|defs|definitions": (dg.Definitions,),
 }
 """How variables that hold an object of Dagster's are called in this project, and its class."""
 DOCUMENTED = {"run", "event_type", "message"}

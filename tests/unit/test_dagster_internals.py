@@ -11,6 +11,7 @@ import inspect
 import json
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,20 @@ import yaml
 from dagster._core.definitions.data_version import DATA_VERSION_TAG as DATA_VERSION
 from dagster._core.definitions.data_version import INPUT_EVENT_POINTER_TAG_PREFIX
 from dagster._core.storage import tags as dagsters
+from dagster._core.telemetry_upload import is_running_in_test
 from dagster._core.test_utils import create_run_for_test
 from dagster._serdes import ConfigurableClassData, class_from_code_pointer
+from dagster._utils import warnings as dagsters_warnings
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
-from detection_assets.dagster_internals import books, daemon, storage, tags, webserver
+from detection_assets.dagster_internals import books, daemon, storage, tags, telemetry, webserver
 from detection_assets.dagster_internals.failures import DagsterPostgresError, Failure, failure_in, failure_of
+from detection_assets.dagster_internals.quiet import quiet
 from detection_assets.dagster_internals.runs import (
     begin_cancel,
     cancel_run,
     fail_run,
+    job_of,
     notes_code_servers,
     runs_where,
     tag_run,
@@ -80,6 +85,8 @@ def test_tests_use_no_more_of_it_than_they_did() -> None:
         "DagsterInstance.from_ref(ref)",
         "context.step_context.instance",
         "event.step_failure_data.error",
+        "build_defs().resolve_job_def('job')",
+        "os.environ['DAGSTER_DISABLE_TELEMETRY'] = '1'",
         "TAG = 'dagster/priority'",
         "tags = {'.dagster/grpc_info': ''}",
         "start('dagster._daemon', 'run')",
@@ -159,6 +166,14 @@ def test_runs_are_found_tagged_and_ended(instance: dg.DagsterInstance) -> None:
     fail_run(instance, second, "process 7 ended without a word")
     assert status_of(instance, second) is dg.DagsterRunStatus.FAILURE
     assert not notes_code_servers(instance)
+
+
+def test_a_job_over_assets_becomes_one_that_can_be_executed(instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def only() -> None: ...
+
+    definitions = dg.Definitions(assets=[only], jobs=[dg.define_asset_job("one", executor_def=dg.in_process_executor)])
+    assert job_of(definitions, "one").execute_in_process(instance=instance).success
 
 
 def test_the_end_of_a_run_is_heard_once_and_what_fails_then_does_not_fail_it(
@@ -247,6 +262,28 @@ def test_a_failed_step_is_judged_by_the_classes_of_its_errors(
     for failure in (failure_in(result.all_events), failure_of(instance, result.run_id)):
         assert message in failure.message
         assert (failure.interrupted, failure.from_outside) == (interrupted, outside)
+
+
+# What is said and sent
+
+
+def test_dagsters_warnings_of_what_is_new_are_silenced_and_those_of_what_goes_are_not() -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        quiet()
+        dagsters_warnings.beta_warning("A part")
+        dagsters_warnings.preview_warning("A part")
+        dagsters_warnings.deprecation_warning("A part", "2.0")
+    assert [type(warning.message) for warning in heard] == [DeprecationWarning]
+
+
+def test_dagster_uploads_nothing_where_its_variable_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BUILDKITE", "TF_BUILD", *telemetry.OFF):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_running_in_test()
+    for name, value in telemetry.OFF.items():
+        monkeypatch.setenv(name, value)
+    assert is_running_in_test()
 
 
 # The database
