@@ -50,7 +50,7 @@ def in_python(text: str) -> Iterator[tuple[int, str]]:
     """Line and name of each use in a module; what docstrings say does not count."""
     tree = ast.parse(text)
     owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, owners) and _docstring(node)}
+    docstrings = {_docstring(node) for node in ast.walk(tree) if isinstance(node, owners)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if _is_private_module(alias.name))
@@ -96,5 +96,7 @@ def _is_public(value: object) -> bool:
         return False
 
 
-def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    return bool(node.body) and isinstance(node.body[0], ast.Expr)
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The identity of the expression that a definition begins with, if it begins with one."""
+    first = node.body[0] if node.body else None
+    return id(first.value) if isinstance(first, ast.Expr) else 0

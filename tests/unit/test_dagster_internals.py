@@ -296,9 +296,9 @@ def test_the_storages_are_asked_what_is_remembered_and_hold_connections_as_befor
             method = inspect.getattr_static(kind, name)
             assert inspect.isfunction(method), f"{kind.__name__}.{name}"
             assert inspect.signature(method).return_annotation in (bool, "bool"), f"{kind.__name__}.{name}"
-    for kind in (PostgresRunStorage, PostgresEventLogStorage, dg.DagsterInstance):
-        wanted = ["self", "statement_timeout", "pool_recycle", "max_overflow"]
-        assert list(inspect.signature(kind.optimize_for_webserver).parameters) == wanted  # type: ignore[attr-defined]
+    wanted = ["self", "statement_timeout", "pool_recycle", "max_overflow"]
+    for holder in (PostgresRunStorage, PostgresEventLogStorage, dg.DagsterInstance):
+        assert list(inspect.signature(holder.optimize_for_webserver).parameters) == wanted
     assert callable(PostgresRunStorage.connect) and callable(PostgresEventLogStorage.index_connection)
 
 
