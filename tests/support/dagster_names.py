@@ -14,10 +14,14 @@ from pathlib import Path
 import dagster as dg
 from dagster._annotations import is_public
 
-LIBRARIES = ("dagster_shared", "dagster_postgres", "dagster_webserver", "dagster_graphql", "dagster_aws")
-TEXT = re.compile(r"dagster(_\w+)?\._|^\.?dagster/[a-z]|DAGSTER_(?!HOME\b)[A-Z]|failed from outside the execution")
+LIBRARIES = ("dagster_shared", "dagster_postgres", "dagster_webserver", "dagster_graphql")
+"""Libraries of Dagster's whose submodules users are not told of. Those of `dagster_aws` are documented."""
+TEXT = re.compile(
+    r"dagster(_\w+)?\._|^\.?dagster/(?!uri$|row_count$|partition_row_count$)[a-z]"
+    r"|DAGSTER_(?!HOME\b)[A-Z]|failed from outside the execution"
+)
 """Module paths below an underscore, names of tags, variables that Dagster reads (but for its home), and texts
-of Dagster's own messages."""
+of Dagster's own messages. The names of entries of metadata that Dagster documents are not among them."""
 RECEIVERS = {
     r"instance|DagsterInstance": (dg.DagsterInstance,),
     r"context": (

@@ -22,6 +22,7 @@ import uvicorn
 import yaml
 from dagster._core.definitions.data_version import DATA_VERSION_TAG as DATA_VERSION
 from dagster._core.definitions.data_version import INPUT_EVENT_POINTER_TAG_PREFIX
+from dagster._core.definitions.metadata.metadata_set import TableMetadataSet, UriMetadataSet
 from dagster._core.storage import tags as dagsters
 from dagster._core.telemetry_upload import is_running_in_test
 from dagster._core.test_utils import create_run_for_test
@@ -41,6 +42,7 @@ from detection_assets.dagster_internals.runs import (
     runs_where,
     tag_run,
 )
+from io_managers.checkpoint_io_manager import stored_metadata
 from resources.leases import LeaseLostError
 from tests.support.dagster_names import in_lines, in_python, uses_in
 from touchline_cli.webserver import version_of
@@ -135,6 +137,11 @@ def test_the_tags_of_a_materialization_are_those_that_dagster_writes() -> None:
         [later] = instance.fetch_materializations(dg.AssetKey("second"), limit=1).records
     assert (made.event_log_entry.tags or {})[tags.DATA_VERSION_TAG] == "one"
     assert (later.event_log_entry.tags or {})[f"{tags.INPUT_POINTER_TAG}/first"] == str(made.storage_id)
+
+
+def test_the_entries_of_metadata_that_are_written_are_those_that_dagster_reads() -> None:
+    known = {**TableMetadataSet(row_count=3, partition_row_count=3), **UriMetadataSet(uri="s3://bucket/key")}
+    assert stored_metadata("s3://bucket/key", 3).keys() == known.keys()
 
 
 # Runs and their ends
