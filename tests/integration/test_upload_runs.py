@@ -14,12 +14,12 @@ import pytest
 import sqlalchemy as sa
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
+from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.local.runner import Runner
 from detection_assets.partitions import sources
 from detection_assets.sensors.new_uploads import UPLOAD_TAG, new_uploads
 from detection_assets.upkeep import ingest_uploads as work
-from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
 from resources.database import Database
 from resources.local_services import Endpoints
 from resources.storage import Storage

@@ -18,10 +18,10 @@ import numpy as np
 import sqlalchemy as sa
 from dagster._core.test_utils import create_run_for_test
 
+from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.definitions import JOB
 from detection_assets.partitions import sources
 from detection_assets.upkeep import ingest_uploads as work
-from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.local_services import Endpoints

@@ -93,6 +93,15 @@ def test_importing_the_domain_brings_in_no_models() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_domain_reads_the_environment_in_one_place() -> None:
+    # All else is passed in: what a stage computes must not depend on a variable that nobody sees.
+    read = re.compile(r"os\.(?:getenv\(|environ(?:\.get\(|\[))")
+    for path in (ROOT / "touchline").rglob("*.py"):
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines() if read.search(line)]
+        # ultralytics changes it; it is put back.
+        assert not [line for line in lines if "OMP_NUM_THREADS" not in line], f"{path}: {lines}"
+
+
 def test_every_dependency_is_pinned_and_no_pin_is_an_address() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pins = (ROOT / "constraints.txt").read_text("utf-8").split()
