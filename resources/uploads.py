@@ -7,10 +7,8 @@ decided in `touchline/library/intake.py`.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from resources.object_store import ObjectStore
 from resources.tempfiles import scratch_folder
 from touchline.errors import BadInputError, CheckpointError, ServiceError, TouchlineError
 from touchline.library.intake import Listed, bucket_key, bucket_path, hidden
-from touchline.library.naming import library_path
+from touchline.library.naming import SAMPLED, checksum, library_path
 from touchline.video.opening import VideoInfo, probe, probe_file
 
 if TYPE_CHECKING:
@@ -31,13 +29,6 @@ if TYPE_CHECKING:
 PREFIX: Final = "uploads/"
 """Where uploads lie in the bucket."""
 ETAG: Final = "etag:"
-READ_THROUGH: Final = 2 * 1024**3
-"""Files up to this many bytes are read through for their checksum if READ_S seconds suffice. Of others SAMPLES blocks
-are read: a video that differs at all differs in its index and length."""
-READ_S: Final = 12.0
-"""Seconds of reading: a process gets 20 for it, and a tick of a sensor 60 for all."""
-SAMPLES: Final = 64
-BLOCK: Final = 1024**2
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 NUL: Final = "\\x00"
 """How a NUL in a key is spelled out: the ledger's texts cannot hold one."""
@@ -71,8 +62,9 @@ class Place(Protocol):
     def path(self, key: str) -> str:
         """The library path of an upload. Raises BadInputError for a name that cannot be one."""
 
-    def checksum(self, upload: Listed) -> str:
-        """A hash that changes when the content does. Raises BadInputError if the upload cannot be read, and
+    def checksum(self, upload: Listed, known: str = "") -> str:
+        """A hash that changes when the content does. `known`, the one that it had before, is returned if the content
+        still has it. Raises BadInputError if the upload cannot be read, and
         FileNotFoundError if it went away.
         """
 
@@ -106,7 +98,7 @@ class BucketUploads:
         """`s3://bucket/uploads/key`."""
         return self.location + key
 
-    def checksum(self, upload: Listed) -> str:
+    def checksum(self, upload: Listed, known: str = "") -> str:
         """The etag: the store has hashed the content already, and a SHA-256 would mean to download every match twice.
 
         The same content sent again in other parts has another etag; it is computed once more, which is no harm.
@@ -202,12 +194,14 @@ class FolderUploads:
         """The absolute path, links resolved: what `touchline run` would call it."""
         return library_path(self.folder.resolve() / key)
 
-    def checksum(self, upload: Listed) -> str:
-        """SHA-256 of the content, as `touchline run` has it; for what is too large, of blocks all over it."""
+    def checksum(self, upload: Listed, known: str = "") -> str:
+        """As `touchline run` has it: `touchline.library.naming.checksum`.
+
+        A SHA-256 of a whole file that is too large for one is not looked for again: a look would read all of the file.
+        """
         path = self._file(upload.key)
         try:
-            whole = checksum_within(path, READ_S) if upload.size <= READ_THROUGH else None
-            return whole or sampled_checksum(path)
+            return checksum(path, known if known.startswith(SAMPLED) else "")
         except BadInputError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in (errno.EACCES, errno.EPERM):
@@ -253,34 +247,6 @@ def _unreadable(path: Path, error: OSError) -> str:
 def _text(name: str) -> str:
     """A file name as text: bytes that are no UTF-8 are spelled out, so that the file is refused by a name."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def checksum_within(path: Path, seconds: float) -> str | None:
-    """SHA-256 of a file's content, hex; nothing if it takes longer to read. Raises BadInputError as `checksum`."""
-    until, digest = time.monotonic() + seconds, hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                if time.monotonic() > until:
-                    return None
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-    return digest.hexdigest()
-
-
-def sampled_checksum(path: Path) -> str:
-    """`sampled:` and the SHA-256 of a file's length and of SAMPLES blocks spread over it, its ends among them."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            digest = hashlib.sha256(str(size).encode())
-            for number in range(SAMPLES):
-                file.seek(max(0, size - BLOCK) * number // (SAMPLES - 1))
-                digest.update(file.read(BLOCK))
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-    return f"sampled:{digest.hexdigest()}"
 
 
 @contextmanager

@@ -22,11 +22,11 @@ from detection_assets.upkeep import ingest_uploads as work
 from resources.database import Database
 from resources.local_services import Endpoints
 from resources.storage import Storage
-from resources.uploads import BucketUploads, FolderUploads, local_video, sampled_checksum
+from resources.uploads import BucketUploads, FolderUploads, local_video
 from tests.support.hostile_place import HostileUploads
 from tests.support.upload_library import Library, opened, picture
 from touchline.errors import BadInputError, ServiceError
-from touchline.library import repository
+from touchline.library import naming, repository
 from touchline.library.intake import UploadState
 
 
@@ -107,24 +107,14 @@ def test_a_look_asks_the_database_no_more_for_many_uploads_than_for_one(library:
     assert all(row.gone_at for row in library.rows().values())
 
 
-def test_large_files_are_hashed_in_blocks_that_tell_content_from_time(tmp_path: Path) -> None:
-    path = tmp_path / "large.bin"
-    with path.open("wb") as file:
-        file.truncate(3 * 1024**3)
-    empty = sampled_checksum(path)
-    path.touch()
-    assert sampled_checksum(path) == empty
-    seen = {empty}
-    for offset in (0, 3 * 1024**3 - 1):
-        with path.open("r+b") as file:
-            file.seek(offset)
-            file.write(b"1")
-        seen.add(sampled_checksum(path))
-    with path.open("r+b") as file:
-        file.truncate(3 * 1024**3 - 1)
-    seen.add(sampled_checksum(path))
-    assert len(seen) == 4
-    assert all(text.startswith("sampled:") for text in seen)
+def test_a_source_that_an_older_version_registered_by_blocks_keeps_its_checksum(
+    runner: Runner, own_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming, "WHOLE", 0)
+    sampled = runner.register(own_video).checksum
+    monkeypatch.undo()
+    assert sampled.startswith(naming.SAMPLED)
+    assert runner.register(own_video).checksum == sampled
 
 
 def test_a_disk_that_fails_refuses_nothing(library: Library) -> None:

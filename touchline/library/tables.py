@@ -150,8 +150,8 @@ class SourceAsset(Base, kw_only=True, eq=False):
     partition_key: Mapped[str] = mapped_column(unique=True)
     video_path: Mapped[str]
     checksum: Mapped[str] = mapped_column(default="")
-    """SHA-256 of the content, hex; `etag:` or `sampled:` and a hash for uploads too far away or too large to be read
-    through (`resources/uploads.py`); empty while unknown."""
+    """Of a file, as `touchline.library.naming.checksum` makes it; of an object, `etag:` and its etag; empty while
+    unknown."""
     duration: Mapped[float | None] = mapped_column(default=None)
     """Seconds."""
     fps: Mapped[float | None] = mapped_column(default=None)
