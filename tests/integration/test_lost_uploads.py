@@ -18,8 +18,8 @@ from rich.console import Console
 
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
 from detection_assets.jobs.reconcile import reconcile
-from detection_assets.upkeep.ingest_uploads import continued
 from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
+from detection_assets.upkeep.scan_uploads import continued
 from resources.database import Database
 from resources.local_services import Endpoints
 from tests.support.upload_library import Library, opened, picture
