@@ -11,8 +11,9 @@ import os
 import re
 import unicodedata
 import uuid
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import Final
 
 from touchline.errors import BadInputError
 
@@ -109,12 +110,12 @@ def checksum(path: str | Path, known: str = "") -> str:
         raise BadInputError(f"{path} cannot be read: {reason}. Expected a video or image file.") from error
 
 
-def _whole(file: BinaryIO) -> str:
+def _whole(file: BufferedReader) -> str:
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sampled(file: BinaryIO, size: int) -> str:
+def _sampled(file: BufferedReader, size: int) -> str:
     digest = hashlib.sha256(str(size).encode())
     for number in range(SAMPLES):
         file.seek(max(0, size - BLOCK) * number // (SAMPLES - 1))
