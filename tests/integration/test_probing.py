@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import psutil
@@ -186,7 +187,12 @@ def test_a_look_that_ends_with_its_process_is_noted_and_the_next_begins_with_oth
     monkeypatch.undo()
     taken: list[str] = []
     probe = Prober.probe
-    monkeypatch.setattr(Prober, "probe", lambda p, place, u: (taken.append(u.key), probe(p, place, u))[1])
+
+    def noting(prober: Prober, place: Any, upload: Any) -> Any:
+        taken.append(upload.key)
+        return probe(prober, place, upload)
+
+    monkeypatch.setattr(Prober, "probe", noting)
     assert len(look(library).requests) == 2
     assert taken == ["fine.png", "deadly.png"]
 

@@ -341,6 +341,6 @@ def test_an_uploaded_video_is_found_registered_and_run(
             assert not outcome.succeeded and "removed or replaced after it was registered" in outcome.error
             [request] = ticks.asked()
             outcome = runner.run(library.source(path), until="extract_frames", tags=request.tags)
-            assert outcome.succeeded and request.run_key.split("/")[1] == "2"
+            assert outcome.succeeded and (request.run_key or "").split("/")[1] == "2"
     finally:
         objects.delete(f"uploads/{name}")

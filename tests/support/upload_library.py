@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import dagster as dg
@@ -45,7 +46,7 @@ def picture(grey: int = 40) -> bytes:
     return data.tobytes()
 
 
-def bucket(services: Endpoints, name: str, endpoint: str = "", **more: float) -> ObjectStore:
+def bucket(services: Endpoints, name: str, endpoint: str = "", **more: Any) -> ObjectStore:
     keys = (services.s3_access_key_id, services.s3_secret_access_key)
     return ObjectStore(endpoint or services.s3_endpoint, name, services.s3_region, *keys, **more)
 
