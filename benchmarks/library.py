@@ -26,7 +26,7 @@ from detection_assets.local.runner import Runner
 from detection_assets.partitions import sources
 from detection_assets.sensors.new_uploads import new_uploads
 from resources.storage import Storage
-from resources.uploads import BucketUploads, FolderUploads, Place
+from resources.uploads import BucketUploads, FolderUploads
 from touchline.library import repository
 from touchline.library.intake import UploadState
 from touchline.library.naming import partition_key, source_asset_id
@@ -117,7 +117,7 @@ def _fill(runner: Runner, folder: Path, count: int) -> None:
     time.sleep(31)
 
 
-def _register(runner: Runner, places: list[Place]) -> None:
+def _register(runner: Runner, places: list[BucketUploads | FolderUploads]) -> None:
     """Makes all uploads started ones, each with a source, a partition and a finished or failed job."""
     now = datetime.now(UTC)
     rows: dict[type, list[dict[str, Any]]] = {SourceAsset: [], DetectJob: [], Upload: []}

@@ -21,8 +21,9 @@ from dagster import DagsterInstance
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
 from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
+from resources.folder_listing import Listing
 from resources.storage import Connection
-from resources.uploads import Listing, Watched
+from resources.uploads import Watched
 from touchline.errors import BadInputError, TouchlineError
 from touchline.library import repository
 from touchline.library.intake import PAUSES, PER_RUN, SETTLE, decide, portion
@@ -129,7 +130,7 @@ def _follow(instance: DagsterInstance, connection: Connection, location: str) ->
         keys = list(repository.runs_of_looks(session, location))
     at_work = {}
     for key in keys:
-        [run] = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: key}), limit=1) or [None]
+        run = next(iter(instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: key}), limit=1)), None)
         if run is None or not run.is_finished:
             at_work[key] = run is not None
             continue
