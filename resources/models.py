@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import dagster as dg
 
+from resources.interrupts import interrupts_held
 from touchline.errors import ModelUnavailableError
 from touchline.ocr.engine import OcrEngine, load_engine
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
@@ -25,13 +26,13 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Threads that ask at once wait for one of them to load it.
         """
-        with _loading:
+        with _loading, interrupts_held():
             return _ocr(engine, runtime if engine == "rapidocr" else None)
 
     def detector(self, config: DetectObjectsConfig) -> tuple[ObjectDetector | None, str]:
         """The object detector, or none and the reason. Raises ModelUnavailableError if one is required."""
         try:
-            with _loading:
+            with _loading, interrupts_held():
                 return _detector(config), ""
         except ModelUnavailableError as error:
             if config.required:

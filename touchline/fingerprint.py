@@ -14,19 +14,19 @@ from pydantic import ValidationError
 
 from touchline.config import StageConfig
 from touchline.errors import BadInputError, ModelUnavailableError
-from touchline.profiles import Profile, apply_overrides, load_profile
+from touchline.profiles import Profile, load_profile, with_settings
 
 Identity = Callable[[str, StageConfig], str]
 """Of a stage by its name with these settings: the models and lists its output depends on."""
 
 
 def fingerprint_of(stage: str, version: str, config: StageConfig, upstream: Sequence[str], identity: str) -> str:
-    """SHA-256 over all that a stage's output depends on, hex.
+    """SHA-256 over all that a stage's output depends on, hex. Operational settings are no part of it.
 
     `upstream`: the fingerprints of its inputs in the order of their stages' names; of `extract_frames`, the checksum
     of the video alone.
     """
-    content = [stage, version, config.model_dump(mode="json"), list(upstream), identity]
+    content = [stage, version, config.decisive(), list(upstream), identity]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -97,13 +97,13 @@ class Staleness:
     ) -> list[str]:
         """How the profile has changed: what a run overrode on purpose is not held against it."""
         try:
-            changed = apply_overrides(
-                load_profile(profile_name), {f"{stage}.{name}": value for name, value in overrides.items()}
-            )
+            changed = with_settings(load_profile(profile_name), {stage: overrides})
         except BadInputError as error:
             return [str(error)]
-        now = changed.stage(stage).model_dump(mode="json")
-        fields = sorted(name for name in {*now, *snapshot} if now.get(name) != snapshot.get(name))
+        config = changed.stage(stage)
+        now = config.decisive()
+        decisive = {*now, *snapshot} - config.operational()
+        fields = sorted(name for name in decisive if now.get(name) != snapshot.get(name))
         return [f"{stage}.{name}: {snapshot.get(name)!r}, the profile says {now.get(name)!r}" for name in fields]
 
     @staticmethod

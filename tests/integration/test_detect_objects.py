@@ -125,6 +125,18 @@ def test_a_batch_finds_what_single_pictures_find(detector: YoloDetector, held_ou
 
 
 @needs_ultralytics
+def test_what_is_found_in_a_picture_does_not_depend_on_the_others_of_its_batch(
+    detector: YoloDetector, held_out: list[Rendered]
+) -> None:
+    images = [frame.image for frame in held_out]
+    # A recording may change its size on the way.
+    images[1::2] = [cv2.resize(image, (480, 480)) for image in images[1::2]]
+    alone = [detector.detect([image])[0] for image in images]
+    assert any(alone)
+    assert detector.detect(images) == alone
+
+
+@needs_ultralytics
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (640, 480), (640, 640)])
 def test_boxes_are_in_the_pixels_of_the_picture_given_whatever_its_size(
     detector: YoloDetector, held_out: list[Rendered], width: int, height: int

@@ -265,11 +265,11 @@ def two_weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (folder / "tiny.yaml").write_text(json.dumps(ARCHITECTURE))
     with contained():
         torch = pytest.importorskip("torch")
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
     paths = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        model = YOLO(str(folder / "tiny.yaml"), task="detect")
+        model: Any = YOLO(str(folder / "tiny.yaml"), task="detect")
         model.model.names = {0: "player"}
         paths.append(folder / f"{seed}.pt")
         model.save(str(paths[-1]))

@@ -36,8 +36,7 @@ from sqlalchemy import orm
 
 import resources.models
 import touchline.ocr.rapid  # noqa: F401
-from detection_assets.execution import run_stage
-from detection_assets.execution.registry import STAGES
+from detection_assets.execution.registry import STAGES, Stage
 from detection_assets.local import worker_pool
 from detection_assets.local.runner import Runner
 from resources.journal import Journal
@@ -158,10 +157,9 @@ class Faults:
         self.around(ObjectStore, "delete", lambda _, key: f"delete {_tail(key)}")
         self._transactions()
         self._computed()
-        load = resources.models.load_engine
-        resources.models.load_engine = lambda name, **options: RememberingEngine(
-            lambda: load(name, **options), self._log.parent
-        )
+        models: Any = resources.models
+        load = models.load_engine
+        models.load_engine = lambda name, **options: RememberingEngine(lambda: load(name, **options), self._log.parent)
 
     def _transactions(self) -> None:
         """Commits, named by what was done in the transaction."""
@@ -202,11 +200,11 @@ class Faults:
                 self.note(f"{os.getpid()} computed extract_frames {chunk_id}")
                 yield chunk_id, frames
 
-        ExtractFrames.chunks = extracted  # type: ignore[method-assign]
+        ExtractFrames.chunks = extracted  # type: ignore[method-assign, assignment]
         for name, stage in STAGES.items():
             if stage.worker is not None:
                 counting = self._counting(name, stage.worker)
-                STAGES[name] = run_stage.Stage(name, stage.module, stage.identity, counting)
+                STAGES[name] = Stage(name, stage.module, stage.identity, counting)
 
     def _counting(self, stage: str, make: Callable[..., Any]) -> Callable[..., Any]:
         def made(*arguments: Any) -> Any:

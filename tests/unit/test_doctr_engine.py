@@ -231,6 +231,20 @@ def test_weights_are_loaded_from_a_file_by_checksum_alone(engine: DoctrEngine, t
         DoctrEngine(pretrained=False, reco_weights=detector, reco_sha256=sha256_of(detector))
 
 
+def test_the_identity_names_the_weights_of_the_hub_by_what_they_are(
+    engine: DoctrEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    files = {"db_mobilenet_v3_large": tmp_path / "db.pt", "crnn_mobilenet_v3_small": tmp_path / "crnn.pt"}
+    for model, file in zip((engine._detector, engine._recogniser), files.values(), strict=True):
+        torch.save(model.model.state_dict(), file)
+    monkeypatch.setattr("touchline.ocr.doctr_engine._from_hub", lambda url, arch: files[arch])
+    identity = DoctrEngine(device="cpu").identity
+    for file in files.values():
+        assert f"{file.name} sha256:{sha256_of(file)}" in identity
+
+
 def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:
     import os
 

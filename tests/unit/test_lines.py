@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.unit.test_persistence import BOARD, frame, panned
 from touchline.geometry import bounds, box_quad
-from touchline.ocr.engine import StripText, TextPlace
+from touchline.ocr.engine import OcrEngine, StripText, TextPlace
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line
 from touchline.values import Box, Image, Origin, Quad
@@ -46,7 +47,7 @@ def lines_of(
 ) -> list[list[Line]]:
     """The lines of frames half a second apart, in which places were `found` by a search."""
     with ThreadPoolExecutor(1) as pool:
-        reader = LineReader(engine, pool, carry_s=carry_s, min_confidence=0.4, min_height=5)
+        reader = LineReader(cast(OcrEngine, engine), pool, carry_s=carry_s, min_confidence=0.4, min_height=5)
         read = []
         for number, gray in enumerate(grays):
             places: list[tuple[TextPlace, Origin]] = [(TextPlace(box_quad(b)), "strip") for b in found.get(number, ())]

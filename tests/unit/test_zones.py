@@ -93,14 +93,14 @@ def test_one_find_among_many_misses_is_chance() -> None:
 
 
 def test_a_player_who_runs_past_does_not_make_a_board_a_jersey_but_covers_it() -> None:
-    people = {n: (SOMEBODY,) if n == 2 else () for n in range(6)}
+    people: dict[int, tuple[DetectedObject, ...]] = {n: (SOMEBODY,) if n == 2 else () for n in range(6)}
     readings: list[Reading] = list(RunOcr(RunOcrConfig(), Engine()).run_chunk(chunk("bbbbbb", people)))
     assert [r.zone for r in readings] == ["board"] * 6
     assert [r.unoccluded for r in readings] == [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]
 
 
 def test_a_shirt_in_front_of_boards_is_a_jersey_though_its_wearer_is_missed_in_a_frame() -> None:
-    people = {n: () if n == 3 else (SOMEBODY,) for n in range(6)}
+    people: dict[int, tuple[DetectedObject, ...]] = {n: () if n == 3 else (SOMEBODY,) for n in range(6)}
     assert zones(chunk("bbbbbb", people)) == ["jersey"] * 6
 
 
@@ -110,7 +110,7 @@ def test_frames_in_which_nobody_looked_for_people_do_not_outvote_those_in_which_
 
 
 def test_an_overlay_stays_one_whatever_is_behind_it() -> None:
-    people = dict.fromkeys(range(4), (SOMEBODY,))
+    people: dict[int, tuple[DetectedObject, ...]] = dict.fromkeys(range(4), (SOMEBODY,))
     assert zones(chunk("bbbb", people, overlay=True)) == ["overlay"] * 4
 
 

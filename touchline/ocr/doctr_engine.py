@@ -25,7 +25,7 @@ from touchline.machine import steady_torch
 from touchline.ocr.engine import DIGITS, StripText, TextPlace
 from touchline.ocr.rapid import cut_line
 from touchline.values import Image, Quad
-from touchline.weights import models_folder, reachable, verify
+from touchline.weights import models_folder, reachable, sha256_of, verify
 
 HOST: Final = "doctr-static.mindee.com"
 """docTR's model hub."""
@@ -92,7 +92,7 @@ class DoctrEngine:
 
     @property
     def identity(self) -> str:
-        """Version of docTR, the architectures, where their weights are from, and what computes them."""
+        """Version of docTR, the architectures, the SHA-256 of their weights, and what computes them."""
         return self._identity
 
     @property
@@ -228,7 +228,7 @@ def _model(zoo: Any, arch: str, weights: Path | None, sha256: str, pretrained: b
         return _ready(model), "untrained"
     path = _from_hub(str(model.cfg["url"]), arch)
     _load(model, path)
-    return _ready(model), path.name
+    return _ready(model), f"{path.name} sha256:{sha256_of(path)}"
 
 
 def _ready(model: Any) -> Any:

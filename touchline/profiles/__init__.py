@@ -1,11 +1,14 @@
 """Profiles: the settings of all stages for one kind of broadcast, under a name.
 
-Belongs here: loading the YAML files beside this module and those of one's own, and overriding single fields. The
-fields themselves, with their meaning and bounds, stand at the top of each stage in `touchline/stages/`.
+Belongs here: loading the YAML files beside this module and those of one's own, reading a setting that was written as
+text, and overriding single fields. The fields themselves, with their meaning and bounds, stand at the top of each
+stage in `touchline/stages/`.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.resources import files
@@ -157,39 +160,100 @@ def _own() -> dict[str, Traversable]:
     return {path.stem: path for path in own_profiles().glob("[!.]*.yaml")}
 
 
-def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
-    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. Text values are read as YAML.
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e3 is a number, as it is in JSON and in YAML 1.2."""
 
-    Raises BadInputError for an unknown stage or field (naming those there are) and for a value out of range.
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+_EXPONENT: Final = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, [*"-+0123456789"])
+
+
+def parse_override(path: str, text: str) -> Any:
+    """The value of a setting that was written as text, once and for all: 0.6 is a number, '"007"' is text.
+
+    `path` (stage.field) is for the message. Raises BadInputError for text that is not YAML.
     """
-    changed: dict[str, dict[str, Any]] = {}
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BadInputError(
+            f"--set {path}={_printable(text)}: not a value; put text that YAML cannot read in quotes"
+        ) from error
+
+
+def override_text(value: Any) -> str:
+    """A value as `parse_override` reads it, in ASCII."""
+    # Without a limit of the width nothing is broken into lines; a bare scalar is followed by the end of its document.
+    written = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf)
+    return str(written).removesuffix("\n").removesuffix("\n...")
+
+
+def by_stage(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings by stage and field: {"run_ocr.min_confidence": 0.6} is {"run_ocr": {"min_confidence": 0.6}}."""
+    found: dict[str, dict[str, Any]] = {}
     for path, value in overrides.items():
         stage, dot, field = path.partition(".")
-        if stage not in STAGES or not dot:
-            raise BadInputError(
-                f"--set {path}: unknown stage {stage!r}; expected stage.field with one of {', '.join(STAGES)}"
-            )
-        known = type(profile.stage(stage)).model_fields
-        if field not in known:
-            raise BadInputError(f"--set {path}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}")
-        changed.setdefault(stage, {})[field] = _parsed(path, value) if isinstance(value, str) else value
+        if not dot:
+            raise BadInputError(f"--set {path}: expected stage.field with a stage of {', '.join(STAGES)}")
+        found.setdefault(stage, {})[field] = value
+    return found
+
+
+def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
+    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. Raises as `with_settings`."""
+    return with_settings(profile, by_stage(overrides))
+
+
+def with_settings(profile: Profile, settings: Mapping[str, Mapping[str, Any]]) -> Profile:
+    """The profile with single fields changed: {"run_ocr": {"min_confidence": 0.6}}.
+
+    Values have their type already: text stays text, whatever it looks like, and only a whole number may stand for a
+    fraction. Raises BadInputError for an unknown stage or field (naming those there are), for a value of another type
+    or out of bounds, and for None, which in the config of a run stands for the profile's own value.
+    """
     update = {}
-    for stage, values in changed.items():
+    for stage, values in settings.items():
+        if stage not in STAGES:
+            raise BadInputError(
+                f"--set {'.'.join([stage, *values][:2])}: unknown stage {stage!r}; expected stage.field with one of "
+                f"{', '.join(STAGES)}"
+            )
         config = profile.stage(stage)
+        known = type(config).model_fields
+        for field, value in values.items():
+            if field not in known:
+                raise BadInputError(
+                    f"--set {stage}.{field}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}"
+                )
+            if value is None:
+                raise BadInputError(
+                    f"--set {stage}.{field}: expected a value, got none; leave it out to keep that of the profile. "
+                    "Only a profile of your own can lift a limit"
+                )
         try:
-            update[stage] = type(config).model_validate({**config.model_dump(), **values})
+            update[stage] = type(config).model_validate({**config.model_dump(), **values}, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise BadInputError(f"--set {stage}.{where}={first['input']}: {first['msg'].lower()}") from error
+            raise BadInputError(f"--set {_refused(stage, error)}") from error
     return profile.model_copy(update=update)
 
 
-def _parsed(path: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInputError(f"--set {path}={text}: not a value; put text that YAML cannot read in quotes") from error
+def _refused(stage: str, error: ValidationError) -> str:
+    """The first value that does not fit, and what is expected."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(map(str, (stage, *first["loc"])))
+    quotes = f"; quotes make it text, as in {path}=\"'...'\"" if first["type"] == "string_type" else ""
+    what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
+    return f"{path}={_printable(first['input'])}: {what}{quotes}"
+
+
+def _printable(value: Any) -> str:
+    """A value in a message: what no terminal can show is spelled out."""
+    return str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:

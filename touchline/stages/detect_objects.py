@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from touchline.config import NAMES_FILE, StageConfig
+from touchline.config import NAMES_FILE, OPERATIONAL, StageConfig
 from touchline.errors import ModelUnavailableError
 from touchline.machine import in_words
 from touchline.values import Chunk, DetectedObject, FrameObjects, SceneFrame
 from touchline.vision.objects import PEOPLE, ObjectDetector, YoloDetector, find_weights
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 DEFAULT_MODEL: Final = "yolo11n.pt"
 """The smallest YOLO11, trained on COCO: its labels `person` and `sports ball` are of use here."""
 
@@ -44,11 +44,15 @@ class DetectObjectsConfig(StageConfig):
         f"TOUCHLINE_YOLO_SHA256; {DEFAULT_MODEL} needs none [64 hex digits]",
     )
     download: bool = Field(
-        default=True, description="Let ultralytics fetch a model that is given by name and is not here [yes or no]"
+        default=True,
+        description="Let ultralytics fetch a model that is given by name and is not here [yes or no]",
+        json_schema_extra={OPERATIONAL: True},
     )
     image_size: int = Field(default=640, ge=64, le=2048, description="Side at which pictures are searched [pixels]")
     device: str = Field(
-        default="auto", description="Where the model runs; auto takes a GPU if there is one [auto, cpu, cuda:0, mps...]"
+        default="auto",
+        description="Where the model runs; auto takes a GPU if there is one [auto, cpu, cuda:0, mps...]",
+        json_schema_extra={OPERATIONAL: True},
     )
     confidence: float = Field(default=0.3, ge=0, le=1, description="Objects less sure are dropped [0-1]")
     classes: str = Field(
@@ -59,8 +63,18 @@ class DetectObjectsConfig(StageConfig):
     every: int = Field(
         default=1, ge=1, le=1000, description="Look at every n-th kept frame of a shot, from its first [frames]"
     )
-    batch: int = Field(default=8, ge=1, le=128, description="Frames given to the model at once [frames]")
-    required: bool = Field(default=False, description="Fail the run if there is no model [yes or no]")
+    batch: int = Field(
+        default=8,
+        ge=1,
+        le=128,
+        description="Frames given to the model at once [frames]",
+        json_schema_extra={OPERATIONAL: True},
+    )
+    required: bool = Field(
+        default=False,
+        description="Fail the run if there is no model [yes or no]",
+        json_schema_extra={OPERATIONAL: True},
+    )
 
 
 def load_detector(config: DetectObjectsConfig) -> ObjectDetector:

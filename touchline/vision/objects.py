@@ -142,11 +142,23 @@ class YoloDetector:
         return self._runtime
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
-        """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels."""
-        if not images:
-            return []
+        """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels.
+
+        What is found in a picture does not depend on the others: those of one size are given to the model together.
+        Of different sizes it would pad all to one square, in which it finds something else.
+        """
+        found: list[tuple[DetectedObject, ...]] = [()] * len(images)
+        for shape in dict.fromkeys(image.shape for image in images):
+            places = [place for place, image in enumerate(images) if image.shape == shape]
+            objects = self._predict([images[place] for place in places])
+            for place, seen in zip(places, objects, strict=True):
+                found[place] = seen
+        return found
+
+    def _predict(self, images: list[Image]) -> list[tuple[DetectedObject, ...]]:
+        """The objects of pictures of one size."""
         results = self._model.predict(
-            list(images),
+            images,
             imgsz=self._image_size,
             conf=self._confidence,
             device=self._device,
