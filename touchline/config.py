@@ -12,6 +12,9 @@ NAMES_FILE: Final = "names_file"
 """Mark (in `json_schema_extra`) of a field whose value may name a file of this machine. Only profiles, commands and
 the environment may give one: a run's own settings can come from a browser."""
 
+PLUGIN: Final = "plugin"
+"""Mark (in `json_schema_extra`) of a field whose value is the name of an entry point, with the name of its group."""
+
 
 OPERATIONAL: Final = "operational"
 """Mark (in `json_schema_extra`) of a field that decides where, when or whether a stage works, and never what it stores.

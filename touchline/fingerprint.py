@@ -81,6 +81,8 @@ class Staleness:
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> tuple[list[str], StageConfig | None, str | None]:
         """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
+        # A setting that came later had its default then.
+        snapshot = {**self._kind(stage)().model_dump(mode="json"), **snapshot}
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
             config = self._kind(stage).model_validate(dict(snapshot))
@@ -88,8 +90,9 @@ class Staleness:
             return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
         try:
             return found, config, self._identity(stage, config)
-        except ModelUnavailableError:
-            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing.
+        except (ModelUnavailableError, BadInputError):
+            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing. Nor if no
+            # installed package offers it any more, or it knows none of the labels.
             return found, config, None
 
     def _settings(
