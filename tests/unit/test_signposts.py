@@ -12,6 +12,7 @@ import io
 import re
 import subprocess
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -40,15 +41,15 @@ FILE = re.compile(rf"(?<![\w./:{{}}<>*-])((?:\.{{1,2}}/)?[\w-]+(?:/[\w.-]+)*\.{K
 DOTTED = re.compile(rf"(?<![\w./-])((?:{'|'.join(PACKAGES)})(?:\.\w+)+)(?![\w/-])")
 FOLDER = re.compile(rf"(?<![\w./:-])((?:{'|'.join(PACKAGES)}|docs)(?:/[\w-]+)*/)(?![\w.<*{{-])")
 MADE = {
-    "NAME.yaml",
     "inference.yml",
     "p.png",
-    "profiles/NAME.yaml",
     "report.html",
     "reports/match/report.html",
     "security.toml",
 }
 """Files that are not part of the project: what runs, servers and users make, and what stands in examples."""
+GROUPS = frozenset(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"].get("entry-points", ()))
+"""Names of groups of entry points look like those of modules."""
 
 
 @cache
@@ -100,11 +101,14 @@ def resolves(dotted: str) -> bool:
 
 
 def exists(name: str, path: PurePosixPath) -> bool:
-    """Whether a file of that name is in the project; for a module's bare name, in the top package of `path`."""
+    """Whether a file of that name is in the project; for a module's bare name, in the top package of `path`.
+
+    `NAME` stands for any name.
+    """
     name = re.sub(r"^(\.\.?/)+", "", name)
     if path.suffix == ".py" and name.endswith(".py") and "/" not in name:
         return any(other.name == name and other.parts[0] == path.parts[0] for other in tracked())
-    return name in endings() or name in MADE
+    return name in endings() or name in MADE or PurePosixPath(name).stem == "NAME"
 
 
 def faults(text: str, path: PurePosixPath) -> Iterator[str]:
@@ -113,7 +117,7 @@ def faults(text: str, path: PurePosixPath) -> Iterator[str]:
         if not exists(name, path):
             yield name
     for name in DOTTED.findall(text):
-        if not name.endswith((".py", ".md", ".yaml", ".toml")) and not resolves(name):
+        if name not in GROUPS and not name.endswith((".py", ".md", ".yaml", ".toml")) and not resolves(name):
             yield name
     for name in FOLDER.findall(text):
         if not (ROOT / name).is_dir():
@@ -121,7 +125,7 @@ def faults(text: str, path: PurePosixPath) -> Iterator[str]:
     for command in re.findall(r"(?<![\w/-])touchline ([a-z][a-z-]+)(?: ([a-z]+))?", in_code(text)):
         if not is_command(*command):
             yield f"touchline {' '.join(command)}".strip()
-    for target in re.findall(r"\bmake ([a-z]+)\b", in_code(text)):
+    for target in re.findall(r"\bmake ([a-z][a-z-]*)", in_code(text)):
         if not re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE):
             yield f"make {target}"
     for stage, field in re.findall(rf"\b({'|'.join(STAGES)})\.([a-z_]+)\b(?!\()", in_code(text)):
