@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 import typer
 
-from touchline.profiles import STAGES, load_profile
+from touchline.config import FORMERLY
+from touchline.profiles import STAGE_NAMES, load_profile
 from touchline_cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,10 +129,18 @@ def faults(text: str, path: PurePosixPath) -> Iterator[str]:
     for target in re.findall(r"\bmake ([a-z][a-z-]*)", in_code(text)):
         if not re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE):
             yield f"make {target}"
-    for stage, field in re.findall(rf"\b({'|'.join(STAGES)})\.([a-z_]+)\b(?!\()", in_code(text)):
-        known = {*type(load_profile().stage(stage)).model_fields, "py", "bson", "partial"}
-        if field not in known:
+    for stage, field in re.findall(rf"\b({'|'.join(STAGE_NAMES)})\.([a-z_]+)\b(?!\()", in_code(text)):
+        if field not in settings_of(stage) | {"py", "bson", "partial"}:
             yield f"{stage}.{field}"
+
+
+@cache
+def settings_of(stage: str) -> frozenset[str]:
+    """The settings of a stage, under their names and former names."""
+    fields = type(load_profile().stage(stage)).model_fields
+    extras = (field.json_schema_extra for field in fields.values())
+    former = (str(extra[FORMERLY]) for extra in extras if isinstance(extra, dict) and FORMERLY in extra)
+    return frozenset((*fields, *former))
 
 
 def in_code(text: str) -> str:
