@@ -1,8 +1,8 @@
 """The database: one engine, sessions that are transactions, and bringing the tables up to date.
 
 Belongs here: connecting, and patience with a server that is away for a while. Tables are in
-`touchline/library/tables.py`, queries in `touchline/repository/`, the steps from one version of the tables to the next
-in `migrations/`. Dagster keeps its own tables in the same database, on connections of its own.
+`touchline/library/tables.py`, queries in `touchline/library/repository/`, the steps from one version of the tables to
+the next in `migrations/`. Dagster keeps its own tables in the same database, on connections of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tables: jobs, checkpoints, sources, uploads, known brands and their sightings, as SQLAlchemy 2 models.
 
-Belongs here: columns, their types and what they mean. Queries are in `touchline/repository/`, connections in
+Belongs here: columns, their types and what they mean. Queries are in `touchline/library/repository/`, connections in
 `resources/database.py`, changes to tables that exist already in `migrations/`.
 
 JSON columns are plain values: assign a new one to change it, a change inside it is not noticed.
