@@ -8,11 +8,18 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 NAMES_FILE: Final = "names_file"
 """Mark (in `json_schema_extra`) of a field whose value may name a file of this machine. Only profiles, commands and
 the environment may give one: a run's own settings can come from a browser."""
+
+PLUGIN: Final = "plugin"
+"""Mark (in `json_schema_extra`) of a field whose value is the name of an entry point, with the name of its group."""
+
+OPERATIONAL: Final = "operational"
+"""Mark (in `json_schema_extra`) of a field that decides where, when or whether a stage works, and never what it stores.
+It is no part of a fingerprint."""
 
 FORMERLY: Final = "formerly"
 """Key (in `json_schema_extra`) of the name that a field had in the version before. The former name is deprecated and
@@ -34,7 +41,7 @@ class StageConfig(BaseModel):
     Former names of renamed fields are accepted with a DeprecationWarning.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def former_names(cls) -> dict[str, str]:
@@ -65,15 +72,36 @@ class StageConfig(BaseModel):
             found[now] = value
         return found
 
+    @classmethod
+    def operational(cls) -> frozenset[str]:
+        """The names of the fields that can change no output."""
+        return frozenset(
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(OPERATIONAL)
+        )
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that an output depends on, as JSON values by name: all but the operational ones."""
+        return self.model_dump(mode="json", exclude=set(self.operational()))
+
     def fingerprinted(self) -> dict[str, Any]:
-        """The settings as JSON values, as they enter a fingerprint: a renamed field under its former name.
+        """The decisive settings as they enter a fingerprint: a renamed field has its former name.
 
         So a checkpoint that was made before a field was renamed is still the same, and is reused.
         """
         former = {now: name for name, now in self.former_names().items()}
-        return {former.get(name, name): value for name, value in self.model_dump(mode="json").items()}
+        return {former.get(name, name): value for name, value in self.decisive().items()}
 
     @model_validator(mode="before")
     @classmethod
     def _accept_former_names(cls, values: Any) -> Any:
         return cls.renamed(values) if isinstance(values, Mapping) else values
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Refuses text that neither Postgres nor a file name can hold: it would be stored as another text."""
+        if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
+            raise ValueError("expected text without NUL characters and lone surrogates")
+        return value

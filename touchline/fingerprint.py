@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from touchline.config import StageConfig, silently
 from touchline.errors import BadInputError, ModelUnavailableError
-from touchline.profiles import Profile, apply_overrides, load_profile
+from touchline.profiles import Profile, load_profile, with_settings
 
 Identity = Callable[[str, StageConfig], str]
 """Of a stage by its name with these settings: the models and lists its output depends on."""
 
 
 def fingerprint_of(stage: str, version: str, config: StageConfig, upstream: Sequence[str], identity: str) -> str:
-    """SHA-256 over all that a stage's output depends on, hex.
+    """SHA-256 over all that a stage's output depends on, hex. Operational settings are no part of it.
 
     `upstream`: the fingerprints of its inputs in the order of their stages' names; of `extract_frames`, the checksum
     of the video alone.
@@ -81,7 +81,9 @@ class Staleness:
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> tuple[list[str], StageConfig | None, str | None]:
         """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
-        snapshot = self._kind(stage).renamed(snapshot, tell=silently)
+        # A setting that came later had its default then.
+        kind = self._kind(stage)
+        snapshot = {**kind().model_dump(mode="json"), **kind.renamed(snapshot, tell=silently)}
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
             config = self._kind(stage).model_validate(snapshot)
@@ -89,8 +91,9 @@ class Staleness:
             return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
         try:
             return found, config, self._identity(stage, config)
-        except ModelUnavailableError:
-            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing.
+        except (ModelUnavailableError, BadInputError):
+            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing. Nor if no
+            # installed package offers it any more, or it knows none of the labels.
             return found, config, None
 
     def _settings(
@@ -98,15 +101,13 @@ class Staleness:
     ) -> list[str]:
         """How the profile has changed: what a run overrode on purpose is not held against it."""
         try:
-            changed = apply_overrides(
-                load_profile(profile_name, silently),
-                {f"{stage}.{name}": value for name, value in overrides.items()},
-                silently,
-            )
+            changed = with_settings(load_profile(profile_name, silently), {stage: overrides}, silently)
         except BadInputError as error:
             return [str(error)]
-        now = changed.stage(stage).model_dump(mode="json")
-        fields = sorted(name for name in {*now, *snapshot} if now.get(name) != snapshot.get(name))
+        config = changed.stage(stage)
+        now = config.decisive()
+        decisive = {*now, *snapshot} - config.operational()
+        fields = sorted(name for name in decisive if now.get(name) != snapshot.get(name))
         return [f"{stage}.{name}: {snapshot.get(name)!r}, the profile says {now.get(name)!r}" for name in fields]
 
     @staticmethod

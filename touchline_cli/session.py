@@ -131,20 +131,22 @@ def books() -> Iterator[Books]:
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
-    """`stage.field=value` pairs, checked for their form alone."""
+    """The settings of `stage.field=value` pairs, their values read as YAML: here, and nowhere after."""
+    from touchline.profiles import parse_override
+
     found: dict[str, Any] = {}
     for item in items:
         path, equals, value = item.partition("=")
         if not equals or "." not in path:
             raise BadInputError(f"--set {item}: expected STAGE.FIELD=VALUE, such as run_ocr.min_confidence=0.6")
-        found[path.strip()] = value
+        found[path.strip()] = parse_override(path.strip(), value)
     return found
 
 
 def check_settings(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides with their values parsed and their names of today; warns of former names.
+    """The overrides with the values that stages will see, by the names of today; warns of former names.
 
-    Raises BadInputError for an unknown profile, stage, field or value.
+    Raises BadInputError for an unknown profile, stage or field, and for a value that does not fit.
     """
     from touchline.profiles import DEFAULT_PROFILE, apply_overrides, current_names, load_profile
 

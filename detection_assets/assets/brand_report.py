@@ -11,6 +11,7 @@ from detection_assets.execution.registry import STAGES, BrandReportSettings
 from detection_assets.execution.run_stage import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.jobs.heartbeat import Heartbeat, announce
 from detection_assets.jobs.job_of_run import open_job, selected_stages, truthful
+from detection_assets.jobs.run_config import given
 from detection_assets.metadata.markdown import bullets, command, tables
 from detection_assets.metadata.provenance import input_tags, read_from
 from detection_assets.metadata.report_links import FIRST, path_of
@@ -24,7 +25,7 @@ from resources.tempfiles import scratch_folder
 from touchline.library import repository
 from touchline.library.tables import BrandSource, DetectJob, StageCheckpoint
 from touchline.nodes import NODE_NAMES
-from touchline.profiles import apply_overrides, profile_of
+from touchline.profiles import profile_of, with_settings
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.stages import brand_report as stage
 from touchline.weights import sha256_of
@@ -51,14 +52,13 @@ def brand_report(
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
     base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
-    changed = {f"brand_report.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}
     run_id = context.run.run_id
     heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run), run_id)
     with truthful(connection, job):
         heart.begin()
-        profile = apply_overrides(base, changed)
+        profile = with_settings(base, {"brand_report": given(config.model_dump())})
         tags = input_tags(context, inputs)
         rows = ancestors(connection, escalate_cloud.row, NODE_NAMES)
         extracted = rows["extract_frames"]

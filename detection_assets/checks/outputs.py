@@ -47,7 +47,8 @@ def row_of(context: dg.AssetCheckExecutionContext, connection: Connection, stage
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
         job = repository.job_of_run(session, context.run.run_id, source.id)
-        return repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None)
+        row, _ = repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None)
+        return row
 
 
 def source_of(context: dg.AssetCheckExecutionContext, connection: Connection) -> SourceAsset:

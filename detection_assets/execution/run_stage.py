@@ -20,6 +20,7 @@ import dagster as dg
 from detection_assets.execution.registry import STAGES, Context, Stage
 from detection_assets.jobs.heartbeat import Heartbeat, announce
 from detection_assets.jobs.job_of_run import open_job, selected_stages, stop_if_asked, truthful
+from detection_assets.jobs.run_config import given
 from detection_assets.metadata.materialization import described
 from detection_assets.metadata.pictures import findings
 from detection_assets.metadata.provenance import input_tags, read_from
@@ -40,7 +41,7 @@ from touchline.fingerprint import fingerprint_of
 from touchline.library import repository
 from touchline.library.retention import ADOPTABLE
 from touchline.library.tables import DetectJob, SourceAsset, StageCheckpoint
-from touchline.profiles import Profile, apply_overrides, difference, profile_of
+from touchline.profiles import Profile, difference, profile_of, with_settings
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
 from touchline.video.opening import decode_frame
@@ -87,10 +88,9 @@ def run_stage(
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
     base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
-    overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
-        profile = apply_overrides(base, overrides, silently)
+        profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         work.heart.begin()
@@ -120,18 +120,13 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
 
     A value that a stage will refuse stands as it was given, so that the failed job shows it.
     """
-    given: Mapping[str, Any] = context.run.run_config
-    ops: Mapping[str, Any] = given.get("ops") or {}
-    flat = {
-        f"{stage}.{name}": value
-        for stage, settings in ops.items()
-        for name, value in (settings.get("config") or {}).items()
-        if value is not None
-    }
+    run_config: Mapping[str, Any] = context.run.run_config
+    ops: Mapping[str, Any] = run_config.get("ops") or {}
+    settings = {name: values for name, op in ops.items() if (values := given(op.get("config") or {}))}
     try:
-        return difference(apply_overrides(base, flat, silently), base)
+        return difference(with_settings(base, settings, silently), base)
     except BadInputError:
-        return {name: dict(settings.get("config") or {}) for name, settings in ops.items() if settings.get("config")}
+        return settings
 
 
 def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:

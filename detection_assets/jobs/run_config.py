@@ -70,11 +70,11 @@ def refuse_split(
     profile = profile_of(source.partition_key, source.profile_name, given)
     for stage in upstream(stages) if given else ():
         try:
-            row = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
+            row, _ = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
         except CheckpointError:
             # What is missing is told when it is read.
             continue
-        kind, now = type(profile.stage(stage)), profile.stage(stage).model_dump(mode="json")
+        kind, now = type(profile.stage(stage)), profile.stage(stage).decisive()
         made_with, overridden = (
             kind.renamed(values, tell=silently) for values in (row.config_snapshot, row.config_overrides)
         )
@@ -112,10 +112,14 @@ def run_config(
 
     `brands` is the reference of a stored list. Nothing in a config names a file: see `registered_files.py`.
     """
+    from touchline.profiles import by_stage
+
     refuse_idle(stages, overrides=overrides or (), from_job=from_job)
     settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or ""), "brands": brands}
-    ops: dict[str, Any] = {}
-    for path, value in (overrides or {}).items():
-        stage, _, field = path.partition(".")
-        ops.setdefault(stage, {"config": {}})["config"][field] = value
+    ops = {stage: {"config": values} for stage, values in by_stage(overrides or {}).items()}
     return {"ops": ops, "resources": {"run_settings": {"config": settings}}}
+
+
+def given(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the config of one stage changes. The launchpad fills a config with nulls: they keep the profile's values."""
+    return {name: value for name, value in config.items() if value is not None}

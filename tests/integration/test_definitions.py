@@ -18,6 +18,16 @@ from touchline.nodes import NODES
 SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "definitions.json"
 
 
+def name_of(partitions: dg.PartitionsDefinition | None) -> str | None:
+    return partitions.name if isinstance(partitions, dg.DynamicPartitionsDefinition) else None
+
+
+def settings_of(definition: dg.AssetsDefinition) -> dict[str, Any]:
+    """The fields of an asset's config, by name."""
+    schema = definition.op.config_schema
+    return dict(vars(schema.as_field().config_type)["fields"]) if schema else {}
+
+
 def described(defs: dg.Definitions) -> dict[str, Any]:
     assets = {}
     for key in sorted(defs.resolve_asset_graph().materializable_asset_keys, key=lambda k: k.to_user_string()):
@@ -28,19 +38,17 @@ def described(defs: dg.Definitions) -> dict[str, Any]:
             "group": spec.group_name,
             "kinds": sorted(spec.kinds),
             "owners": list(spec.owners),
-            "partitions": definition.partitions_def.name if definition.partitions_def else None,
+            "partitions": name_of(definition.partitions_def),
             "pool": definition.op.pool,
-            "settings": sorted(definition.op.config_schema.as_field().config_type.fields)
-            if definition.op.config_schema
-            else [],
+            "settings": sorted(settings_of(definition)),
         }
     graph = defs.resolve_asset_graph()
     checks = {}
     for check in sorted(graph.asset_check_keys, key=str):
-        spec = graph.get_check_spec(check)
-        partitions = spec.partitions_def.name if spec.partitions_def else None
+        rule = graph.get_check_spec(check)
+        partitions = name_of(rule.partitions_def)
         name = f"{check.asset_key.to_user_string()}:{check.name}"
-        checks[name] = {"blocking": spec.blocking, "partitions": partitions}
+        checks[name] = {"blocking": rule.blocking, "partitions": partitions}
     return {
         "assets": assets,
         "checks": checks,
@@ -70,8 +78,7 @@ def test_every_asset_is_described_and_every_setting_documented() -> None:
     for key in defs.resolve_asset_graph().materializable_asset_keys:
         definition = defs.get_assets_def(key)
         assert len(definition.specs_by_key[key].description or "") > 40
-        schema = definition.op.config_schema
-        for name, field in schema.as_field().config_type.fields.items():
+        for name, field in settings_of(definition).items():
             assert field.description, f"{key.to_user_string()}.{name}"
             assert not field.is_required
 

@@ -9,8 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from detection_assets.execution import run_stage
-from detection_assets.execution.registry import STAGES
+from detection_assets.execution.registry import STAGES, Stage
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.report_files import fetch_report
 from detection_assets.local.runner import Runner
@@ -147,7 +146,7 @@ def test_an_interrupted_job_is_continued_after_its_last_finished_chunk(
             return self._worker.run_chunk(chunk)
 
     monkeypatch.setitem(
-        STAGES, "detect_edges", run_stage.Stage("detect_edges", STAGES["detect_edges"].module, lambda c, x: "", Failing)
+        STAGES, "detect_edges", Stage("detect_edges", STAGES["detect_edges"].module, lambda c, x: "", Failing)
     )
     broken = runner.run(source, overrides=settings)
     assert not broken.succeeded

@@ -28,7 +28,7 @@ from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
 from touchline.nodes import NODE_NAMES, downstream
 from touchline.synthetic import Truth
-from touchline.vision.objects import contained
+from touchline.vision.yolo import contained
 from touchline.weights import sha256_of
 
 pytestmark = pytest.mark.slow
@@ -302,11 +302,11 @@ def two_weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (folder / "tiny.yaml").write_text(json.dumps(ARCHITECTURE))
     with contained():
         torch = pytest.importorskip("torch")
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
     paths = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        model = YOLO(str(folder / "tiny.yaml"), task="detect")
+        model: Any = YOLO(str(folder / "tiny.yaml"), task="detect")
         model.model.names = {0: "player"}
         paths.append(folder / f"{seed}.pt")
         model.save(str(paths[-1]))

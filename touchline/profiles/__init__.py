@@ -1,12 +1,15 @@
 """Profiles: the settings of all stages for one kind of broadcast, under a name.
 
-Belongs here: loading the YAML files beside this module and those of one's own, and overriding single fields. The
-fields themselves, with their meaning and bounds, stand at the top of each stage in `touchline/stages/`.
+Belongs here: loading the YAML files beside this module and those of one's own, reading a setting that was written as
+text, and overriding single fields. The fields themselves, with their meaning and bounds, stand at the top of each
+stage in `touchline/stages/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,9 +19,10 @@ from typing import Any, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from touchline.config import NAMES_FILE, StageConfig, deprecated
+from touchline.config import NAMES_FILE, PLUGIN, StageConfig, deprecated
 from touchline.errors import BadInputError
 from touchline.home import home
+from touchline.plugins import GROUPS
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -114,12 +118,12 @@ def load_profile(name: str = DEFAULT_PROFILE, tell: Callable[[str], None] = depr
     if content.setdefault("name", name) != name:
         raise BadInputError(f"{file}: its field name says another; expected {name}, as the file is called")
     try:
-        return Profile.model_validate(_current(file, content, tell))
+        return Profile.model_validate(_content(file, content, tell))
     except ValidationError as error:
         raise BadInputError(f"{file}: {_fault(error)}") from None
 
 
-def _current(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+def _content(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
     """What a profile's file says, with today's names of fields."""
     found = dict(content)
     for stage in STAGE_NAMES:
@@ -173,58 +177,138 @@ def _own() -> dict[str, Traversable]:
     return {path.stem: path for path in own_profiles().glob("[!.]*.yaml")}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e3 is a number, as it is in JSON and in YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+_EXPONENT: Final = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, [*"-+0123456789"])
+
+
+def parse_override(path: str, text: str) -> Any:
+    """The value of a setting that was written as text, once and for all: 0.6 is a number, '"007"' is text.
+
+    `path` (stage.field) is for the message. Raises BadInputError for text that is not YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BadInputError(
+            f"--set {path}={_printable(text)}: not a value; put text that YAML cannot read in quotes"
+        ) from error
+
+
+def override_text(value: Any) -> str:
+    """A value as `parse_override` reads it, in ASCII."""
+    # Without a limit of the width nothing is broken into lines; a bare scalar is followed by the end of its document.
+    written = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf)
+    return str(written).removesuffix("\n").removesuffix("\n...")
+
+
+def by_stage(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings by stage and field: {"run_ocr.min_confidence": 0.6} is {"run_ocr": {"min_confidence": 0.6}}."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in overrides.items():
+        stage, dot, field = path.partition(".")
+        if not dot:
+            raise BadInputError(f"--set {path}: expected stage.field with a stage of {', '.join(STAGE_NAMES)}")
+        found.setdefault(stage, {})[field] = value
+    return found
+
+
 def current_names(overrides: Mapping[str, Any], tell: Callable[[str], None] = deprecated) -> dict[str, Any]:
     """Overrides by `stage.field`, with today's name for each former one; unknown stages and fields stay as they are.
 
     `tell` is called with a sentence for each former name. Raises BadInputError if both names of one field are given.
     """
-    by_stage: dict[str, dict[str, Any]] = {}
-    for path, value in overrides.items():
-        stage, _, field = path.partition(".")
-        by_stage.setdefault(stage, {})[field] = value
+    named = {stage: _current(stage, values, tell) for stage, values in by_stage(overrides).items()}
+    return {f"{stage}.{field}": value for stage, values in named.items() for field, value in values.items()}
+
+
+def _current(stage: str, values: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    """The settings of one stage with today's name for each former one. Raises BadInputError if both are given."""
+    if stage not in _KINDS:
+        return dict(values)
     try:
-        named = {s: _KINDS[s].renamed(v, f"{s}.", tell) if s in _KINDS else v for s, v in by_stage.items()}
+        return _KINDS[stage].renamed(values, f"{stage}.", tell)
     except ValueError as error:
-        raise BadInputError(f"--set: {error}") from None
-    return {f"{stage}.{field}".rstrip("."): value for stage, values in named.items() for field, value in values.items()}
+        raise BadInputError(f"--set {error}") from None
 
 
 def apply_overrides(
     profile: Profile, overrides: Mapping[str, Any], tell: Callable[[str], None] = deprecated
 ) -> Profile:
-    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. Text values are read as YAML.
+    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. As `with_settings`."""
+    return with_settings(profile, by_stage(overrides), tell)
 
-    `tell` is called with a sentence for each former name of a field. Raises BadInputError for an unknown stage or field
-    (naming those there are), for a field that is given under both its names, and for a value out of range.
+
+def with_settings(
+    profile: Profile, settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
+) -> Profile:
+    """The profile with single fields changed: {"run_ocr": {"min_confidence": 0.6}}.
+
+    Values have their type already: text stays text, whatever it looks like, and only a whole number may stand for a
+    fraction. `tell` is called with a sentence for each former name of a field. Raises BadInputError for an unknown
+    stage or field (naming those there are), for both names of one field, for a value of another type or out of bounds,
+    and for None, which in the config of a run stands for the profile's own value.
     """
-    changed: dict[str, dict[str, Any]] = {}
-    for path, value in current_names(overrides, tell).items():
-        stage, dot, field = path.partition(".")
-        if stage not in STAGE_NAMES or not dot:
-            raise BadInputError(
-                f"--set {path}: unknown stage {stage!r}; expected stage.field with one of {', '.join(STAGE_NAMES)}"
-            )
-        known = type(profile.stage(stage)).model_fields
-        if field not in known:
-            raise BadInputError(f"--set {path}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}")
-        changed.setdefault(stage, {})[field] = _parsed(path, value) if isinstance(value, str) else value
     update = {}
-    for stage, values in changed.items():
+    for stage, given in settings.items():
+        values = _current(stage, given, tell)
+        if stage not in STAGE_NAMES:
+            raise BadInputError(
+                f"--set {'.'.join([stage, *values][:2])}: unknown stage {stage!r}; expected stage.field with one of "
+                f"{', '.join(STAGE_NAMES)}"
+            )
         config = profile.stage(stage)
+        known = type(config).model_fields
+        for field, value in values.items():
+            if field not in known:
+                raise BadInputError(
+                    f"--set {stage}.{field}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}"
+                )
+            if value is None:
+                raise BadInputError(
+                    f"--set {stage}.{field}: expected a value, got none; leave it out to keep that of the profile. "
+                    "Only a profile of your own can lift a limit"
+                )
         try:
-            update[stage] = type(config).model_validate({**config.model_dump(), **values})
+            update[stage] = type(config).model_validate({**config.model_dump(), **values}, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise BadInputError(f"--set {stage}.{where}={first['input']}: {first['msg'].lower()}") from error
+            raise BadInputError(f"--set {_refused(stage, error)}") from error
+        _check_plugins(stage, update[stage], values)
     return profile.model_copy(update=update)
 
 
-def _parsed(path: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInputError(f"--set {path}={text}: not a value; put text that YAML cannot read in quotes") from error
+def _refused(stage: str, error: ValidationError) -> str:
+    """The first value that does not fit, and what is expected."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(map(str, (stage, *first["loc"])))
+    quotes = f"; quotes make it text, as in {path}=\"'...'\"" if first["type"] == "string_type" else ""
+    what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
+    return f"{path}={_printable(first['input'])}: {what}{quotes}"
+
+
+def _printable(value: Any) -> str:
+    """A value in a message: what no terminal can show is spelled out."""
+    return str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _check_plugins(stage: str, config: StageConfig, changed: Iterable[str]) -> None:
+    """Raises BadInputError if a changed field names an engine or a detector that no installed package offers."""
+    for name in changed:
+        mark = type(config).model_fields[name].json_schema_extra
+        if isinstance(mark, dict) and (group := mark.get(PLUGIN)):
+            value = getattr(config, name)
+            try:
+                GROUPS[str(group)].find(value)
+            except BadInputError as error:
+                raise BadInputError(f"--set {stage}.{name}={value}: {error}") from None
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:
