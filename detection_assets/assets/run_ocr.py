@@ -14,7 +14,7 @@ from resources.storage import Storage
 @dg.asset(
     partitions_def=sources,
     group_name="touchline",
-    description="Text on straightened board ribbons and in the rest of the frame; each reading with its quad, zone "
+    description="Text on rectified board strips and in the rest of the frame; each reading with its quad, zone "
     "and track.",
     owners=["team:vision-engineering"],
     kinds={"onnx", "openvino", "python"},

@@ -1,6 +1,6 @@
 """The default OCR engine: PP-OCRv6 in two sizes. Nothing is downloaded.
 
-`small`, which RapidOCR's wheel carries, finds the small text of board ribbons and reads what is hard to read. `tiny`,
+`small`, which RapidOCR's wheel carries, finds the small text of board strips and reads what is hard to read. `tiny`,
 which comes with Touchline (`weights/README.md` has its figures), finds the larger text of pictures and reads what is
 easy.
 
@@ -38,10 +38,10 @@ SMALL_FINDS: Final = 26.0
 """`small` searches a picture whose lines are at least so high, at the size that makes them so high [pixels]. Board
 strips are enlarged until the recogniser reads them best; `small` finds their lines at 0.65 of that in less than half
 the time (at 0.5 it began to miss the smallest)."""
-LONGEST_RIBBON: Final = 2656
-"""Width at which the longest ribbon is searched [pixels]; the network takes no 4096."""
+LONGEST_STRIP: Final = 2656
+"""Width at which the longest strip is searched [pixels]; the network takes no 4096."""
 WIDTH_RATIO: Final = 1.1
-"""Widths at which ribbons are searched stand in this ratio: a new one costs OpenVINO another search, 5 % of stretch
+"""Widths at which strips are searched stand in this ratio: a new one costs OpenVINO another search, 5 % of stretch
 nothing. They are the same with ONNX Runtime, so that both search the same picture."""
 MIN_BOX_SCORE: Final = 0.45
 """Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
@@ -142,6 +142,6 @@ def strip_scale(width: int, wanted: float) -> tuple[float, float]:
 
     Its width is stretched to the nearest of widths that stand in WIDTH_RATIO.
     """
-    scale = min(wanted, LONGEST_RIBBON / width)
+    scale = min(wanted, LONGEST_STRIP / width)
     nearest = WIDTH_RATIO ** round(math.log(width * scale, WIDTH_RATIO))
-    return min(nearest, LONGEST_RIBBON) / width, scale
+    return min(nearest, LONGEST_STRIP) / width, scale
