@@ -27,9 +27,9 @@ OVERFLOW: Final = 8
 RECYCLE_S: Final = 600
 """Age at which a connection is replaced: firewalls forget those that live for hours [s]."""
 _OF_RUNS: Final = ("has_run_stats_index_cols", "has_backfill_id_column")
-"""Questions to which a yes stays true: what migrations once added is never taken away again..."""
+"""Methods of the run storage whose yes stays true: what a migration has added is never taken away again."""
 _OF_EVENTS: Final = ("has_table", "has_asset_key_index_cols", "has_asset_key_col", "has_dynamic_partition")
-"""...and the partition that is worked on stands: sources that are at work are not forgotten."""
+"""Methods of the event log storage whose yes stays true: of migrations, and of the partition that a run works on."""
 
 _ENDS: Final = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 

@@ -24,9 +24,9 @@ from touchline.vision.perspective import sides, upright
 Gray = NDArray[np.uint8]
 
 SURE: Final = 0.8
-"""Confidence (0..1) from which readings that agree settle what a line says..."""
+"""Least confidence of readings that settle what a line says if they agree [0-1]."""
 AGREEING: Final = 2
-"""...once there are so many in a row."""
+"""Number of agreeing readings in a row that settle what a line says."""
 CERTAIN: Final = 0.95
 """A reading this sure settles it alone."""
 ALIKE: Final = 85.0
@@ -40,9 +40,9 @@ SAME_PIXELS: Final = 0.8
 SEARCH: Final = 8
 """Pixels around its expected place in which a line is looked for: camera motion is known to about two."""
 WHOLE: Final = 0.9
-"""A line of which less than this share is still in the picture reads otherwise now..."""
+"""Share of a line that must be in the picture; with less the line is read again [0-1]."""
 MIN_IN_VIEW: Final = 0.35
-"""...and one of which less is is not followed."""
+"""Share of a line that must be in the picture; with less it is not propagated [0-1]."""
 LARGE: Final = 12_000
 """Patches of more pixels are compared at half size."""
 CELL: Final = 24

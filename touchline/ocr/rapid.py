@@ -48,9 +48,9 @@ MIN_BOX_SCORE: Final = 0.45
 CHECKSUM: Final = 16
 """Hexadecimal digits of a network's SHA-256 that stand in the engine's identity."""
 EASY: Final = 0.9
-"""What `tiny` reads this surely (0..1) is not read by `small` as well..."""
+"""Confidence of a reading by `tiny` from which `small` does not read the line as well [0-1]."""
 EASY_LETTERS: Final = 3
-"""...if it is so many letters and digits: of one or two `tiny` is often sure and wrong."""
+"""Least number of letters and digits of a line that `tiny` alone may read: of one or two it is often sure and wrong."""
 NO_TEXT: Final = 0.4
 """Nor is what `tiny` reads less surely than this. Crowds and nets, mostly; what was text after all is found again."""
 

@@ -359,7 +359,7 @@ class _Travel:
         self._frames.add(sequence)
 
     def is_static(self, travel: float) -> bool:
-        """Whether the camera moved by `travel` and the text by a quarter of its height at most, in three frames or more."""
+        """Whether the camera moved by `travel` and the text by less than a quarter of its height, in three frames."""
         return len(self._frames) >= 3 and travel > 0 and self._camera >= travel and self._moved <= 0.25
 
 
