@@ -74,17 +74,14 @@ def refuse_unknown(config: Mapping[str, Any], tell: Callable[[str], None]) -> No
     a sentence for each former name. Raises BadInputError.
     """
     ops: Mapping[str, Any] = config.get("ops") or {}
-    given = {
-        f"{stage}.{name}": value
-        for stage, op in ops.items()
-        if stage in STAGE_NAMES
-        for name, value in (op.get("config") or {}).items()
-    }
-    for path in current_names(given, tell):
-        stage, _, name = path.partition(".")
+    given = {stage: op.get("config") or {} for stage, op in ops.items() if stage in STAGE_NAMES}
+    for stage, values in current_names(given, tell).items():
         known = type(Profile().stage(stage)).model_fields
-        if name not in known:
-            raise BadInputError(f"{path}: {stage} has no setting {name!r}; it has {', '.join(sorted(known))}")
+        for name in values:
+            if name not in known:
+                raise BadInputError(
+                    f"{stage}.{name}: {stage} has no setting {name!r}; it has {', '.join(sorted(known))}"
+                )
 
 
 def _settings(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ the environment may give one: a run's own settings can come from a browser."""
 PLUGIN: Final = "plugin"
 """Mark (in `json_schema_extra`) of a field whose value is the name of an entry point, with the name of its group."""
 
+
 OPERATIONAL: Final = "operational"
 """Mark (in `json_schema_extra`) of a field that decides where, when or whether a stage works, and never what it stores.
 It is no part of a fingerprint."""
@@ -42,6 +43,27 @@ class StageConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Refuses text that neither Postgres nor a file name can hold: it would be stored as another text."""
+        if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
+            raise ValueError("expected text without NUL characters and lone surrogates")
+        return value
+
+    @classmethod
+    def operational(cls) -> frozenset[str]:
+        """The names of the fields that can change no output."""
+        return frozenset(
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(OPERATIONAL)
+        )
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that an output depends on, as JSON values by name: all but the operational ones."""
+        return self.model_dump(mode="json", exclude=set(self.operational()))
 
     @classmethod
     def former_names(cls) -> dict[str, str]:
@@ -72,21 +94,8 @@ class StageConfig(BaseModel):
             found[now] = value
         return found
 
-    @classmethod
-    def operational(cls) -> frozenset[str]:
-        """The names of the fields that can change no output."""
-        return frozenset(
-            name
-            for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(OPERATIONAL)
-        )
-
-    def decisive(self) -> dict[str, Any]:
-        """The settings that an output depends on, as JSON values by name: all but the operational ones."""
-        return self.model_dump(mode="json", exclude=set(self.operational()))
-
     def fingerprinted(self) -> dict[str, Any]:
-        """The decisive settings as they enter a fingerprint: a renamed field has its former name.
+        """The decisive settings as they enter a fingerprint: a renamed field under its former name.
 
         So a checkpoint that was made before a field was renamed is still the same, and is reused.
         """
@@ -97,11 +106,3 @@ class StageConfig(BaseModel):
     @classmethod
     def _accept_former_names(cls, values: Any) -> Any:
         return cls.renamed(values) if isinstance(values, Mapping) else values
-
-    @field_validator("*")
-    @classmethod
-    def _storable(cls, value: Any) -> Any:
-        """Refuses text that neither Postgres nor a file name can hold: it would be stored as another text."""
-        if isinstance(value, str) and ("\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value)):
-            raise ValueError("expected text without NUL characters and lone surrogates")
-        return value

@@ -10,16 +10,22 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One stage: its name, its `stage_index` in checkpoints, and the stages it reads."""
+    """One stage: its name, its `stage_index` in checkpoints, and the stages it reads.
+
+    `reads`: the stages that it is computed from. Which checkpoint of each is read is chosen for the run, and the
+    fingerprints of those checkpoints are part of its own. `traces`: earlier stages that it reads as well. Their
+    checkpoints are not chosen: they are those that the checkpoint of the first of `reads` was computed from.
+    """
 
     name: str
     index: int
     reads: tuple[str, ...]
+    traces: tuple[str, ...] = ("extract_frames",)
 
 
 NODES: Final = (
-    Node("extract_frames", 0, ()),
-    Node("filter_scenes", 1, ("extract_frames",)),
+    Node("extract_frames", 0, (), ()),
+    Node("filter_scenes", 1, ("extract_frames",), ()),
     Node("detect_edges", 2, ("filter_scenes",)),
     Node("detect_objects", 3, ("filter_scenes",)),
     Node("run_ocr", 4, ("filter_scenes", "detect_edges", "detect_objects")),
@@ -34,6 +40,11 @@ NODE_INDEX: Final = {node.name: node.index for node in NODES}
 """Index of each node by name."""
 REPORT: Final = "brand_report"
 """The deliverable after the nodes. It is always derived and no node reads it, so it has no index."""
+
+READS: Final = {**{node.name: node.reads for node in NODES}, REPORT: (NODE_NAMES[-1],)}
+"""Of every asset, the nodes that it is computed from."""
+TRACES: Final = {**{node.name: node.traces for node in NODES}, REPORT: NODE_NAMES[:-1]}
+"""Of every asset, the nodes that it reads as well, in the checkpoints that the former were computed from."""
 
 
 def downstream(stage: str) -> tuple[str, ...]:

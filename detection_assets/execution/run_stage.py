@@ -41,6 +41,7 @@ from touchline.fingerprint import fingerprint_of
 from touchline.library import repository
 from touchline.library.retention import ADOPTABLE
 from touchline.library.tables import DetectJob, SourceAsset, StageCheckpoint
+from touchline.nodes import TRACES
 from touchline.profiles import Profile, difference, profile_of, with_settings
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
@@ -97,7 +98,7 @@ def run_stage(
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
-        tags = input_tags(context, inputs)
+        tags = input_tags(context, _read(connection, stage.name, inputs))
         metadata: dict[str, Any] = {}
         if old is None and output.journal is not None:
             load = frame_loader(connection, lambda: _frames(work, output))
@@ -106,6 +107,13 @@ def run_stage(
         metadata |= {**described(output), **read_from(inputs), "fingerprint": print_}
     announce(stage.name, 1.0)
     return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
+
+
+def _read(connection: Connection, stage: str, inputs: Mapping[str, StageInput]) -> dict[str, StageCheckpoint]:
+    """All checkpoints that a stage reads, by stage: the chosen ones, and those they were computed from."""
+    rows = {name: chosen.row for name, chosen in inputs.items()}
+    traces = [name for name in TRACES[stage] if name not in rows]
+    return rows | (ancestors(connection, next(iter(rows.values())), traces) if traces else {})
 
 
 def fingerprint(work: Work) -> str:

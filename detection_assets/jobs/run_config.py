@@ -74,9 +74,10 @@ def refuse_split(
         except CheckpointError:
             # What is missing is told when it is read.
             continue
-        kind, now = type(profile.stage(stage)), profile.stage(stage).decisive()
+        config = profile.stage(stage)
+        now = config.decisive()
         made_with, overridden = (
-            kind.renamed(values, tell=silently) for values in (row.config_snapshot, row.config_overrides)
+            type(config).renamed(values, tell=silently) for values in (row.config_snapshot, row.config_overrides)
         )
         then = {**now, **made_with, **{name: now.get(name) for name in overridden}}
         changed = sorted(name for name, value in now.items() if then[name] != value)

@@ -138,7 +138,7 @@ def test_what_is_found_in_a_picture_does_not_depend_on_the_others_of_its_batch(
 ) -> None:
     images = [frame.image for frame in held_out]
     # A recording may change its size on the way.
-    images[1::2] = [cv2.resize(image, (480, 480)) for image in images[1::2]]
+    images[1::2] = [cv2.resize(image, (480, 480)).astype(np.uint8) for image in images[1::2]]
     alone = [detector.detect([image])[0] for image in images]
     assert any(alone)
     assert detector.detect(images) == alone

@@ -22,11 +22,13 @@ from detection_assets.jobs.run_config import given as given_settings
 from detection_assets.jobs.run_config import run_config
 from detection_assets.local.registered_files import handed_over
 from detection_assets.local.runner import Runner
+from touchline.config import PLUGIN
 from touchline.errors import BadInputError
 from touchline.fingerprint import Staleness
 from touchline.library import repository
 from touchline.library.tables import SourceAsset
 from touchline.nodes import NODE_NAMES, REPORT
+from touchline.plugins import GROUPS
 from touchline.profiles import STAGE_NAMES, Profile, load_profile, override_text, with_settings
 from touchline_cli.session import check_settings, parse_overrides
 
@@ -72,12 +74,14 @@ def fitting(field: FieldInfo) -> st.SearchStrategy[Any]:
     }
     least, most = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
     kinds = get_args(field.annotation) or (field.annotation,)
+    if isinstance(extra := field.json_schema_extra, dict) and PLUGIN in extra:
+        return st.sampled_from(GROUPS[str(extra[PLUGIN])].names())
     if field.annotation is bool:
         return st.booleans()
     if field.annotation is int:
         return st.integers(least, most)
     if float in kinds:
-        exclusive = {"exclude_min": "gt" in limits, "exclude_max": "lt" in limits}
+        exclusive: dict[str, Any] = {"exclude_min": "gt" in limits, "exclude_max": "lt" in limits}
         return st.floats(least, most, allow_nan=False, allow_infinity=False, **exclusive)
     if field.annotation is str:
         return st.sampled_from(LOOKS_LIKE_ANOTHER) | st.text(
@@ -147,9 +151,8 @@ def test_a_value_of_another_type_is_refused_before_any_run(written: str) -> None
 
 
 def test_a_config_that_the_launchpad_filled_with_nulls_changes_nothing(job: dg.JobDefinition) -> None:
-    filled = {
-        "ops": {stage: {"config": dict.fromkeys(type(Profile().stage(stage)).model_fields)} for stage in STAGE_NAMES}
-    }
+    nothing = {stage: dict.fromkeys(type(Profile().stage(stage)).model_fields) for stage in STAGE_NAMES}
+    filled = {"ops": {stage: {"config": values} for stage, values in nothing.items()}}
     context = SimpleNamespace(run=SimpleNamespace(run_config=filled))
     assert job_overrides(context, load_profile()) == {}  # type: ignore[arg-type]
     ops = dg.validate_run_config(job, filled)["ops"]

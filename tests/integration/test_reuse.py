@@ -26,7 +26,7 @@ from tests.support.tiny_yolo import ARCHITECTURE
 from touchline.errors import BadInputError
 from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
-from touchline.nodes import NODE_NAMES, downstream
+from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.synthetic import Truth
 from touchline.vision.yolo import contained
 from touchline.weights import sha256_of
@@ -245,12 +245,26 @@ def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, sour
     assert stale(runner, source) == {}
     # Readings made anew, with other settings: what was matched on the old ones is out of step.
     rows_of(runner, runner.run(source, first="run_ocr", until="run_ocr", overrides={"run_ocr.min_confidence": 0.9}))
-    assert stale(runner, source) == {"match_brands": ["run_ocr"]}
+    assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
     rows_of(runner, runner.run(source, first="match_brands"))
     assert stale(runner, source) == {}
     # Computed from the readings of the first job, while newer ones are there: out of step, though just made.
     rows_of(runner, runner.run(source, first="match_brands", from_job=first.job.id))
-    assert stale(runner, source) == {"match_brands": ["run_ocr"]}
+    assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
+
+
+def test_what_was_computed_from_older_frames_is_marked_at_every_stage_that_reads_them(
+    runner: Runner, source: SourceAsset
+) -> None:
+    first = rows_of(runner, runner.run(source))
+    other = {"extract_frames.sample_fps": 1.0}
+    rows_of(runner, runner.run(source, first="extract_frames", until="extract_frames", overrides=other))
+    readers = {name: ["extract_frames"] for name in (*NODE_NAMES[1:], REPORT)}
+    assert stale(runner, source) == readers
+    # Made just now, on kept frames of the first extraction: the frames that it reads are those, not the newest.
+    edges = rows_of(runner, runner.run(source, first="detect_edges", until="detect_edges"))["detect_edges"]
+    assert edges.input_checkpoint_ids == [first["filter_scenes"].id]
+    assert stale(runner, source) == readers
 
 
 def test_a_killed_run_does_not_keep_its_place_in_a_pool_once_it_is_ended(runner: Runner, source: SourceAsset) -> None:

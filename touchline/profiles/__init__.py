@@ -118,12 +118,12 @@ def load_profile(name: str = DEFAULT_PROFILE, tell: Callable[[str], None] = depr
     if content.setdefault("name", name) != name:
         raise BadInputError(f"{file}: its field name says another; expected {name}, as the file is called")
     try:
-        return Profile.model_validate(_content(file, content, tell))
+        return Profile.model_validate(_current(file, content, tell))
     except ValidationError as error:
         raise BadInputError(f"{file}: {_fault(error)}") from None
 
 
-def _content(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+def _current(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
     """What a profile's file says, with today's names of fields."""
     found = dict(content)
     for stage in STAGE_NAMES:
@@ -221,23 +221,20 @@ def by_stage(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def current_names(overrides: Mapping[str, Any], tell: Callable[[str], None] = deprecated) -> dict[str, Any]:
-    """Overrides by `stage.field`, with today's name for each former one; unknown stages and fields stay as they are.
+def current_names(
+    settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
+) -> dict[str, dict[str, Any]]:
+    """Settings by stage and field, with today's name for each former one; unknown stages and fields stay as they are.
 
     `tell` is called with a sentence for each former name. Raises BadInputError if both names of one field are given.
     """
-    named = {stage: _current(stage, values, tell) for stage, values in by_stage(overrides).items()}
-    return {f"{stage}.{field}": value for stage, values in named.items() for field, value in values.items()}
-
-
-def _current(stage: str, values: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
-    """The settings of one stage with today's name for each former one. Raises BadInputError if both are given."""
-    if stage not in _KINDS:
-        return dict(values)
     try:
-        return _KINDS[stage].renamed(values, f"{stage}.", tell)
+        return {
+            stage: _KINDS[stage].renamed(values, f"{stage}.", tell) if stage in _KINDS else dict(values)
+            for stage, values in settings.items()
+        }
     except ValueError as error:
-        raise BadInputError(f"--set {error}") from None
+        raise BadInputError(f"--set: {error}") from None
 
 
 def apply_overrides(
@@ -252,14 +249,13 @@ def with_settings(
 ) -> Profile:
     """The profile with single fields changed: {"run_ocr": {"min_confidence": 0.6}}.
 
-    Values have their type already: text stays text, whatever it looks like, and only a whole number may stand for a
-    fraction. `tell` is called with a sentence for each former name of a field. Raises BadInputError for an unknown
-    stage or field (naming those there are), for both names of one field, for a value of another type or out of bounds,
-    and for None, which in the config of a run stands for the profile's own value.
+    `tell` is called with a sentence for each former name of a field. Values have their type already: text stays text,
+    whatever it looks like, and only a whole number may stand for a fraction. Raises BadInputError for an unknown stage
+    or field (naming those there are), for a field that is given under both its names, for a value of another type or
+    out of bounds, and for None, which in the config of a run stands for the profile's own value.
     """
     update = {}
-    for stage, given in settings.items():
-        values = _current(stage, given, tell)
+    for stage, values in current_names(settings, tell).items():
         if stage not in STAGE_NAMES:
             raise BadInputError(
                 f"--set {'.'.join([stage, *values][:2])}: unknown stage {stage!r}; expected stage.field with one of "
