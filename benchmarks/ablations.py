@@ -64,7 +64,7 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
         {"run_ocr.search_interval": 0.0, "run_ocr.strip_interval": 0.0, "run_ocr.max_propagation": 0.0}
     ),
     "pictures searched every 3 s, not 2": Ablation({"run_ocr.search_interval": 3.0}),
-    "ribbons searched every 2 s, not 4": Ablation({"run_ocr.strip_interval": 2.0}),
+    "strips searched every 2 s, not 4": Ablation({"run_ocr.strip_interval": 2.0}),
     "all lines read by the larger network": Ablation(without=_all_read_by_small),
     "the grass is searched as well": Ablation(without=_grass_searched),
     "new board is not searched between": Ablation({"run_ocr.new_share": 1.0}),

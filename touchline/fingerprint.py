@@ -65,7 +65,7 @@ class Staleness:
             self._known[settings] = self._judged(stage, profile_name, config_snapshot, config_overrides)
         changed, config, identity = self._known[settings]
         found = list(changed)
-        found += [f"{name} was made anew since" for name, old in upstream.items() if newest.get(name, old) != old]
+        found += [f"{name} was computed again since" for name, old in upstream.items() if newest.get(name, old) != old]
         if config is None or identity is None:
             return found
         if brands_version and identity != brands_version:

@@ -4,7 +4,7 @@ from detection_assets.execution.stage_asset import stage_asset
 
 run_ocr = stage_asset(
     "run_ocr",
-    description="Text on straightened board ribbons and in the rest of the frame; each reading with its quad, zone and "
+    description="Text on rectified board strips and in the rest of the frame; each reading with its quad, zone and "
     "track.",
     owners=["team:vision-engineering"],
     kinds={"onnx", "openvino", "python"},

@@ -45,13 +45,13 @@ def brand_report_checks(context: dg.AssetCheckExecutionContext, storage: Storage
     key = _report_key(context, connection, source_of(context, connection))
     try:
         report = json.loads(connection.objects.get(key))
-        verdicts = {name: rule(report) for name, rule in RULES.items()}
+        judged = {name: rule(report) for name, rule in RULES.items()}
     except (CheckpointError, ValueError, KeyError, TypeError) as error:
         why = RuleResult(False, f"{key} cannot be read ({error}); materialize brand_report again", {"report": key})
-        verdicts = dict.fromkeys(RULES, why)
+        judged = dict.fromkeys(RULES, why)
     results = {
         name: result(REPORT, name, RuleResult(v.passed, v.message, {"report": key, **v.compared}, v.severe))
-        for name, v in verdicts.items()
+        for name, v in judged.items()
     }
     yield from wanted(context, results)
 

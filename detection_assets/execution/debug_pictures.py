@@ -27,9 +27,9 @@ DRAWN: Final = ("detect_edges", "detect_objects", "run_ocr", "match_brands")
 BOARD: Final = (0, 90, 160)
 OBJECT: Final = (160, 160, 160)
 LEAST_WIDTH: Final = 1280
-"""Smaller frames are enlarged to this width [pixels], so that labels can be read..."""
+"""Least width of a picture: smaller frames are enlarged to it, so that labels can be read [pixels]."""
 LONGEST: Final = 8192
-"""...unless they became higher than this [pixels]: a JPEG has 65,535 lines at most."""
+"""Largest height of an enlarged picture: a JPEG has 65,535 lines at most [pixels]."""
 
 
 def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path) -> int:

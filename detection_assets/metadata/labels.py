@@ -25,7 +25,7 @@ STEPS: Final = 3
 
 Mark = tuple[Quad, str, tuple[int, int, int]]
 Rect = tuple[int, int, int, int]
-"""x1, y1, x2, y2 [px]."""
+"""Left, top, right, bottom [px]."""
 
 
 def annotated(image: Image, marks: Sequence[Mark], *, width: int) -> Image:

@@ -20,7 +20,7 @@ from touchline.report.model import ZONE_WORDS, BrandRow, zones_seen
 PICTURED: Final = 6
 """Brands whose evidence is shown, most seconds first."""
 PICTURE_WIDTH: Final = 240
-"""[px]"""
+"""Width of a picture of evidence [px]."""
 PICTURE_BYTES: Final = 5_000
 
 

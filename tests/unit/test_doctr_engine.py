@@ -149,7 +149,7 @@ def test_a_leaning_word_is_found_as_a_quad(seeing: DoctrEngine) -> None:
     assert rise == pytest.approx(50 / 300, abs=0.03)
 
 
-def test_a_ribbon_is_searched_in_rows_and_each_word_is_found_once(seeing: DoctrEngine) -> None:
+def test_a_strip_is_searched_in_rows_and_each_word_is_found_once(seeing: DoctrEngine) -> None:
     boxes: list[Box] = [(x, 20.0, x + 150.0, 60.0) for x in range(20, 2900, 230)]
     found = seeing.find_words(picture(3000, 80, *boxes))
     assert len(found) == len(boxes)
@@ -167,7 +167,7 @@ def test_a_line_takes_its_words_with_it_where_it_moves() -> None:
     assert cut.words == (word(0, 0, 100),)
 
 
-def test_rows_cover_the_ribbon_and_overlap() -> None:
+def test_rows_cover_the_strip_and_overlap() -> None:
     assert rows(360, 640) == ([0], 640)
     for height, width in ((60, 1280), (96, 3000), (100, 251), (32, 6000)):
         starts, length = rows(height, width)

@@ -153,7 +153,7 @@ def test_a_shots_last_frame_is_searched_a_second_after_the_search_before_it_howe
     assert chosen_frames(scenes[:2], 20.0) == {0}
 
 
-def test_pictures_and_ribbons_are_searched_at_intervals_of_their_own(
+def test_pictures_and_strips_are_searched_at_intervals_of_their_own(
     frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine
 ) -> None:
     def searches(picture_s: float, strip_s: float) -> tuple[int, int]:

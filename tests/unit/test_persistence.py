@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from touchline.geometry import bounds, box_quad
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.persistence import Line, RibbonsSearched, follow
+from touchline.ocr.persistence import Line, StripsSearched, follow
 from touchline.values import Box
 
 BOARD: Box = (100, 100, 420, 150)
-RIBBON: Box = (0, 95, 640, 155)
+STRIP: Box = (0, 95, 640, 155)
 
 
 def frame(text: str = "HEINEKEN", pan: int = 0, seed: int = 1) -> NDArray[np.uint8]:
@@ -38,8 +38,8 @@ LINES = [line(), line((20, 20, 160, 50), "FAL 1-0")]
 
 
 @pytest.fixture
-def searched() -> RibbonsSearched:
-    searched = RibbonsSearched()
+def searched() -> StripsSearched:
+    searched = StripsSearched()
     searched.remember(frame())
     return searched
 
@@ -52,8 +52,8 @@ def matrix(pixels: int) -> NDArray[np.float64]:
     return np.array(panned(pixels)).reshape(2, 3)
 
 
-def new_share(searched: RibbonsSearched, gray: NDArray[np.uint8]) -> float:
-    [cells] = searched.new_cells(gray, [box_quad(RIBBON)])
+def new_share(searched: StripsSearched, gray: NDArray[np.uint8]) -> float:
+    [cells] = searched.new_cells(gray, [box_quad(STRIP)])
     return float(cells.mean())
 
 
@@ -139,20 +139,20 @@ def test_a_line_is_settled_once_another_reading_is_worth_nothing(
     ids=["the same", "a little new at the side", "a third new at the side", "another text"],
 )
 def test_the_share_of_new_board_is_measured(
-    searched: RibbonsSearched, after: str, pan: int, least: float, most: float
+    searched: StripsSearched, after: str, pan: int, least: float, most: float
 ) -> None:
     searched.move(panned(pan))
     assert least <= new_share(searched, frame(after, pan)) <= most
 
 
-def test_what_the_camera_uncovers_is_new_and_the_rest_is_not(searched: RibbonsSearched) -> None:
+def test_what_the_camera_uncovers_is_new_and_the_rest_is_not(searched: StripsSearched) -> None:
     searched.move(panned(200))
-    [cells] = searched.new_cells(frame(pan=200), [box_quad(RIBBON)])
+    [cells] = searched.new_cells(frame(pan=200), [box_quad(STRIP)])
     assert cells[:3].all()
     assert not cells[5:].any()
 
 
-def test_small_motions_add_up_until_the_ribbons_are_searched_again(searched: RibbonsSearched) -> None:
+def test_small_motions_add_up_until_the_strips_are_searched_again(searched: StripsSearched) -> None:
     shares = []
     for step in range(1, 6):
         searched.move(panned(40))
@@ -164,6 +164,6 @@ def test_small_motions_add_up_until_the_ribbons_are_searched_again(searched: Rib
     assert new_share(searched, frame(pan=200)) < 0.05
 
 
-def test_where_the_camera_is_lost_everything_is_new(searched: RibbonsSearched) -> None:
+def test_where_the_camera_is_lost_everything_is_new(searched: StripsSearched) -> None:
     searched.move(None)
     assert new_share(searched, frame(pan=200)) == 1.0

@@ -22,7 +22,7 @@ from touchline.ocr.networks import Runtime
 from touchline.ocr.pp_ocr import TextRecogniser
 from touchline.ocr.rapid import (
     EASY,
-    LONGEST_RIBBON,
+    LONGEST_STRIP,
     SHORT_SIDE,
     SMALL_FINDS,
     WIDTH_RATIO,
@@ -41,7 +41,7 @@ STRIPS = SMALL_FINDS / TEXT_LINES
 WORDS = ("HEINEKEN", "QATAR AIRWAYS", "SANTANDER", "UNICREDIT")
 
 
-def ribbon(*words: str, height: int = 64) -> Image:
+def strip(*words: str, height: int = 64) -> Image:
     """Words side by side, white on blue, each in 420 pixels."""
     picture = np.zeros((height, 420 * len(words), 3), np.uint8)
     picture[:] = (120, 40, 20)
@@ -51,9 +51,9 @@ def ribbon(*words: str, height: int = 64) -> Image:
 
 
 def frame(word: str) -> Image:
-    """A ribbon in a grey picture of 720 lines."""
+    """A strip in a grey picture of 720 lines."""
     picture = np.full((720, 1280, 3), 90, np.uint8)
-    picture[300:364, 200:620] = ribbon(word)
+    picture[300:364, 200:620] = strip(word)
     return picture
 
 
@@ -68,8 +68,8 @@ def engine(request: pytest.FixtureRequest) -> RapidOcrEngine:
     return RapidOcrEngine(threads=2, runtime=request.param)
 
 
-def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> None:
-    picture = ribbon(*WORDS)
+def test_words_of_a_strip_are_read_at_their_places(engine: RapidOcrEngine) -> None:
+    picture = strip(*WORDS)
     found = sorted(engine.find(picture, target_height=TEXT_LINES), key=lambda place: bounds(place.quad)[0])
     assert [text.text for text in engine.read(picture, found)] == list(WORDS)
     for number, place in enumerate(found):
@@ -79,8 +79,8 @@ def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> N
         assert 40 < y2 <= 64
 
 
-def test_a_ribbon_too_long_for_the_network_is_searched_smaller(engine: RapidOcrEngine) -> None:
-    picture = ribbon(*WORDS * 3)
+def test_a_strip_too_long_for_the_network_is_searched_smaller(engine: RapidOcrEngine) -> None:
+    picture = strip(*WORDS * 3)
     found = engine.find(picture, target_height=TEXT_LINES)
     texts = {text.text for text in engine.read(picture, found)}
     assert texts >= {"HEINEKEN", "SANTANDER"}
@@ -114,7 +114,7 @@ def test_only_the_rows_asked_for_are_searched_and_as_large_as_in_the_whole_pictu
     engine: RapidOcrEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = frame("SANTANDER")
-    picture[600:664, 700:1120] = ribbon("UNICREDIT")
+    picture[600:664, 700:1120] = strip("UNICREDIT")
     searched: list[tuple[int, tuple[float, float]]] = []
     finds = engine._finds
 
@@ -143,7 +143,7 @@ def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngi
 def test_few_widths_are_searched_and_none_is_much_stretched(width: int) -> None:
     across, down = strip_scale(width, STRIPS)
     assert 1 / 1.06 < across / down < 1.06
-    assert width * across <= LONGEST_RIBBON
+    assert width * across <= LONGEST_STRIP
     widths = {round(w * strip_scale(w, STRIPS)[0]) for w in range(200, 4097)}
     assert len(widths) < np.log(4096 / 130) / np.log(WIDTH_RATIO)
 
@@ -156,7 +156,7 @@ def test_pictures_are_searched_at_the_size_of_the_detectors_letters() -> None:
 
 
 def test_both_runtimes_read_the_same() -> None:
-    picture = ribbon(*WORDS)
+    picture = strip(*WORDS)
     one, other = (RapidOcrEngine(threads=1, runtime=runtime) for runtime in RUNTIMES)
     places = one.find(picture, target_height=TEXT_LINES)
     assert len(places) == len(WORDS)
@@ -170,7 +170,7 @@ def test_both_runtimes_read_the_same() -> None:
 def test_only_lines_that_the_smaller_network_is_not_sure_of_go_to_the_larger(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = RapidOcrEngine(threads=1)
     clear, crowd = (
-        ribbon("SANTANDER")[4:60, 10:330],
+        strip("SANTANDER")[4:60, 10:330],
         np.random.default_rng(7).integers(0, 255, (48, 200, 3)).astype(np.uint8),
     )
     asked: list[Image] = []
@@ -186,7 +186,7 @@ def test_only_lines_that_the_smaller_network_is_not_sure_of_go_to_the_larger(mon
     assert noise.confidence < rapid.NO_TEXT
     assert not asked
     # Of the first the smaller network is unsure; of the second it is sure, but it is two letters.
-    short = [ribbon(word)[4:60, 10:90] for word in ("GO", "OK")]
+    short = [strip(word)[4:60, 10:90] for word in ("GO", "OK")]
     unsure, sure = (engine._reads_easy(image)[1] for image in short)
     assert rapid.NO_TEXT < unsure < EASY < sure
     assert [text.text for text in engine.read_lines(short)] == ["GO", "OK"]

@@ -27,7 +27,7 @@ SHOWN: dict[str, tuple[tuple[int, int, int, int], tuple[int, int]]] = {
     "along one diagonal": ((0, 1, 1, 0), (0, 0)),
     "along the other diagonal": ((0, -1, -1, 0), (1, 1)),
 }
-"""tkhd matrix (a, b, c, d), and the row and column of the quarter that is top left in the file."""
+"""The tkhd matrix (a, b, c, d), and the row and column of the quarter that is top left in the file."""
 
 
 def with_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:

@@ -30,11 +30,11 @@ from touchline.vision.strips import (
     BOARD_LINES,
     MAX_ENLARGEMENT,
     MAX_PIXELS,
-    RibbonPart,
+    StripPart,
+    board_rows,
     enlargement,
     parts,
     rectify,
-    ribbons,
 )
 
 GRASS = (40, 140, 60)
@@ -158,26 +158,26 @@ def test_a_strip_is_straight_and_its_quads_lead_back_to_the_frame() -> None:
     assert np.abs(np.array(back) - np.array(quad)).max() < 0.1
 
 
-def test_the_new_parts_of_a_ribbon_come_with_a_margin_and_know_where_it_goes_on() -> None:
-    ribbon: Quad = ((0, 100), (1000, 80), (1000, 130), (0, 150))
+def test_the_new_parts_of_a_board_row_come_with_a_margin_and_know_where_it_goes_on() -> None:
+    row: Quad = ((0, 100), (1000, 80), (1000, 130), (0, 150))
     new = np.zeros(20, np.bool_)
-    assert parts(ribbon, new) == []
+    assert parts(row, new) == []
     new[[0, 12]] = True
-    left, middle = parts(ribbon, new)
+    left, middle = parts(row, new)
     assert (left.left_open, left.right_open) == (False, True)
     assert np.allclose(left.quad, ((0, 100), (150, 97), (150, 147), (0, 150)))
     assert (middle.left_open, middle.right_open) == (True, True)
     assert np.allclose(middle.quad[0], (500, 90))
     assert np.allclose(middle.quad[1], (750, 85))
-    [whole] = parts(ribbon, np.ones(3, np.bool_))
-    assert whole == RibbonPart(ribbon)
+    [whole] = parts(row, np.ones(3, np.bool_))
+    assert whole == StripPart(row)
 
 
-def test_rows_over_one_piece_of_the_edge_are_one_ribbon() -> None:
+def test_rows_over_one_piece_of_the_edge_are_one_board_row() -> None:
     low = Board(((0, 100), (200, 100), (200, 120), (0, 120)), 1.0)
     high = Board(((0, 80), (200, 80), (200, 100), (0, 100)), 1.0)
     other = Board(((300, 80), (400, 80), (400, 100), (300, 100)), 1.0)
-    joined = ribbons([low, high, other])
+    joined = board_rows([low, high, other])
     assert len(joined) == 2
     assert bounds(joined[0])[1] < 80 and bounds(joined[0])[3] == 120
 

@@ -241,7 +241,7 @@ class StageCheckpoint(Base, kw_only=True, eq=False):
     frames_meta: Mapped[list[dict[str, Any]]] = mapped_column(
         default_factory=list, repr=False, deferred=True, deferred_group=FRAMES
     )
-    """sequence, chunk_id, timestamp (seconds), hash (SHA-256 of the JPEG) of each frame."""
+    """The `sequence`, `chunk_id`, `timestamp` [s] and `hash` (SHA-256 of the JPEG) of each frame."""
     filtered_frame_sequences: Mapped[list[int]] = mapped_column(default_factory=list, repr=False)
     """The frames that `filter_scenes` kept, on its row alone."""
     stage_output_key: Mapped[str] = mapped_column(default="")

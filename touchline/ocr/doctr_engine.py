@@ -44,7 +44,7 @@ HOST: Final = "doctr-static.mindee.com"
 NOT_INSTALLED: Final = f"docTR is not installed; {install('doctr')}"
 WIDE: Final = 2.5
 """A picture wider than this times its height is folded into rows before it is searched: docTR searches squares, in
-which a board ribbon would be a few pixels high."""
+which a board strip would be a few pixels high."""
 OVERLAP: Final = 2.0
 """A row shows the end of the row before again, this many heights of the picture: a word that one row cuts is whole in
 the other."""

@@ -4,7 +4,7 @@ Belongs here: loading a network and giving it a picture. What its output means i
 
 The runtime is a setting (`run_ocr.runtime`) and never the machine's choice, because the two round differently. ONNX
 Runtime is the default: it prepares nothing for a picture of a new size, which costs OpenVINO as much again as that
-picture, and board ribbons and lines of text are of ever new sizes.
+picture, and board strips and lines of text are of ever new sizes.
 """
 
 from __future__ import annotations

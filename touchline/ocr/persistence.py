@@ -1,7 +1,7 @@
 """Text that is still there need not be read again: it is recognised by its pixels, at a fiftieth of the cost.
 
 Belongs here: what is known of a line, following it from one frame to another, and telling which cells of the board
-ribbons are new since they were last searched. When lines are read is decided in `lines.py`.
+strips are new since they were last searched. When lines are read is decided in `lines.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from touchline.vision.perspective import sides, upright
 Gray = NDArray[np.uint8]
 
 SURE: Final = 0.8
-"""Confidence (0..1) from which readings that agree settle what a line says..."""
+"""Least confidence of readings that settle what a line says if they agree [0-1]."""
 AGREEING: Final = 2
-"""...once there are so many in a row."""
+"""Number of agreeing readings in a row that settle what a line says."""
 CERTAIN: Final = 0.95
 """A reading this sure settles it alone."""
 ALIKE: Final = 85.0
@@ -40,13 +40,13 @@ SAME_PIXELS: Final = 0.8
 SEARCH: Final = 8
 """Pixels around its expected place in which a line is looked for: camera motion is known to about two."""
 WHOLE: Final = 0.9
-"""A line of which less than this share is still in the picture reads otherwise now..."""
+"""Share of a line that must be in the picture; with less the line is read again [0-1]."""
 MIN_IN_VIEW: Final = 0.35
-"""...and one of which less is is not followed."""
+"""Share of a line that must be in the picture; with less it is not propagated [0-1]."""
 LARGE: Final = 12_000
 """Patches of more pixels are compared at half size."""
 CELL: Final = 24
-"""Ribbons are compared at this many lines, in square cells."""
+"""Strips are compared at this many lines, in square cells."""
 MAX_CELLS: Final = 64
 SAME_CELL: Final = 0.65
 """Correlation from which a cell shows the same; below it, cells that differ by less than FLAT are plain."""
@@ -141,8 +141,8 @@ def follow(lines: Sequence[Line], before: Gray, after: Gray, camera: NDArray[np.
     return found
 
 
-class RibbonsSearched:
-    """The frame whose ribbons were searched last, and where it went since. Of one shot; holds one grey picture."""
+class StripsSearched:
+    """The frame whose strips were searched last, and where it went since. Of one shot; holds one grey picture."""
 
     def __init__(self) -> None:
         self._searched: Gray | None = None
@@ -153,14 +153,14 @@ class RibbonsSearched:
         step = None if camera is None else np.vstack([np.array(camera, np.float64).reshape(2, 3), [0.0, 0.0, 1.0]])
         self._since = None if step is None or self._since is None else step @ self._since
 
-    def new_cells(self, gray: Gray, ribbons: Sequence[Quad]) -> list[NDArray[np.bool_]]:
-        """For each ribbon which of its square cells, left to right, were not in view or looked otherwise."""
+    def new_cells(self, gray: Gray, strips: Sequence[Quad]) -> list[NDArray[np.bool_]]:
+        """For each strip which of its square cells, left to right, were not in view or looked otherwise."""
         if self._searched is None or self._since is None or self._searched.shape != gray.shape:
-            return [np.ones(1, np.bool_) for _ in ribbons]
-        return [_differing_cells(self._searched, gray, quad, self._since) for quad in ribbons]
+            return [np.ones(1, np.bool_) for _ in strips]
+        return [_differing_cells(self._searched, gray, quad, self._since) for quad in strips]
 
     def remember(self, gray: Gray) -> None:
-        """The ribbons of this frame are searched now."""
+        """The strips of this frame are searched now."""
         self._searched, self._since = gray, np.eye(3)
 
 
@@ -201,7 +201,7 @@ def _fit(before: Gray, after: Gray, quad: Quad, motion: NDArray[np.float64]) -> 
 
 
 def _differing_cells(read: Gray, now: Gray, quad: Quad, since: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """For each cell of the ribbon under `quad` whether it shows something else than when it was searched."""
+    """For each cell of the strip under `quad` whether it shows something else than when it was searched."""
     corners = np.array(quad, np.float32)
     length, lines = sides(corners)
     cells = int(np.clip(round(length / max(1.0, lines)), 1, MAX_CELLS))

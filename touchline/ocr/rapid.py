@@ -1,6 +1,6 @@
 """The default OCR engine: PP-OCRv6 in two sizes. Nothing is downloaded.
 
-`small`, which RapidOCR's wheel carries, finds the small text of board ribbons and reads what is hard to read. `tiny`,
+`small`, which RapidOCR's wheel carries, finds the small text of board strips and reads what is hard to read. `tiny`,
 which comes with Touchline (`weights/README.md` has its figures), finds the larger text of pictures and reads what is
 easy.
 
@@ -38,19 +38,19 @@ SMALL_FINDS: Final = 26.0
 """`small` searches a picture whose lines are at least so high, at the size that makes them so high [pixels]. Board
 strips are enlarged until the recogniser reads them best; `small` finds their lines at 0.65 of that in less than half
 the time (at 0.5 it began to miss the smallest)."""
-LONGEST_RIBBON: Final = 2656
-"""Width at which the longest ribbon is searched [pixels]; the network takes no 4096."""
+LONGEST_STRIP: Final = 2656
+"""Width at which the longest strip is searched [pixels]; the network takes no 4096."""
 WIDTH_RATIO: Final = 1.1
-"""Widths at which ribbons are searched stand in this ratio: a new one costs OpenVINO another search, 5 % of stretch
+"""Widths at which strips are searched stand in this ratio: a new one costs OpenVINO another search, 5 % of stretch
 nothing. They are the same with ONNX Runtime, so that both search the same picture."""
 MIN_BOX_SCORE: Final = 0.45
 """Detector's confidence of a line, 0..1, below which it is not read (PaddleOCR's default is 0.6, RapidOCR's 0.5)."""
 CHECKSUM: Final = 16
 """Hexadecimal digits of a network's SHA-256 that stand in the engine's identity."""
 EASY: Final = 0.9
-"""What `tiny` reads this surely (0..1) is not read by `small` as well..."""
+"""Confidence of a reading by `tiny` from which `small` does not read the line as well [0-1]."""
 EASY_LETTERS: Final = 3
-"""...if it is so many letters and digits: of one or two `tiny` is often sure and wrong."""
+"""Least number of letters and digits of a line that `tiny` alone may read: of one or two it is often sure and wrong."""
 NO_TEXT: Final = 0.4
 """Nor is what `tiny` reads less surely than this. Crowds and nets, mostly; what was text after all is found again."""
 
@@ -144,6 +144,6 @@ def strip_scale(width: int, wanted: float) -> tuple[float, float]:
 
     Its width is stretched to the nearest of widths that stand in WIDTH_RATIO.
     """
-    scale = min(wanted, LONGEST_RIBBON / width)
+    scale = min(wanted, LONGEST_STRIP / width)
     nearest = WIDTH_RATIO ** round(math.log(width * scale, WIDTH_RATIO))
-    return min(nearest, LONGEST_RIBBON) / width, scale
+    return min(nearest, LONGEST_STRIP) / width, scale

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from touchline.geometry import bounds, box_quad, centre, inside
 from touchline.values import Box, FrameEdges, Quad, Zone
-from touchline.vision.strips import ribbons
+from touchline.vision.strips import board_rows
 
 CHEST: Final = (0.12, 0.62)
 """Where a jersey's front is in a person's box, share of its height from the top; down to the picture's lower edge for
@@ -46,7 +46,7 @@ def zone_of(
         if left <= point[0] <= right and upper <= point[1] <= lower and x2 - x1 <= 1.1 * (right - left):
             return "jersey"
     if edge:
-        for tl, tr, br, bl in ribbons(edge.boards):
+        for tl, tr, br, bl in board_rows(edge.boards):
             lift = board_margin * (bl[1] - tl[1] + br[1] - tr[1]) / 2
             if inside(point, ((tl[0], tl[1] - lift), (tr[0], tr[1] - lift), br, bl)):
                 return "board"

@@ -136,7 +136,7 @@ class DetectObjects:
             self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameObjects]:
-        """One document a frame that was looked at; without a model an empty one a kept frame."""
+        """One document for each frame that was searched; without a model an empty one for each kept frame."""
         began = time.perf_counter()
         scenes = [s for s in chunk.of("filter_scenes", SceneFrame) if s.kept and self._due(s)]
         found: list[FrameObjects] = []

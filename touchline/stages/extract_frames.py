@@ -53,16 +53,14 @@ Save = Callable[[int, bytes], str]
 """Stores the JPEG of one sequence number and returns its key."""
 
 _PENDING: Final = 8
-"""Frames that may wait to be encoded and saved: bounds memory whatever the length of the video."""
+"""Largest number of frames that wait to be encoded and saved. It limits memory."""
 _REORDERED: Final = 32
-"""Frames of which the one shown before another is sought: coded pictures are reordered over 16 at most (H.264)."""
+"""Number of frames among which the one shown before another is searched. H.264 reorders over 16 at most."""
 _LANDINGS: Final = 3
-"""How many of the keyframes before a chunk are tried, the last one first: what decodes from one may be shown too late.
-Then decoding starts anew."""
-
-
+"""Number of keyframes before a chunk that are tried, the last one first: what decodes from one may be shown too late.
+After that decoding starts at the beginning."""
 _STRIP: Final = 25
-"""Ratio of a picture's sides from which text may be lost: read at 40, not at 50, where letters fill the height."""
+"""Ratio of a picture's sides from which text may be missed: letters as high as it are read at 40, not at 50."""
 
 
 class ExtractFramesConfig(StageConfig):

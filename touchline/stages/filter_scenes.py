@@ -1,7 +1,7 @@
-"""Node 1: finds the shots, and says which sampled frames need not be looked at and which frame stands for them.
+"""Node 1, `filter_scenes`: finds shots, drops frames that need no search, and names the frame that represents each.
 
-Belongs here: shot cuts and the rules for black, blurred and near-duplicate frames. What the kept frames show is the
-business of later stages.
+Belongs here: shot cuts and the rules for black, blurred and near-duplicate frames. What the kept frames show is
+found by later stages.
 
 Cuts. Samples lie half a second apart, so a panning camera changes nearly every pixel between two of them: measured on
 real football at 2 fps, PySceneDetect's content score is 29-97 at cuts, and 30-65 in fast pans that are none. Its
@@ -10,7 +10,7 @@ picture decide, which a pan hardly changes: the Bhattacharyya distance of HSV hi
 most 0.51 within shots. PySceneDetect's `ThresholdDetector` adds what follows a fade through black. A picture of another
 width or height is a new shot: what later stages follow from frame to frame is measured in pixels.
 
-Dropping loses exposure if it is wrong, so each rule asks for two things at once and is strict in both.
+A frame dropped by mistake loses exposure, so each rule has two conditions, both strict.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 VERSION: Final = "3"
 
 _LINES: Final = 360
-"""Height (shorter side) at which sharpness, black and duplicates are judged, so that settings fit any resolution."""
+"""Shorter side at which sharpness, black and duplicates are measured, so that settings fit any resolution [px]."""
 _CUT_SIZE: Final = (160, 90)
-"""Width and height at which shots are compared [px]. Colours matter there, detail does not."""
+"""Width and height at which shots are compared [px]. Colours matter, detail does not."""
 _CELL: Final = 8
 """Side of the cells of the duplicate rule [px at 360 lines]: about one letter of a far board."""
 _BINS: Final = (12, 4, 4)
 """Histogram bins of hue, saturation and value."""
 _SHARPNESS_MEMORY: Final = 40
-"""Frames of the current shot whose sharpness is carried into the next chunk."""
+"""Number of frames of the current shot whose sharpness is passed to the next chunk."""
 _SHOTS_LISTED: Final = 200
-"""Shot starts that `stats()` lists at most."""
+"""Largest number of shot starts that `stats()` lists."""
 
 
 class FilterScenesConfig(StageConfig):
@@ -224,7 +224,7 @@ class FilterScenes:
 
 
 class _ShotFinder:
-    """Numbers shots from 0 as pictures come. Its state is its last picture: detectors start anew from that one."""
+    """Numbers shots from 0. Its state is the last picture, from which the detectors start again."""
 
     def __init__(self, config: FilterScenesConfig, state: dict[str, Any] | None = None) -> None:
         self._config = config

@@ -1,12 +1,12 @@
-"""Node 4, `run_ocr`: the text in the picture, line by line, each with its place, its zone and its track.
+"""Node 4, `run_ocr`: reads the text in the picture, line by line, each with its place, zone and track.
 
-Two searches, each only where it is due. One goes over the whole picture: overlays, jerseys, banners. The other over
-the board ribbons of `detect_edges`, straightened and enlarged: text of a few pixels, which the first does not see. What
-they find is read, and followed by its pixels into the frames that were not searched, after and before. Lines of
-successive frames that are the same thing share a track, and a track's lines share a zone.
+There are two searches, at intervals of their own. One searches the whole picture: overlays, jerseys, banners. The other
+searches the rectified strips of the board rows that `detect_edges` found: text of a few pixels, which the first misses.
+Lines are read, and propagated by template matching to frames that were not searched, forwards and backwards. Lines of
+the same text in successive frames share a track, and all lines of a track have one zone.
 
-Belongs here: settings, documents and the order of work of this node: which frames are searched, and where. The engines,
-the following and the tracking are in `touchline/ocr/`.
+Belongs here: settings, documents and the order of work of this node: which frames are searched, and where. Engines,
+propagation and tracking are in `touchline/ocr/`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from touchline.machine import in_words
 from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace, runtime_of, threads_of
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
-from touchline.ocr.persistence import Line, RibbonsSearched
+from touchline.ocr.persistence import Line, StripsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.ocr.zones import ZoneVotes, zone_of
 from touchline.parallel import map_ahead
@@ -38,17 +38,17 @@ from touchline.plugins import OCR_ENGINES
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
 from touchline.vision.detector import PEOPLE
 from touchline.vision.pitch import find_pitch
-from touchline.vision.strips import TEXT_LINES, RibbonPart, enlargement, parts, rectify, ribbons
+from touchline.vision.strips import TEXT_LINES, StripPart, board_rows, enlargement, parts, rectify
 
 VERSION: Final = "7"
 CUT: Final = 0.5
-"""Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
+"""Text this near to a cut end of a strip is not whole [heights of the line]."""
 LOWEST: Final = 9.0
 """Height of the lowest lines that are sought in a whole frame [pixels of the stored frame]."""
 LOWEST_BESIDE_BOARDS: Final = 10.0
 """The same where board rows are searched by themselves: what else a frame shows is larger [pixels]."""
 UNSEEN_S: Final = 1.0
-"""A shot's last frame is searched if the search before it is so long ago, or half an interval [seconds]."""
+"""A shot's last frame is searched if the last search is this long ago, or half an interval [seconds]."""
 
 
 class RunOcrConfig(StageConfig):
@@ -106,23 +106,25 @@ class RunOcrConfig(StageConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A kept frame, and where text is to be searched in it: everywhere but in `ribbons`, and in `strips`, the parts of
-    ribbons that are due. `gray` is its picture in grey; `shot_starts` in this chunk.
+    """A kept frame, and where text is searched in it.
+
+    `frame`: in the whole picture except in `board_rows`; `strips`: in these parts of board rows. `gray` is the picture
+    in grey; `shot_starts`: the frame is the first of its shot in this chunk.
     """
 
     scene: SceneFrame
     edge: FrameEdges | None
     image: Image
     gray: NDArray[np.uint8]
-    ribbons: Sequence[Quad]
+    board_rows: Sequence[Quad]
     frame: bool
-    strips: Sequence[RibbonPart]
+    strips: Sequence[StripPart]
     shot_starts: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Where text was found in a frame, and the seconds that each search took."""
+    """The places of text in a frame, and the time of each search [s]."""
 
     due: _Due
     places: Sequence[tuple[TextPlace, Origin]]
@@ -133,8 +135,8 @@ class _Found:
 class RunOcr:
     """Runs the node. State between chunks: open tracks, the votes on their zones, counters, machines.
 
-    Where text is searched depends on the pictures alone, not on what was read before: so frames are searched side by
-    side, on all cores, and read and followed from one to the next afterwards.
+    Where text is searched depends on the pictures alone, not on earlier readings. So frames are searched in parallel,
+    on all cores; reading and propagation follow from frame to frame.
     """
 
     def __init__(self, config: RunOcrConfig, engine: OcrEngine, state: dict[str, Any] | None = None) -> None:
@@ -180,18 +182,18 @@ class RunOcr:
                     )
                 )
                 travel[track].add(scene.sequence, line.quad, camera)
-        still = {track for track, t in travel.items() if t.stands_still(self._config.overlay_travel)}
+        static = {track for track, t in travel.items() if t.is_static(self._config.overlay_travel)}
         self._counts["readings"] += len(readings)
-        return [self._placed(r, people[r.sequence], r.track in still) for r in readings]
+        return [self._placed(r, people[r.sequence], r.track in static) for r in readings]
 
-    def _placed(self, reading: Reading, people: Sequence[Box], still: bool) -> Reading:
-        """The reading with its track's zone; people cover what stands on a board."""
-        zone: Zone = "overlay" if still else self._zones.winner(reading.track)
+    def _placed(self, reading: Reading, people: Sequence[Box], static: bool) -> Reading:
+        """The reading with the zone of its track. People cover text on boards."""
+        zone: Zone = "overlay" if static else self._zones.winner(reading.track)
         covered = covered_share(reading.quad, people) if zone == "board" else 0.0
         return replace(reading, zone=zone, unoccluded=1.0 - covered)
 
     def _lines(self, chunk: Chunk) -> list[tuple[SceneFrame, FrameEdges | None, int, list[Line]]]:
-        """Each kept frame with its height [pixels] and its lines. Pictures are let go of as reading goes on."""
+        """Each kept frame with its height [pixels] and its lines. Pictures are freed as reading proceeds."""
         config, threads = self._config, threads_of(self._engine)
         frames = []
         with ThreadPoolExecutor(threads, thread_name_prefix="ocr") as pool:
@@ -215,39 +217,39 @@ class RunOcr:
         return frames
 
     def _due(self, chunk: Chunk) -> Iterator[_Due]:
-        """The kept frames and where each is to be searched: the whole frame, ribbons, both or nowhere."""
+        """The kept frames, and where each is searched: in the whole frame, in strips, in both or nowhere."""
         config = self._config
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
         chosen = chosen_frames(kept, config.search_interval)
-        ribbons_chosen = chosen_frames(kept, config.strip_interval)
+        strips_chosen = chosen_frames(kept, config.strip_interval)
         shot = -1
-        searched = RibbonsSearched()
+        searched = StripsSearched()
         for scene in kept:
             edge = edges.get(scene.sequence)
             image = chunk.load(scene.sequence)
             gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8)
             starts = scene.shot != shot
             if starts:
-                shot, searched = scene.shot, RibbonsSearched()
+                shot, searched = scene.shot, StripsSearched()
             searched.move(edge.camera if edge else None)
-            standing = ribbons(edge.boards) if edge and config.strips else []
-            due = scene.sequence in ribbons_chosen
-            strips = [RibbonPart(quad) for quad in standing] if due else self._new(searched, gray, standing)
+            rows = board_rows(edge.boards) if edge and config.strips else []
+            due = scene.sequence in strips_chosen
+            strips = [StripPart(quad) for quad in rows] if due else self._new(searched, gray, rows)
             if strips:
                 searched.remember(gray)
-            yield _Due(scene, edge, image, gray, standing, scene.sequence in chosen, strips, starts)
+            yield _Due(scene, edge, image, gray, rows, scene.sequence in chosen, strips, starts)
 
-    def _new(self, searched: RibbonsSearched, gray: NDArray[np.uint8], standing: Sequence[Quad]) -> list[RibbonPart]:
-        """The parts of the ribbons that are new since they were searched, if they are much of them."""
-        cells = searched.new_cells(gray, standing)
+    def _new(self, searched: StripsSearched, gray: NDArray[np.uint8], rows: Sequence[Quad]) -> list[StripPart]:
+        """The parts of the board rows that are new since the last search, if they make up `new_share` of them."""
+        cells = searched.new_cells(gray, rows)
         new, number = sum(int(c.sum()) for c in cells), sum(c.size for c in cells)
         if new == 0 or new < self._config.new_share * number:
             return []
-        return [part for quad, here in zip(standing, cells, strict=True) for part in parts(quad, here)]
+        return [part for quad, here in zip(rows, cells, strict=True) for part in parts(quad, here)]
 
     def _find(self, due: _Due) -> _Found:
-        """Searches where it is due. Called from several threads at once."""
+        """Searches a frame. Called from several threads at once."""
         began = time.perf_counter()
         places: list[tuple[TextPlace, Origin]] = []
         overlays = [overlay.box for overlay in due.edge.overlays] if due.edge else []
@@ -268,8 +270,8 @@ class RunOcr:
 
     def _beside_boards(self, due: _Due, rows: tuple[int, int]) -> list[TextPlace]:
         """Where text is in the frame, but for what lies in its board rows, which are searched by themselves."""
-        found = self._engine.find(due.image, rows, LOWEST_BESIDE_BOARDS if due.ribbons else LOWEST)
-        return [place for place in found if not any(ends_inside(place.quad, row) for row in due.ribbons)]
+        found = self._engine.find(due.image, rows, LOWEST_BESIDE_BOARDS if due.board_rows else LOWEST)
+        return [place for place in found if not any(ends_inside(place.quad, row) for row in due.board_rows)]
 
     def _count(self, found: _Found, read_s: float) -> None:
         due = found.due
@@ -292,8 +294,8 @@ class RunOcr:
     def stats(self) -> dict[str, Any]:
         """Frames, searches, lines read and readings; seconds of searching (of all threads) and reading; the engine.
 
-        `computed_on` is what computed it: runtime, precision, processor, threads and instructions, more than one where
-        a job went on elsewhere. `scripts` are those that the engine reads; empty if it does not tell.
+        `computed_on`: runtime, precision, processor, threads and instructions; several if a job was resumed on another
+        machine. `scripts`: those that the engine reads; empty if unknown.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         known = self._engine.characters if isinstance(self._engine, KnowsCharacters) else ()
@@ -302,9 +304,10 @@ class RunOcr:
 
 
 def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
-    """The sequences of the sharpest frame of each stretch of `interval_s` in each shot, and of a shot's last frame.
+    """The sequences of the sharpest frame of each part of `interval_s` of each shot, and of the shot's last frame.
 
-    What comes into view later is carried back from the next search; after the last one nothing would be.
+    Text that appears between two searches is propagated backwards from the second one. After the last search it would
+    be missed.
     """
     best: dict[tuple[int, int], SceneFrame] = {}
     starts: dict[int, float] = {}
@@ -324,9 +327,9 @@ def chosen_frames(scenes: Sequence[SceneFrame], interval_s: float) -> set[int]:
 
 
 def rows_with_text(image: Image, overlays: Sequence[Box] = ()) -> tuple[int, int] | None:
-    """From and to which row of a picture (BGR) there may be text: little is written on the grass. None: nowhere.
+    """First and last row of a picture (BGR) between which there may be text; none if there is none.
 
-    What is written there is seen where it is large, or stands on a plate, or is known to be an overlay (boxes, pixels).
+    Rows of grass alone are left out, unless there is a large graphic or one of the `overlays` (boxes, pixels).
     """
     height = image.shape[0]
     top, bottom = (share * height for share in find_pitch(image).rows_beside())
@@ -338,7 +341,7 @@ def rows_with_text(image: Image, overlays: Sequence[Box] = ()) -> tuple[int, int
 
 
 class _Travel:
-    """How far a track's text moved in the picture, against how far the camera moved meanwhile."""
+    """Movement of a track's text in the picture, and of the camera at the same time."""
 
     def __init__(self) -> None:
         self._frames: set[int] = set()
@@ -355,8 +358,8 @@ class _Travel:
         self._moved = max(self._moved, (abs(x - x0) + abs(y - y0)) / max(8.0, line_height(self._first)))
         self._frames.add(sequence)
 
-    def stands_still(self, travel: float) -> bool:
-        """At least three frames, a camera that travelled, and text that moved less than a quarter of its height."""
+    def is_static(self, travel: float) -> bool:
+        """Whether the camera moved by `travel` and the text by less than a quarter of its height, in three frames."""
         return len(self._frames) >= 3 and travel > 0 and self._camera >= travel and self._moved <= 0.25
 
 

@@ -19,9 +19,9 @@ from touchline.video.programme_tables import ProgrammeTables
 from touchline.video.stream_clock import Span
 
 _GOES_ON: Final = 1
-"""How much longer than the track that is looked at another one must go on to be told [s]."""
+"""Least time by which another track must be longer than the analysed one to be reported [s]."""
 _MOVES: Final = 10
-"""The least number of its pictures by then: a poster or a slide is no part of the recording."""
+"""Least number of pictures of another track to be reported: a poster or a slide is not part of the recording."""
 _COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 
 

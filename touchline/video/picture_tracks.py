@@ -1,4 +1,4 @@
-"""Which of a file's picture tracks is looked at, where it holds several.
+"""The choice of the picture track to analyse, for files with several.
 
 Belongs here: the choice, as players make it, and the sentence that tells of it. Opening and decoding is the business of
 `touchline/video/opening.py`.

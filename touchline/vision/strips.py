@@ -1,6 +1,6 @@
-"""Cutting board ribbons out of a picture, straightened and enlarged, and carrying what is found there back.
+"""Rectified strips of perimeter board rows: cut out of a picture, straightened and enlarged.
 
-Belongs here: the geometry between the picture and a strip. Reading is the OCR engine's business.
+Belongs here: the geometry between the picture and a strip. OCR engines read the text.
 """
 
 from __future__ import annotations
@@ -17,55 +17,58 @@ from touchline.values import Board, Image, Quad
 from touchline.vision.perspective import cut, sides, upright
 
 BOARD_LINES: Final = 64.0
-"""Lines to which a board is enlarged: letters fill half to two thirds of it, and PP-OCR reads best at 30 to 48."""
+"""Height to which a board is enlarged: letters fill half to two thirds of it, and PP-OCR reads best at 30 to 48
+[pixels]."""
 TEXT_LINES: Final = 40.0
 """Height of a line of text on a board that was enlarged to BOARD_LINES [pixels of the strip]."""
 MAX_ENLARGEMENT: Final = 3.5
-"""Beyond it only noise grows (6 px letters are about the least that can be read)."""
+"""Largest enlargement. Beyond it only noise grows: letters of 6 px are about the smallest that can be read."""
 MAX_PIXELS: Final = 0.9e6
-"""Strips of one frame together; what they cost grows with their pixels."""
+"""Largest area of the strips of one frame together, which the time grows with [pixels]."""
 MAX_LENGTH: Final = 4096
+"""Length of the longest strip [pixels]."""
 MARGIN: Final = 2
-"""Cells (as wide as the ribbon is high) that a part takes in beside what is new: words begin before it."""
+"""Number of cells that are added to a new part on either side, because words begin before it. A cell is as wide as the
+board row is high."""
 HEADROOM: Final = 0.35
-"""Share of the lowest board's height that a ribbon reaches above its topmost edge: banners hang there."""
+"""Height that is added above a board row, for banners [share of the lowest board's height]."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A straightened ribbon: `image` BGR uint8; `to_frame` is the 3 x 3 homography from strip to frame pixels."""
+    """A rectified board row: `image` BGR uint8; `to_frame` is the 3 x 3 homography from strip to frame pixels."""
 
     image: Image
     to_frame: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class RibbonPart:
-    """A stretch of a ribbon. Where it is `open` the ribbon goes on, and a word may be cut through."""
+class StripPart:
+    """A part of a board row. At an `open` end the row continues, and a word may be cut through."""
 
     quad: Quad
     left_open: bool = False
     right_open: bool = False
 
 
-def parts(ribbon: Quad, new: NDArray[np.bool_]) -> list[RibbonPart]:
-    """The stretches of a ribbon under its new cells (left to right, of equal width), with MARGIN cells beside them.
+def parts(row: Quad, new: NDArray[np.bool_]) -> list[StripPart]:
+    """The parts of a board row under its new cells (left to right, of equal width), with MARGIN cells on either side.
 
-    Stretches that touch are one.
+    Parts that touch are joined.
     """
     cells = np.convolve(new, np.ones(2 * MARGIN + 1), "full")[MARGIN:-MARGIN] > 0
     edges = np.flatnonzero(np.diff(np.concatenate([[0], cells.astype(np.int8), [0]])))
     found = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
-        tl, tr, br, bl = (np.array(corner) for corner in ribbon)
+        tl, tr, br, bl = (np.array(corner) for corner in row)
         a, b = start / new.size, end / new.size
         corners = (tl + a * (tr - tl), tl + b * (tr - tl), bl + b * (br - bl), bl + a * (br - bl))
-        found.append(RibbonPart(quad_from(corners), bool(start > 0), bool(end < new.size)))
+        found.append(StripPart(quad_from(corners), bool(start > 0), bool(end < new.size)))
     return found
 
 
-def ribbons(boards: Sequence[Board]) -> list[Quad]:
-    """Boards that stand in rows over the same stretch of the pitch's edge, joined to one quad each."""
+def board_rows(boards: Sequence[Board]) -> list[Quad]:
+    """Boards over the same piece of the pitch's edge, one row behind another, joined to one quad."""
     groups: dict[tuple[float, float], list[Board]] = {}
     for board in boards:
         groups.setdefault((round(board.quad[0][0], 1), round(board.quad[1][0], 1)), []).append(board)
@@ -91,7 +94,7 @@ def enlargement(boards: Sequence[Board]) -> float:
     at least 1, and no more than MAX_PIXELS afford.
     """
     typical = max(1.0, board_height(boards)) if boards else BOARD_LINES
-    pixels = sum(area(quad) for quad in ribbons(boards))
+    pixels = sum(area(quad) for quad in board_rows(boards))
     afford = float(np.sqrt(MAX_PIXELS / pixels)) if pixels > 0 else 1.0
     return float(np.clip(min(BOARD_LINES / typical, afford), 1.0, MAX_ENLARGEMENT))
 
