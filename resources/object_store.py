@@ -195,6 +195,14 @@ class ObjectStore:
         except ValueError as error:
             raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
 
+    def etag(self, key: str) -> str:
+        """The etag of an object. Raises as `get`, and BadInputError for a name that obstore does not take."""
+        try:
+            with self._reaching(key):
+                return str(obstore.head(self._store, key)["e_tag"]).strip('"')
+        except ValueError as error:
+            raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
+
     def exists(self, key: str) -> bool:
         """Whether there is an object under that key."""
         try:

@@ -1,6 +1,7 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from detection_assets.partitions import sources
 from io_managers.stage_io import StageInput
 from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
+from resources.source_files import replacement
 from resources.storage import Connection, Storage
 from resources.tempfiles import scratch_folder
 from touchline.library import repository
@@ -81,6 +83,8 @@ def brand_report(
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )
+        if told := replacement(connection, source, str(extracted.stats.get("checksum") or "")):
+            report = replace(report, warnings=[told, *report.warnings])
         check(run_id)
         prefix, files = _store(connection, job, report)
         _record(connection, job, report, rows, prefix, files, guard_of(run_id))
