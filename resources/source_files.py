@@ -180,6 +180,6 @@ def _check_object(objects: ObjectStore, source: SourceAsset) -> None:
         return
     if ETAG + etag != source.checksum:
         raise BadInputError(
-            f"{source.video_path} was replaced after it was registered; wait until the sensor new_uploads has seen the "
-            "new content and starts its run"
+            f"{source.video_path} was removed or replaced after it was registered; upload it again, or wait until the "
+            "sensor new_uploads has seen the new content"
         )

@@ -235,7 +235,7 @@ def test_an_object_that_was_replaced_is_refused_though_its_old_frames_are_there(
         )
     assert with_content_now(runner.connection, source) == (source, "")
     objects.put(key, picture(tmp_path / "b.bmp", 200).read_bytes())
-    with pytest.raises(BadInputError, match="was replaced after it was registered; wait until the sensor"):
+    with pytest.raises(BadInputError, match="removed or replaced after it was registered"):
         with_content_now(runner.connection, source)
     objects.delete(key)
     assert with_content_now(runner.connection, source) == (source, "")
