@@ -18,7 +18,8 @@ from detection_assets.sensors import SENSORS
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
 from resources.models import Models
 from resources.run_settings import RunSettings
-from resources.storage import Storage
+from resources.settings import Settings
+from resources.storage import Storage, addresses
 
 __all__ = ["JOB", "build_defs"]
 
@@ -30,7 +31,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     """
     sleep_while_waiting()
     deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
-    storage, run_settings = Storage(), RunSettings.configure_at_launch()
+    storage, run_settings = Storage(**addresses(Settings.from_environment())), RunSettings.configure_at_launch()
     resources: dict[str, Any] = {
         "storage": storage,
         "models": Models(),

@@ -1,7 +1,7 @@
 """Which checkpoint of an upstream stage a run reads, and why.
 
-Belongs here: the rule applied to a Dagster run (its settings, tags and the run it re-executes). The queries are in
-`touchline/library/repository/checkpoints.py`.
+Belongs here: what a Dagster run names (by its settings, its tags and the run it re-executes), and the answer in words.
+The rule is in `touchline/library/repository/checkpoints.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from touchline.errors import BadInputError
 from touchline.library import repository
+from touchline.library.repository import Found
 from touchline.library.tables import SourceAsset, StageCheckpoint
 
 FROM_JOB_TAG: Final = "touchline/from_job"
@@ -34,24 +35,15 @@ def choose(
     job = repository.job_of_run(session, run.run_id, source.id)
     parent = None if named else _re_executed(session, instance, run, source, stage)
     identity = _job_id(session, named, how) if named else parent
-    row = repository.resolve_checkpoint(session, source.id, stage, job_id=job.id if job else None, from_job=identity)
-    if job is not None and row.job_id == job.id:
-        return row, _of_this_run(row)
-    if identity is not None:
-        of_it = repository.lineage_checkpoint(session, identity, stage)
-        if of_it is not None and of_it.id == row.id:
-            return (
-                row,
-                f"of job {identity}, named by {how}" if named else f"of job {identity}, which this run goes on with",
-            )
-        return row, f"the newest of this source: job {identity}, named by {how}, has none of {stage}"
-    return row, "the newest of this source"
-
-
-def _of_this_run(row: StageCheckpoint) -> str:
-    return (
-        "made in this run" if row.reused_from is None else f"taken over in this run from checkpoint {row.reused_from}"
-    )
+    own = job.id if job else None
+    row, found = repository.resolve_checkpoint(session, source.id, stage, job_id=own, from_job=identity)
+    if found is Found.OWN:
+        why = f"taken over in this run from checkpoint {row.reused_from}" if row.reused_from else "made in this run"
+    elif found is Found.NAMED:
+        why = f"of job {identity}, named by {how}" if named else f"of job {identity}, which this run goes on with"
+    else:
+        why = f"the newest of this source{f': job {identity}, named by {how}, has none of {stage}' if named else ''}"
+    return row, why
 
 
 def _re_executed(

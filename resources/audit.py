@@ -23,6 +23,7 @@ from resources.object_store import ObjectStore
 from touchline.errors import CheckpointError
 from touchline.library import repository
 from touchline.library.tables import SourceAsset, StageCheckpoint
+from touchline.profiles import override_text
 from touchline.report.files import files_of
 
 EXTRACTION: Final = "extract_frames"
@@ -203,8 +204,7 @@ class _Source:
 
     def _fault(self, kind: str, row: StageCheckpoint, message: str, stage: str) -> Fault:
         changed = "".join(
-            # JSON is YAML, as which values are read.
-            f" --set {shlex.quote(f'{stage}.{name}={json.dumps(value, ensure_ascii=False)}')}"
+            f" --set {shlex.quote(f'{stage}.{name}={override_text(value)}')}"
             for name, value in sorted(row.config_overrides.items())
         )
         profile = (

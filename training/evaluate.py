@@ -24,7 +24,7 @@ from benchmarks.scoring import score, total
 from detection_assets.dagster_internals.quiet import quiet
 from detection_assets.local.runner import Runner
 from touchline.values import Image
-from touchline.vision.objects import YoloDetector
+from touchline.vision.yolo import YoloDetector
 
 ZONES: Final = {"board": "board", "jersey": "jersey", "scorebug": "overlay", "other": "other"}
 """The zone that a truth's place is, if told right."""
@@ -42,7 +42,7 @@ def main() -> None:
         "detect_objects.weights": str(weights),
         "detect_objects.weights_sha256": sha256,
         "detect_objects.image_size": options.image_size,
-        "detect_objects.every": options.every,
+        "detect_objects.frame_stride": options.every,
     }
     if options.pictures:
         detector = YoloDetector(weights, sha256, image_size=options.image_size, confidence=0.3)

@@ -20,6 +20,7 @@ import dagster as dg
 from detection_assets.execution.registry import STAGES, Context, Stage
 from detection_assets.jobs.heartbeat import Heartbeat, announce
 from detection_assets.jobs.job_of_run import open_job, selected_stages, stop_if_asked, truthful
+from detection_assets.jobs.run_config import given
 from detection_assets.metadata.materialization import described
 from detection_assets.metadata.pictures import findings
 from detection_assets.metadata.provenance import input_tags, read_from
@@ -35,12 +36,14 @@ from resources.storage import Connection, Storage
 from resources.uploads import local_video
 from touchline.brands import BrandBook
 from touchline.bson_stream import Document
+from touchline.config import silently
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.library import repository
 from touchline.library.retention import ADOPTABLE
 from touchline.library.tables import DetectJob, SourceAsset, StageCheckpoint
-from touchline.profiles import Profile, apply_overrides, difference, profile_of
+from touchline.nodes import TRACES
+from touchline.profiles import Profile, difference, profile_of, with_settings
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
 from touchline.video.opening import decode_frame
@@ -86,19 +89,18 @@ def run_stage(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
-    overrides = {f"{stage.name}.{k}": v for k, v in config.model_dump().items() if v is not None}
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
         source, video = _video(context, connection, source, stage, inputs)
-        profile = apply_overrides(base, overrides)
+        profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         work.heart.begin()
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
-        tags = input_tags(context, inputs)
+        tags = input_tags(context, _read(connection, stage.name, inputs))
         metadata: dict[str, Any] = {}
         if old is None and output.journal is not None:
             load = frame_loader(connection, lambda: _frames(work, output))
@@ -132,6 +134,13 @@ def _video(
     return source, {"video": told} if told else {}
 
 
+def _read(connection: Connection, stage: str, inputs: Mapping[str, StageInput]) -> dict[str, StageCheckpoint]:
+    """All checkpoints that a stage reads, by stage: the chosen ones, and those they were computed from."""
+    rows = {name: chosen.row for name, chosen in inputs.items()}
+    traces = [name for name in TRACES[stage] if name not in rows]
+    return rows | (ancestors(connection, next(iter(rows.values())), traces) if traces else {})
+
+
 def fingerprint(work: Work) -> str:
     """SHA-256 over all that the stage's output depends on, hex."""
     upstream = [work.inputs[name].row.fingerprint for name in sorted(work.inputs)] or [work.source.checksum]
@@ -144,18 +153,13 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
 
     A value that a stage will refuse stands as it was given, so that the failed job shows it.
     """
-    given: Mapping[str, Any] = context.run.run_config
-    ops: Mapping[str, Any] = given.get("ops") or {}
-    flat = {
-        f"{stage}.{name}": value
-        for stage, settings in ops.items()
-        for name, value in (settings.get("config") or {}).items()
-        if value is not None
-    }
+    run_config: Mapping[str, Any] = context.run.run_config
+    ops: Mapping[str, Any] = run_config.get("ops") or {}
+    settings = {name: values for name, op in ops.items() if (values := given(op.get("config") or {}))}
     try:
-        return difference(apply_overrides(base, flat), base)
+        return difference(with_settings(base, settings, silently), base)
     except BadInputError:
-        return {name: dict(settings.get("config") or {}) for name, settings in ops.items() if settings.get("config")}
+        return settings
 
 
 def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:

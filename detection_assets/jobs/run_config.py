@@ -63,18 +63,23 @@ def refuse_split(
     Raises BadInputError as `profile_of`, and for a profile that is `given` and has other settings than the checkpoints
     of earlier stages that the run reads: those do not run again. Fields that were overridden then do not count.
     """
+    from touchline.config import silently
     from touchline.library.repository import resolve_checkpoint
     from touchline.profiles import profile_of
 
     profile = profile_of(source.partition_key, source.profile_name, given)
     for stage in upstream(stages) if given else ():
         try:
-            row = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
+            row, _ = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
         except CheckpointError:
             # What is missing is told when it is read.
             continue
-        now = profile.stage(stage).decisive()
-        then = {**now, **row.config_snapshot, **{name: now.get(name) for name in row.config_overrides}}
+        config = profile.stage(stage)
+        now = config.decisive()
+        made_with, overridden = (
+            type(config).renamed(values, tell=silently) for values in (row.config_snapshot, row.config_overrides)
+        )
+        then = {**now, **made_with, **{name: now.get(name) for name in overridden}}
         changed = sorted(name for name, value in now.items() if then[name] != value)
         if row.profile_name != given and changed:
             raise BadInputError(
@@ -108,10 +113,14 @@ def run_config(
 
     `brands` is the reference of a stored list. Nothing in a config names a file: see `registered_files.py`.
     """
+    from touchline.profiles import by_stage
+
     refuse_idle(stages, overrides=overrides or (), from_job=from_job)
     settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or ""), "brands": brands}
-    ops: dict[str, Any] = {}
-    for path, value in (overrides or {}).items():
-        stage, _, field = path.partition(".")
-        ops.setdefault(stage, {"config": {}})["config"][field] = value
+    ops = {stage: {"config": values} for stage, values in by_stage(overrides or {}).items()}
     return {"ops": ops, "resources": {"run_settings": {"config": settings}}}
+
+
+def given(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the config of one stage changes. The launchpad fills a config with nulls: they keep the profile's values."""
+    return {name: value for name, value in config.items() if value is not None}

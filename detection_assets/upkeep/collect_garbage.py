@@ -37,6 +37,8 @@ from touchline.library import repository
 from touchline.library.retention import (
     FOLDERS,
     GARBAGE,
+    LOGS,
+    LOGS_KEPT,
     UNTOUCHED,
     Facts,
     Kind,
@@ -120,6 +122,7 @@ def collect(
             listener(number + 1, len(jobs))
     collected.jobs = len(jobs)
     _uploads(library, collected, dry_run)
+    _logs(connection, collected, dry_run)
     return collected
 
 
@@ -129,7 +132,7 @@ def _folders(connection: Connection, collected: Collected) -> list[UUID]:
     jobs: set[UUID] = set()
     names, keys = objects.folders()
     strange = [key for key in keys if key != READY]
-    folders = [f"{name}/" for name in names if name not in (*FOLDERS, *UNTOUCHED)]
+    folders = [f"{name}/" for name in names if name not in (*FOLDERS, *UNTOUCHED, LOGS)]
     for folder in FOLDERS:
         names, keys = objects.folders(folder)
         jobs.update(job for name in names if (job := job_folder(name)) is not None)
@@ -265,3 +268,14 @@ def _uploads(library: _Library, collected: Collected, dry_run: bool) -> None:
             collected.size[PARTS] += upload.size
             if not dry_run:
                 library.connection.objects.abandon(upload)
+
+
+def _logs(connection: Connection, collected: Collected, dry_run: bool) -> None:
+    """Deletes what runs printed long ago. Logs of runs at work are young: they are uploaded while they grow."""
+    before = datetime.now(UTC) - LOGS_KEPT
+    old = [item for item in connection.objects.stored(f"{LOGS}/") if item.modified < before]
+    if old:
+        collected.objects[LOGS] += len(old)
+        collected.size[LOGS] += sum(item.size for item in old)
+    if not dry_run:
+        connection.objects.delete_all([item.key for item in old])

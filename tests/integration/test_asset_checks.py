@@ -71,16 +71,23 @@ def report(**changes: Any) -> dict[str, Any]:
 
 def test_a_sound_report_passes_and_each_impossible_one_does_not() -> None:
     assert exposure_fits(report()).passed and intervals_in_order(report()).passed
-    for wrong in ({"seconds": 6.1}, {"zones": {"board": 6.1}}, {"solus_seconds": 3.1}, {"seconds": -1.0}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"seconds": 6.1},
+        {"zones": {"board": 6.1}},
+        {"solus_seconds": 3.1},
+        {"seconds": -1.0},
+    )
+    for wrong in changes:
         assert not exposure_fits(report(**wrong)).passed, wrong
-    for wrong in (
+    changes = (
         {"intervals": [[4.0, 6.0], [0.0, 1.0]]},
         {"intervals": [[0.0, 2.0], [1.0, 2.0]]},
         {"intervals": [[0.0, 1.0], [6.0, 4.0]]},
         {"intervals": [[-1.0, 0.0], [4.0, 6.0]]},
         {"intervals": [[0.0, 1.0], [5.0, 7.0]]},
         {"intervals": [[0.0, 1.0]]},
-    ):
+    )
+    for wrong in changes:
         assert not intervals_in_order(report(**wrong)).passed, wrong
 
 

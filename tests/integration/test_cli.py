@@ -73,7 +73,7 @@ def first(home: Path, folder: Path) -> dict[str, Any]:
     arguments = ("--brands", folder / "ours.csv", "--report", folder / "out", "--debug-pictures", folder / "debug")
     (folder / "home").mkdir()
     # Beyond this machine nothing may be reached, and into the user's home nothing written: see the test below.
-    watched = {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT / "tests" / "no_network")}
+    watched: dict[str, Any] = {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT / "tests" / "no_network")}
     watched |= {"NO_NETWORK_LOG": str(folder / "reached"), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}
     [row] = json.loads(touchline(home, "run", folder / "boards.png", *arguments, "--json", **watched).stdout)
     assert isinstance(row, dict)
@@ -214,7 +214,7 @@ def test_doctor_tells_what_is_there_and_keeps_secrets(home: Path) -> None:
         "object store": ("embedded", True),
     }
     assert found["packages"]["touchline"]
-    assert "yolo11n.pt" in found["models"]["object detector (YOLO)"]
+    assert "yolo11n.pt" in found["models"]["object detector (yolo)"]
     table = quick(home, "doctor").stdout
     for words in ("Postgres", "SeaweedFS", "TOUCHLINE_HOME", "rapidocr", "not configured"):
         assert words in table

@@ -43,7 +43,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         assert make is not None
 
         def made(*arguments: Any) -> Any:
-            worker = make(*arguments)
+            worker: Any = make(*arguments)
             inner = worker.run_chunk
 
             def run_chunk(chunk: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,19 @@ import dagster as dg
 import yaml
 
 from detection_assets.definitions import JOB, build_defs
-from touchline.nodes import NODES
+from touchline.nodes import NODE_NAMES, NODES, REPORT
 
 SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "definitions.json"
+
+
+def name_of(partitions: dg.PartitionsDefinition | None) -> str | None:
+    return partitions.name if isinstance(partitions, dg.DynamicPartitionsDefinition) else None
+
+
+def settings_of(definition: dg.AssetsDefinition) -> dict[str, Any]:
+    """The fields of an asset's config, by name."""
+    schema = definition.op.config_schema
+    return dict(vars(schema.as_field().config_type)["fields"]) if schema else {}
 
 
 def described(defs: dg.Definitions) -> dict[str, Any]:
@@ -28,19 +40,17 @@ def described(defs: dg.Definitions) -> dict[str, Any]:
             "group": spec.group_name,
             "kinds": sorted(spec.kinds),
             "owners": list(spec.owners),
-            "partitions": definition.partitions_def.name if definition.partitions_def else None,
+            "partitions": name_of(definition.partitions_def),
             "pool": definition.op.pool,
-            "settings": sorted(definition.op.config_schema.as_field().config_type.fields)
-            if definition.op.config_schema
-            else [],
+            "settings": sorted(settings_of(definition)),
         }
     graph = defs.resolve_asset_graph()
     checks = {}
     for check in sorted(graph.asset_check_keys, key=str):
-        spec = graph.get_check_spec(check)
-        partitions = spec.partitions_def.name if spec.partitions_def else None
+        rule = graph.get_check_spec(check)
+        partitions = name_of(rule.partitions_def)
         name = f"{check.asset_key.to_user_string()}:{check.name}"
-        checks[name] = {"blocking": spec.blocking, "partitions": partitions}
+        checks[name] = {"blocking": rule.blocking, "partitions": partitions}
     return {
         "assets": assets,
         "checks": checks,
@@ -61,8 +71,10 @@ def test_the_graph_follows_the_nodes() -> None:
     assets = described(build_defs())["assets"]
     assert len(assets) == 9
     for node in NODES:
-        assert assets[node.name]["deps"] == sorted(node.reads)
-    assert assets["brand_report"]["deps"] == ["escalate_cloud"]
+        assert assets[node.name]["deps"] == sorted({*node.reads, *node.traces})
+    # What a stage reads from the database by lineage stands in the graph as well.
+    assert all("extract_frames" in assets[name]["deps"] for name in (*NODE_NAMES[1:], REPORT))
+    assert assets[REPORT]["deps"] == sorted(NODE_NAMES)
 
 
 def test_every_asset_is_described_and_every_setting_documented() -> None:
@@ -70,8 +82,7 @@ def test_every_asset_is_described_and_every_setting_documented() -> None:
     for key in defs.resolve_asset_graph().materializable_asset_keys:
         definition = defs.get_assets_def(key)
         assert len(definition.specs_by_key[key].description or "") > 40
-        schema = definition.op.config_schema
-        for name, field in schema.as_field().config_type.fields.items():
+        for name, field in settings_of(definition).items():
             assert field.description, f"{key.to_user_string()}.{name}"
             assert not field.is_required
 
@@ -92,6 +103,17 @@ def test_definitions_load_with_no_server_and_no_settings() -> None:
         "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)", environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_dg_finds_the_same_code_location_as_the_webserver() -> None:
+    root = Path(__file__).resolve().parents[2]
+    dg_project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["dg"]["project"]
+    [served] = yaml.safe_load((root / "workspace.yaml").read_text("utf-8"))["load_from"]
+    target, name = dg_project["code_location_target_module"], dg_project["code_location_name"]
+    assert {"module_name": target, "location_name": name} == served["python_module"]
+    assert target.partition(".")[0] == dg_project["root_module"]
+    module = importlib.import_module(target)
+    assert [kind for kind in map(type, vars(module).values()) if kind is dg.Definitions] == [dg.Definitions]
 
 
 def test_a_command_whose_work_is_done_beside_it_loads_no_dagster() -> None:

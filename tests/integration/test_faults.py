@@ -160,8 +160,8 @@ def report_of(connection: Connection, job: DetectJob) -> tuple[bytes, bytes]:
     for stage in report["stages"].values():
         del stage["wall_s"], stage["reused"]
     whole = json.dumps(report, ensure_ascii=False).encode()
-    name = f",{PurePosixPath(job.video_path).name},{job.partition_key}\n".encode()
-    return whole, connection.objects.get(job.report_prefix + "exposures.csv").replace(name, b"\n")
+    named = f",{PurePosixPath(job.video_path).name},{job.partition_key}\n".encode()
+    return whole, connection.objects.get(job.report_prefix + "exposures.csv").replace(named, b"\n")
 
 
 def check_rows(connection: Connection, video: Path) -> int:

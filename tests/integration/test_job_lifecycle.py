@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from detection_assets.execution import run_stage
-from detection_assets.execution.registry import STAGES
+from detection_assets.execution.registry import STAGES, Stage
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.job_of_run import _interrupted
 from detection_assets.local.runner import Runner
@@ -90,7 +90,7 @@ def in_session(change: Callable[[Session, DetectJob], object]) -> Callable[[Runn
     return done
 
 
-EVENTS: dict[str, Callable[[Runner, DetectJob], None]] = {
+EVENTS: dict[str, Callable[[Runner, DetectJob], object]] = {
     "begin": in_session(lambda session, job: lifecycle.begin(session, job)),
     "pause asked": in_session(lambda session, job: lifecycle.ask(session, job.id, Status.PAUSED)),
     "cancel asked": in_session(lambda session, job: lifecycle.ask(session, job.id, Status.CANCELLED)),
@@ -101,7 +101,7 @@ EVENTS: dict[str, Callable[[Runner, DetectJob], None]] = {
     "interrupted": lambda runner, job: lifecycle.fail(
         runner.connection, job, "interrupted", ValueError(), interrupted=True
     ),
-    "forgotten": lambda runner, job: lifecycle.lose(runner.connection, job) and None,
+    "forgotten": lambda runner, job: lifecycle.lose(runner.connection, job),
     "run succeeded": lambda runner, job: run_ends(runner, job, Run.SUCCESS),
     "run failed": lambda runner, job: run_ends(runner, job, Run.FAILURE),
     "run cancelled": lambda runner, job: run_ends(runner, job, Run.CANCELED),
@@ -149,7 +149,8 @@ def test_a_run_whose_branch_failed_leaves_a_failed_job_though_its_last_selected_
     runner: Runner, own_source: SourceAsset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = STAGES["detect_edges"].module
-    broken = run_stage.Stage("detect_edges", module, lambda _config, _deps: "", Breaks)
+    worker: Any = Breaks
+    broken = Stage("detect_edges", module, lambda _config, _deps: "", worker)
     monkeypatch.setitem(STAGES, "detect_edges", broken)
     ended = runner.run(own_source, until="detect_objects")
     run = runner.instance.get_run_by_id(ended.run_id)

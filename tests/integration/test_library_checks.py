@@ -23,7 +23,7 @@ from resources.models import Models
 from resources.object_store import ObjectStore
 from resources.storage import Connection, Storage
 from touchline.library import repository
-from touchline.library.tables import DetectJobStatus, KnownBrand, SourceAsset
+from touchline.library.tables import DetectJobStatus, SourceAsset
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def library(empty_database: Database, objects: ObjectStore) -> Connection:
 
 def copied(runner: Runner, library: Connection, done: tuple[SourceAsset, RunOutcome]) -> SourceAsset:
     """The source with its job and checkpoints, and the brands it was matched against, in that library."""
-    tables = (SourceAsset.__table__, KnownBrand.__table__, *(t for t in SourceAsset.metadata.sorted_tables))
+    tables = SourceAsset.metadata.sorted_tables
     wanted = {
         "source_assets": SourceAsset.id == done[0].id,
         "detect_jobs": sa.column("id") == done[1].job.id,
         "known_brands": sa.true(),
         "stage_checkpoints": sa.column("job_id") == done[1].job.id,
     }
-    for table in dict.fromkeys(tables):
+    for table in tables:
         if table.name not in wanted:
             continue
         with runner.connection.database.session() as session:

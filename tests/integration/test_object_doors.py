@@ -95,7 +95,7 @@ def answers(server: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> l
         "user": NOBODY if root else None,
         "bucket": BUCKET,
         "key": KEY,
-        "paths": [*files, *(c.laddr for c in process.net_connections("unix") if c.laddr.startswith("/"))]
+        "paths": [*files, *(str(c.laddr) for c in process.net_connections("unix") if str(c.laddr).startswith("/"))]
         if root
         else [],
     }
@@ -198,11 +198,11 @@ def test_restarts_keep_objects_and_leave_nothing_outside(server: ObjectServer) -
     assert store(server).get(KEY) == SECRET
     process = psutil.Process(server.memory["pid"])
     used = {file.path for file in process.open_files() if file.mode != "r"}
-    used |= {c.laddr for c in process.net_connections("unix") if c.laddr.startswith("/")}
+    used |= {str(c.laddr) for c in process.net_connections("unix") if str(c.laddr).startswith("/")}
     outside = {path for path in used if not path.startswith(str(server.data.parent))}
     assert outside <= {str(path) for path in doors.sockets(begun)}
     server.stop()
-    assert not [path for path in [*outside, *doors.sockets(begun)] if os.path.lexists(path)]
+    assert not [path for path in (*outside, *map(str, doors.sockets(begun))) if os.path.lexists(path)]
     server.start(BUCKET)
     assert store(server).get(KEY) == SECRET
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -122,7 +123,9 @@ def test_parts_end_when_their_parent_is_killed(guardian_too: bool, tmp_path: Pat
 
 
 def test_hung_jobs_are_looked_for_again_after_a_server_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    over, said, opened = threading.Event(), [], []
+    over = threading.Event()
+    said: list[Any] = []
+    opened: list[Any] = []
 
     class Instance:
         """Away at first, as Postgres may be at any moment."""

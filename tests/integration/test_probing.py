@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import av
 import psutil
@@ -190,7 +191,12 @@ def test_a_look_that_ends_with_its_process_is_noted_and_the_next_begins_with_oth
     monkeypatch.undo()
     taken: list[str] = []
     probe = Prober.probe
-    monkeypatch.setattr(Prober, "probe", lambda p, place, u, w=None: (taken.append(u.key), probe(p, place, u, w))[1])
+
+    def noting(prober: Prober, place: Any, upload: Any, watch: Any = None) -> Any:
+        taken.append(upload.key)
+        return probe(prober, place, upload, watch)
+
+    monkeypatch.setattr(Prober, "probe", noting)
     assert len(look(library).requests) == 2
     assert taken == ["fine.png", "deadly.png"]
 

@@ -15,6 +15,7 @@ from resources.database import Database
 from touchline.brands.registry import BrandEntry, brand_id, shipped
 from touchline.errors import BadInputError, CheckpointError
 from touchline.library import repository
+from touchline.library.repository import Found
 from touchline.library.tables import (
     BrandSource,
     DetectJob,
@@ -203,12 +204,21 @@ def test_a_run_reads_its_own_checkpoint_then_the_named_jobs_then_the_newest(
     with pytest.raises(CheckpointError, match="run_ocr"):
         repository.resolve_checkpoint(session, source.id, "run_ocr", job_id=third.id)
     rows = [add(session, job, "run_ocr") for job in (first, second)]
-    assert repository.resolve_checkpoint(session, source.id, "run_ocr", job_id=third.id) is rows[1]
-    assert repository.resolve_checkpoint(session, source.id, "run_ocr", job_id=None) is rows[1]
-    named = repository.resolve_checkpoint(session, source.id, "run_ocr", job_id=third.id, from_job=first.id)
-    assert named is rows[0]
+
+    def resolved(**named: uuid.UUID | None) -> tuple[StageCheckpoint, Found]:
+        return repository.resolve_checkpoint(session, source.id, "run_ocr", **{"job_id": third.id, **named})
+
+    assert resolved() == (rows[1], Found.NEWEST)
+    assert resolved(job_id=None) == (rows[1], Found.NEWEST)
+    assert resolved(from_job=first.id) == (rows[0], Found.NAMED)
+    # The named job's is told from the newest, also where they are one.
+    assert resolved(from_job=second.id) == (rows[1], Found.NAMED)
+    empty = repository.create_job(session, source)
+    assert resolved(from_job=empty.id) == (rows[1], Found.NEWEST)
     own = add(session, third, "run_ocr")
-    assert repository.resolve_checkpoint(session, source.id, "run_ocr", job_id=third.id, from_job=first.id) is own
+    assert resolved(from_job=first.id) == (own, Found.OWN)
+    # What is this run's own is so for whoever names it, too.
+    assert resolved(job_id=None, from_job=third.id) == (own, Found.NAMED)
 
 
 def test_a_named_replay_leads_back_to_what_it_was_computed_from(session: Session, source: SourceAsset) -> None:
@@ -219,7 +229,8 @@ def test_a_named_replay_leads_back_to_what_it_was_computed_from(session: Session
     for stage in ("extract_frames", "filter_scenes"):
         add(session, newest, stage)
     for stage, row in (("filter_scenes", scenes), ("extract_frames", frames)):
-        assert repository.resolve_checkpoint(session, source.id, stage, job_id=run.id, from_job=replay.id) is row
+        found = repository.resolve_checkpoint(session, source.id, stage, job_id=run.id, from_job=replay.id)
+        assert found == (row, Found.NAMED)
 
 
 def test_a_named_job_of_another_source_is_refused(session: Session, source: SourceAsset) -> None:

@@ -16,6 +16,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from detection_assets.dagster_internals.pools import LONGEST_SLEEP_S, POOLS, free_ended, set_limits
 from detection_assets.definitions import build_defs
+from detection_assets.jobs.run_config import refuse_split
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.runner import Runner
 from io_managers.resolution import FROM_JOB_TAG, choose
@@ -25,9 +26,9 @@ from tests.support.tiny_yolo import ARCHITECTURE
 from touchline.errors import BadInputError
 from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
-from touchline.nodes import NODE_NAMES, downstream
+from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.synthetic import Truth
-from touchline.vision.objects import contained
+from touchline.vision.yolo import contained
 from touchline.weights import sha256_of
 
 pytestmark = pytest.mark.slow
@@ -199,6 +200,42 @@ def test_a_setting_out_of_bounds_from_the_launchpad_leaves_a_failed_job_that_sho
     assert "match_brands.min_score=7.0" in (job.error_message or "")
 
 
+def test_a_run_config_with_a_former_name_works_is_told_and_shares_its_checkpoint_with_the_new_name(
+    runner: Runner, source: SourceAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = "detect_objects"
+    old = runner.run(source, until=until, overrides={"detect_objects.every": 3})
+    rows = rows_of(runner, old)
+    assert old.job.config_overrides == {until: {"frame_stride": 3}}
+    told = {entry.user_message for entry in runner.instance.all_logs(str(old.job.dagster_run_id))}
+    assert any("detect_objects.every is deprecated: use detect_objects.frame_stride" in text for text in told)
+    new = rows_of(runner, runner.run(source, until=until, overrides={"detect_objects.frame_stride": 3}))
+    assert new[until].reused_from == rows[until].id
+    # As an earlier version stored it: a profile with the same value holds for what comes after, under either name.
+    with runner.connection.database.session() as session:
+        for row in (session.get_one(StageCheckpoint, rows_of_stage[until].id) for rows_of_stage in (rows, new)):
+            row.config_snapshot = {n: v for n, v in row.config_snapshot.items() if n != "frame_stride"} | {"every": 2}
+            row.config_overrides = {}
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    for name, stride in (("same", 2), ("other", 3)):
+        (folder / f"{name}.yaml").write_text(f"detect_objects: {{frame_stride: {stride}}}\n", "utf-8")
+    with runner.connection.database.session() as session:
+        refuse_split(session, source, "same", ["match_brands", "run_ocr"])
+        with pytest.raises(BadInputError, match=r"detect_objects\.frame_stride is 3 in it; .* was made with 2"):
+            refuse_split(session, source, "other", ["match_brands", "run_ocr"])
+
+
+def test_an_unknown_setting_of_a_stage_with_former_names_fails_the_run_before_any_step(
+    runner: Runner, source: SourceAsset
+) -> None:
+    with pytest.raises(Exception, match="match_brands has no setting 'min_scores'"):
+        rows_of(runner, runner.run(source, overrides={"match_brands.min_scores": 0.9}))
+    with runner.connection.database.session() as session:
+        assert repository.list_jobs(session, source.id) == []
+
+
 def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, source: SourceAsset) -> None:
     first = runner.run(source)
     rows_of(runner, first)
@@ -208,12 +245,26 @@ def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, sour
     assert stale(runner, source) == {}
     # Readings made anew, with other settings: what was matched on the old ones is out of step.
     rows_of(runner, runner.run(source, first="run_ocr", until="run_ocr", overrides={"run_ocr.min_confidence": 0.9}))
-    assert stale(runner, source) == {"match_brands": ["run_ocr"]}
+    assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
     rows_of(runner, runner.run(source, first="match_brands"))
     assert stale(runner, source) == {}
     # Computed from the readings of the first job, while newer ones are there: out of step, though just made.
     rows_of(runner, runner.run(source, first="match_brands", from_job=first.job.id))
-    assert stale(runner, source) == {"match_brands": ["run_ocr"]}
+    assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
+
+
+def test_what_was_computed_from_older_frames_is_marked_at_every_stage_that_reads_them(
+    runner: Runner, source: SourceAsset
+) -> None:
+    first = rows_of(runner, runner.run(source))
+    other = {"extract_frames.sample_fps": 1.0}
+    rows_of(runner, runner.run(source, first="extract_frames", until="extract_frames", overrides=other))
+    readers = {name: ["extract_frames"] for name in (*NODE_NAMES[1:], REPORT)}
+    assert stale(runner, source) == readers
+    # Made just now, on kept frames of the first extraction: the frames that it reads are those, not the newest.
+    edges = rows_of(runner, runner.run(source, first="detect_edges", until="detect_edges"))["detect_edges"]
+    assert edges.input_checkpoint_ids == [first["filter_scenes"].id]
+    assert stale(runner, source) == readers
 
 
 def test_a_killed_run_does_not_keep_its_place_in_a_pool_once_it_is_ended(runner: Runner, source: SourceAsset) -> None:
@@ -265,11 +316,11 @@ def two_weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     (folder / "tiny.yaml").write_text(json.dumps(ARCHITECTURE))
     with contained():
         torch = pytest.importorskip("torch")
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
     paths = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        model = YOLO(str(folder / "tiny.yaml"), task="detect")
+        model: Any = YOLO(str(folder / "tiny.yaml"), task="detect")
         model.model.names = {0: "player"}
         paths.append(folder / f"{seed}.pt")
         model.save(str(paths[-1]))

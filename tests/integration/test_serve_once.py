@@ -208,7 +208,8 @@ def test_only_who_has_the_token_asks_dagster_and_only_by_json_from_our_own_page(
     ask: Ask, selector: dict[str, str], settings: Settings
 ) -> None:
     url = str(find(settings.home, None))
-    query = {"query": ADD, "variables": {"selector": selector, "name": "sources", "key": "let-in"}}
+    variables = {"selector": selector, "name": "sources", "key": "let-in"}
+    query = {"query": ADD, "variables": variables}
     body, address = json.dumps(query).encode(), f"{url}/graphql?{urlencode({'query': ADD})}"
     json_type, ours = {"Content-Type": "application/json"}, {"Origin": url}
     refused: list[tuple[int, str, bytes | None, dict[str, str]]] = [
@@ -229,7 +230,7 @@ def test_only_who_has_the_token_asks_dagster_and_only_by_json_from_our_own_page(
     with urlopen(Request(address, headers={**bearer(), "Accept": "text/html"}), timeout=30) as page:
         assert b"GraphiQL" in page.read()
     assert "let-in" not in json.dumps(ask(PARTITIONS, {}))
-    assert ask(ADD, query["variables"])["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess"
+    assert ask(ADD, variables)["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess"
     assert "let-in" in json.dumps(ask(PARTITIONS, {}))
 
 

@@ -26,7 +26,6 @@ import sqlalchemy as sa
 
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.runner import Runner
-from resources import tempfiles
 from resources.database import Database
 from resources.local_services import Endpoints, LocalServices
 from resources.settings import Settings
@@ -246,7 +245,7 @@ def test_a_full_disk_for_temporary_files_is_named_and_the_run_can_be_continued(
     source = runner.register(video)
     # The kernel's own device that is always full.
     full = partial(Path("/dev/full").open, "wb", buffering=0)
-    monkeypatch.setattr(tempfiles.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("resources.tempfiles.tempfile.TemporaryFile", full)
     outcome = run(runner, source)
     assert not outcome.succeeded
     assert re.search(r"extract_frames\.bson: no room in .* TMPDIR", outcome.error)
@@ -300,7 +299,13 @@ def finished(runner: Runner, short: Path) -> SourceAsset:
 
 def rewritten(row: StageCheckpoint, documents: list[dict[str, Any]], **header: str) -> bytes:
     """The documents of a checkpoint as a whole and unharmed stream with another header."""
-    values = {"stage": row.stage, "job": str(row.job_id), "source": "", "fingerprint": row.fingerprint, **header}
+    values: dict[str, Any] = {
+        "stage": row.stage,
+        "job": str(row.job_id),
+        "source": "",
+        "fingerprint": row.fingerprint,
+        **header,
+    }
     with io.BytesIO() as buffer:
         write_stream(buffer, StreamHeader(**values), documents)
         return buffer.getvalue()
@@ -320,7 +325,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_when_a_stage_loads_it(
 ) -> None:
     connection = runner.connection
     with connection.database.session() as session:
-        row = repository.resolve_checkpoint(session, finished.id, "filter_scenes", job_id=None)
+        row, _ = repository.resolve_checkpoint(session, finished.id, "filter_scenes", job_id=None)
     key, whole = row.stage_output_key, connection.objects.get(row.stage_output_key)
     documents = list(connection.checkpoints.read(row))
     expected = "damaged"

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
-from tests.unit.test_extract_frames import extract, marked, probe
+from tests.unit.test_extract_frames import extract, marked
 from tests.unit.test_seen_picture import bright_quarter, lettering
 from touchline.errors import BadInputError
 from touchline.values import Image
-from touchline.video.opening import probe_file
-from touchline.vision.objects import ENVIRONMENT
+from touchline.video.opening import probe, probe_file
+from touchline.vision.yolo import ENVIRONMENT
 
 ULTRALYTICS_FIRST = """
 import sys
@@ -68,7 +68,7 @@ def test_a_still_that_is_cut_off_is_refused_and_said_to_be(tmp_path: Path, suffi
 @pytest.mark.parametrize(("ink", "ground"), [(0, 255), (255, 0)])
 def test_a_see_through_still_is_filled_for_contrast(tmp_path: Path, suffix: str, ink: int, ground: int) -> None:
     path = tmp_path / f"logo.{suffix}"
-    as_pillow(lettering(ink)).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    as_pillow(lettering(ink)).save(path, lossless=True)
     _, kept, _ = extract(path)
     assert abs(int(kept.image(0)[5, 60, 1]) - ground) < 12 and abs(int(kept.image(0)[20:60, 10:110].mean()) - 127) < 90
 

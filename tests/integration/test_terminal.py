@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,12 +94,12 @@ def test_a_name_that_the_output_cannot_show_costs_nothing(
 ) -> None:
     odd = tmp_path / "F\u00fc\u00dfball \u26bd.png"
     shutil.copyfile(pictures[0], odd)
-    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    ascii_only: dict[str, Any] = {"PYTHONIOENCODING": "ascii"}
     done = touchline(settings.home, "run", odd, "--report", tmp_path / "out", **ascii_only)
     assert "Traceback" not in done.stderr
     assert "F\\xfc\\xdfball" in done.stdout
     assert (tmp_path / "out" / odd.stem / "report.html").is_file()
     [row] = json.loads(touchline(settings.home, "run", odd, "--json", **ascii_only).stdout)
     assert row["source"] == str(odd)
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain: dict[str, Any] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert "Nescaf" in touchline(settings.home, "brands", "list", **plain).stdout

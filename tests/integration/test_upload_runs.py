@@ -19,6 +19,7 @@ from detection_assets.local.runner import Runner
 from detection_assets.partitions import sources
 from detection_assets.sensors.new_uploads import UPLOAD_TAG, new_uploads
 from detection_assets.upkeep import ingest_uploads as work
+from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
 from resources.database import Database
 from resources.local_services import Endpoints
 from resources.storage import Storage
@@ -187,7 +188,7 @@ def test_an_uploaded_video_is_found_registered_and_run(
         runner.instance.add_dynamic_partitions(str(sources.name), [source.partition_key])
         (tmp_path / "scratch").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-        tags = {**request.tags, work.RUN_KEY_TAG: request.run_key or ""}
+        tags = {**request.tags, RUN_KEY_TAG: request.run_key or ""}
         outcome = runner.run(source, until="filter_scenes", tags=tags)
         assert outcome.succeeded, outcome.error
         assert not list((tmp_path / "scratch").iterdir()), "the copy was left behind"
@@ -205,6 +206,6 @@ def test_an_uploaded_video_is_found_registered_and_run(
             assert not outcome.succeeded and "removed or replaced after it was registered" in outcome.error
             [request] = tick(library, runner, monkeypatch).run_requests or []
             outcome = runner.run(library.source(path), until="extract_frames", tags=request.tags)
-            assert outcome.succeeded and request.run_key.split("/")[1] == "2"
+            assert outcome.succeeded and (request.run_key or "").split("/")[1] == "2"
     finally:
         objects.delete(f"uploads/{name}")

@@ -36,8 +36,7 @@ from sqlalchemy import orm
 
 import resources.models
 import touchline.ocr.rapid  # noqa: F401
-from detection_assets.execution import run_stage
-from detection_assets.execution.registry import STAGES
+from detection_assets.execution.registry import STAGES, Stage
 from detection_assets.local import worker_pool
 from detection_assets.local.runner import Runner
 from resources.journal import Journal
@@ -72,21 +71,13 @@ class RememberingEngine:
     def runtime(self) -> str:
         return str(self._remembered(b"runtime", lambda: self._engine.runtime))
 
-    def find(self, image: Any, ignore: Any = (), rows: Any = None) -> Any:
-        asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore), rows))
-        return self._remembered(asked, lambda: self._engine.find(image, ignore, rows))
+    def find(self, image: Any, rows: Any = None, target_height: Any = None) -> Any:
+        asked = pickle.dumps((image.shape, image.tobytes(), rows, target_height))
+        return self._remembered(asked, lambda: self._engine.find(image, rows, target_height))
 
-    def find_in_ribbon(self, image: Any) -> Any:
-        asked = pickle.dumps(("ribbon", image.shape, image.tobytes()))
-        return self._remembered(asked, lambda: self._engine.find_in_ribbon(image))
-
-    def read(self, image: Any, place: Any) -> Any:
-        asked = pickle.dumps(("read", image.shape, image.tobytes(), place))
-        return self._remembered(asked, lambda: self._engine.read(image, place))
-
-    def read_strips(self, images: Any) -> Any:
-        asked = pickle.dumps([(image.shape, image.tobytes()) for image in images])
-        return self._remembered(asked, lambda: self._engine.read_strips(images))
+    def read(self, image: Any, places: Any) -> Any:
+        asked = pickle.dumps(("read", image.shape, image.tobytes(), places))
+        return self._remembered(asked, lambda: self._engine.read(image, places))
 
     def _remembered(self, asked: bytes, answer: Callable[[], Any]) -> Any:
         path = self._folder / (hashlib.sha256(asked).hexdigest() + ".ocr")
@@ -158,10 +149,9 @@ class Faults:
         self.around(ObjectStore, "delete", lambda _, key: f"delete {_tail(key)}")
         self._transactions()
         self._computed()
-        load = resources.models.load_engine
-        resources.models.load_engine = lambda name, **options: RememberingEngine(
-            lambda: load(name, **options), self._log.parent
-        )
+        models: Any = resources.models
+        load = models.load_engine
+        models.load_engine = lambda name, settings: RememberingEngine(lambda: load(name, settings), self._log.parent)
 
     def _transactions(self) -> None:
         """Commits, named by what was done in the transaction."""
@@ -202,11 +192,11 @@ class Faults:
                 self.note(f"{os.getpid()} computed extract_frames {chunk_id}")
                 yield chunk_id, frames
 
-        ExtractFrames.chunks = extracted  # type: ignore[method-assign]
+        ExtractFrames.chunks = extracted  # type: ignore[method-assign, assignment]
         for name, stage in STAGES.items():
             if stage.worker is not None:
                 counting = self._counting(name, stage.worker)
-                STAGES[name] = run_stage.Stage(name, stage.module, stage.identity, counting)
+                STAGES[name] = Stage(name, stage.module, stage.identity, counting)
 
     def _counting(self, stage: str, make: Callable[..., Any]) -> Callable[..., Any]:
         def made(*arguments: Any) -> Any:

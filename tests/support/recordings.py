@@ -47,7 +47,8 @@ def write(
         sound = container.add_stream("aac", rate=16000) if sound_s else None
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"g": "12", "bf": "2"} | ({"crf": "4"} if codec == "libx264" else {}) | (options or {})
+        crf = {"crf": "4"} if codec == "libx264" else {}
+        stream.options = dict[str, object]({"g": "12", "bf": "2", **crf, **(options or {})})
         if times is not None:
             stream.codec_context.time_base = base
         if sound is not None:

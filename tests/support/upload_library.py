@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import dagster as dg
@@ -20,6 +21,7 @@ from dagster._core.test_utils import create_run_for_test
 from detection_assets.definitions import JOB
 from detection_assets.partitions import sources
 from detection_assets.upkeep import ingest_uploads as work
+from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.local_services import Endpoints
@@ -38,7 +40,7 @@ def picture(grey: int = 40) -> bytes:
     return data.tobytes()
 
 
-def bucket(services: Endpoints, name: str, endpoint: str = "", **more: float) -> ObjectStore:
+def bucket(services: Endpoints, name: str, endpoint: str = "", **more: Any) -> ObjectStore:
     keys = (services.s3_access_key_id, services.s3_secret_access_key)
     return ObjectStore(endpoint or services.s3_endpoint, name, services.s3_region, *keys, **more)
 
@@ -60,7 +62,7 @@ class Library:
         """What the daemon does with a look: one run for each run key that it does not know; returns the new ones."""
         made = []
         for upload in found.requests:
-            tags = {work.RUN_KEY_TAG: upload.run_key}
+            tags = {RUN_KEY_TAG: upload.run_key}
             if not self.instance.get_runs(dg.RunsFilter(tags=tags)):
                 self.instance.add_dynamic_partitions(str(sources.name), [upload.partition_key])
                 create_run_for_test(self.instance, JOB, tags={**tags, "dagster/partition": upload.partition_key})

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tests.unit.test_extract_frames import extract, marked, probe
+from tests.unit.test_extract_frames import extract, marked
 from tests.unit.test_seen_picture import bright_quarter
 from touchline.errors import BadInputError
 from touchline.values import Image
+from touchline.video.opening import probe
 
 
 def box(kind: bytes, *parts: bytes) -> bytes:

@@ -131,7 +131,9 @@ def names_in_code() -> set[str]:
     repository = build_defs().get_repository_def()
     names = {key.name for key in repository.asset_graph.asset_check_keys}
     names |= {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
-    names |= {one.name for one in (*repository.sensor_defs, *repository.schedule_defs, *repository.get_all_jobs())}
+    names |= {sensor.name for sensor in repository.sensor_defs}
+    names |= {schedule.name for schedule in repository.schedule_defs}
+    names |= {job.name for job in repository.get_all_jobs()}
     names |= {text for _, text in MESSAGES} | {*COLUMNS, *SUMMARY_COLUMNS}
     for package in (*PACKAGES, "benchmarks", "training"):
         for path in (ROOT / package).rglob("*.py"):

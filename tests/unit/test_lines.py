@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.unit.test_persistence import BOARD, frame, panned
 from touchline.geometry import bounds, box_quad
-from touchline.ocr.engine import StripText, TextPlace
+from touchline.ocr.engine import OcrEngine, StripText, TextPlace
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.persistence import Line
 from touchline.values import Box, Image, Origin, Quad
@@ -22,23 +24,17 @@ STEP_S = 0.5
 class Engine:
     """Says what it was told to, in turn, and where it was asked to read."""
 
-    parallel = 1
     identity = "test"
 
     def __init__(self, *texts: tuple[str, float]) -> None:
         self.texts, self.asked = list(texts), list[Box]()
 
-    def find(self, image: Image, ignore: object = (), rows: object = None) -> list[TextPlace]:
+    def find(self, image: Image, rows: object = None, target_height: object = None) -> list[TextPlace]:
         return []
 
-    find_in_ribbon = find
-
-    def read(self, image: Image, place: TextPlace) -> StripText:
-        self.asked.append(bounds(place.quad))
-        return StripText(*(self.texts.pop(0) if self.texts else ("HEINEKEN", 0.99)))
-
-    def read_strips(self, images: object) -> list[StripText]:
-        return []
+    def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
+        self.asked += [bounds(place.quad) for place in places]
+        return [StripText(*(self.texts.pop(0) if self.texts else ("HEINEKEN", 0.99))) for _ in places]
 
 
 def lines_of(
@@ -46,7 +42,7 @@ def lines_of(
 ) -> list[list[Line]]:
     """The lines of frames half a second apart, in which places were `found` by a search."""
     with ThreadPoolExecutor(1) as pool:
-        reader = LineReader(engine, pool, carry_s=carry_s, min_confidence=0.4, min_height=5)
+        reader = LineReader(cast(OcrEngine, engine), pool, carry_s=carry_s, min_confidence=0.4, min_height=5)
         read = []
         for number, gray in enumerate(grays):
             places: list[tuple[TextPlace, Origin]] = [(TextPlace(box_quad(b)), "strip") for b in found.get(number, ())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -11,7 +12,8 @@ from rapidfuzz import fuzz
 
 from touchline.brands import BrandBook, BrandEntry
 from touchline.geometry import bounds, centre, inside, intersection
-from touchline.ocr.engine import OcrEngine, load_engine
+from touchline.ocr.engine import OcrEngine
+from touchline.ocr.registry import load_engine
 from touchline.stages.detect_edges import DetectEdges, DetectEdgesConfig
 from touchline.stages.match_brands import MatchBrands, MatchBrandsConfig
 from touchline.stages.match_brands import deserialize as match_back
@@ -50,7 +52,7 @@ def frames(broadcast: Broadcast) -> dict[int, Image]:
     return {i: broadcast.frame(round(t * DEMO.fps)).image for i, t in enumerate(TIMES)}
 
 
-def chunk_of(frames: dict[int, Image], **documents: list[object]) -> Chunk:
+def chunk_of(frames: dict[int, Image], **documents: Sequence[object]) -> Chunk:
     sampled = tuple(
         SampledFrame(i, 0, t, round(t * 1000), (1, 1000), 1280, 720, "", "", 0) for i, t in enumerate(TIMES)
     )
@@ -153,8 +155,8 @@ def test_a_shots_last_frame_is_searched_a_second_after_the_search_before_it_howe
 def test_pictures_and_ribbons_are_searched_at_intervals_of_their_own(
     frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine
 ) -> None:
-    def searches(picture_s: float, ribbon_s: float) -> tuple[int, int]:
-        worker = RunOcr(RunOcrConfig(search_interval=picture_s, ribbon_interval=ribbon_s, new_share=1.0), engine)
+    def searches(picture_s: float, strip_s: float) -> tuple[int, int]:
+        worker = RunOcr(RunOcrConfig(search_interval=picture_s, strip_interval=strip_s, new_share=1.0), engine)
         list(worker.run_chunk(chunk_of(frames, detect_edges=edges)))
         stats = worker.stats()
         return stats["frames_searched"], stats["strips_searched"]
@@ -173,7 +175,7 @@ BOOK = BrandBook.from_entries([BrandEntry.of(name, ()) for name in ("Qatar Airwa
 
 
 def matched(*given: Reading) -> list[BrandDetection | UnresolvedCandidate]:
-    chunk = Chunk(0, (), lambda _: np.zeros((1, 1, 3), np.uint8), {"run_ocr": list(given)})
+    chunk = Chunk(0, (), lambda _, lines=None: np.zeros((1, 1, 3), np.uint8), {"run_ocr": list(given)})
     return list(MatchBrands(MatchBrandsConfig(), BOOK).run_chunk(chunk))
 
 

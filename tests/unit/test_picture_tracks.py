@@ -13,9 +13,10 @@ import pytest
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from tests.unit.test_extract_frames import extract, grey, probe
+from tests.unit.test_extract_frames import extract, grey
 from touchline.errors import BadInputError
 from touchline.values import Image
+from touchline.video.opening import probe
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def write_tracks(path: Path, *tracks: Track) -> Path:
                 frame.pts, frame.time_base = number, Fraction(1, track.fps)
                 packets += stream.encode(frame)
             packets += stream.encode(None)
-        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+        for packet in sorted(packets, key=lambda packet: (packet.dts or 0) * packet.time_base):
             container.mux(packet)
     return path
 

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from touchline.errors import BadInputError
-from touchline.profiles import STAGES, apply_overrides, difference, load_profile, profile_names
+from touchline.profiles import (
+    STAGE_NAMES,
+    apply_overrides,
+    difference,
+    load_profile,
+    override_text,
+    parse_override,
+    profile_names,
+)
 
 
 def test_the_shipped_profile_loads_and_knows_every_stage() -> None:
     assert profile_names() == ["soccer_broadcast"]
     profile = load_profile()
     assert profile.name == "soccer_broadcast"
-    assert len(STAGES) == 9
+    assert len(STAGE_NAMES) == 9
 
 
 def test_an_override_changes_one_field_and_the_difference_names_it() -> None:
     base = load_profile()
-    changed = apply_overrides(base, {"run_ocr.min_confidence": "0.6", "detect_edges.overlays": "false"})
+    changed = apply_overrides(base, {"run_ocr.min_confidence": 0.6, "detect_edges.overlays": False})
     assert difference(changed, base) == {"detect_edges": {"overlays": False}, "run_ocr": {"min_confidence": 0.6}}
     assert difference(base, base) == {}
 
@@ -25,16 +38,60 @@ def test_an_override_changes_one_field_and_the_difference_names_it() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"run_ocrr.min_confidence": "0.6"}, "unknown stage 'run_ocrr'"),
-        ({"run_ocr.confidence": "0.6"}, "no field 'confidence'; it has"),
-        ({"run_ocr.min_confidence": "7"}, "less than or equal to 1"),
+        ({"run_ocrr.min_confidence": 0.6}, r"--set run_ocrr\.min_confidence: unknown stage 'run_ocrr'"),
+        ({"run_ocr.confidence": 0.6}, "no field 'confidence'; it has"),
+        ({"run_ocr.min_confidence": 7}, r"--set run_ocr\.min_confidence=7: .*less than or equal to 1"),
         ({"run_ocr.min_confidence": "much"}, "valid number"),
-        ({"run_ocr": "1"}, "expected stage.field"),
+        ({"run_ocr": 1}, "expected stage.field"),
+        # Nothing is made into another type on the way.
+        ({"run_ocr.min_confidence": "0.6"}, "valid number"),
+        ({"run_ocr.min_confidence": True}, "valid number"),
+        ({"run_ocr.strips": 1}, "valid boolean"),
+        ({"run_ocr.strips": "yes"}, "valid boolean"),
+        ({"detect_objects.batch": True}, "valid integer"),
+        ({"detect_objects.batch": 8.0}, "valid integer"),
+        (
+            {"detect_objects.classes": 7},
+            r"valid string; quotes make it text, as in detect_objects\.classes=\"'\.\.\.'\"",
+        ),
+        ({"detect_objects.classes": ["person"]}, "valid string"),
+        # What cannot be stored, or would be stored as something else.
+        ({"detect_objects.classes": "a\0b"}, "without NUL"),
+        ({"detect_objects.device": "\ud800"}, "without NUL characters and lone surrogates"),
+        ({"escalate_cloud.max_cost_usd": math.inf}, "finite"),
+        ({"run_ocr.min_height": math.nan}, "finite"),
+        # In a run's config null is the profile's value.
+        ({"escalate_cloud.max_cost_usd": None}, "expected a value, got none; .*profile of your own"),
     ],
 )
-def test_a_bad_override_is_refused_with_what_would_be_right(override: dict[str, str], message: str) -> None:
+def test_a_bad_override_is_refused_with_what_would_be_right(override: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         apply_overrides(load_profile(), override)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(JSON)
+@example("1e3")
+@example("\x85\u2028 \x7f")
+@example(1e-05)
+def test_what_is_written_as_text_is_read_as_the_very_same(value: Any) -> None:
+    read = parse_override("run_ocr.x", override_text(value))
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "'", "2026-13-45", "[" * 5000, "9" * 5000, "!!python/name:os.system", "\x00", "a: b: c"]
+)
+def test_text_that_is_no_value_is_refused_by_the_name_of_the_setting(text: str) -> None:
+    with pytest.raises(BadInputError, match=r"--set run_ocr\.min_height=.*: not a value"):
+        parse_override("run_ocr.min_height", text)
 
 
 def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
@@ -44,6 +101,6 @@ def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
 
 def test_every_field_is_described_with_its_unit() -> None:
     profile = load_profile()
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         for name, field in type(profile.stage(stage)).model_fields.items():
             assert field.description, f"{stage}.{name} has no description"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from touchline.nodes import downstream
-from touchline_cli import progress, session
+from touchline_cli import session
 from touchline_cli.progress import Bars, Pace, Shown
 
 
@@ -45,7 +45,7 @@ def test_a_replay_counts_what_it_does_alone(shown: Shown) -> None:
 
 def test_without_a_terminal_a_plain_line_is_printed_now_and_then(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("touchline_cli.progress.time.monotonic", lambda: clock[0])
     bars = Bars(["match [1].mp4"], shown)
     for second in range(150):
         clock[0] = float(second)

@@ -12,8 +12,9 @@ import pytest
 from av.video.stream import VideoStream
 from PIL import Image as Pillow
 
-from tests.unit.test_extract_frames import extract, grey, marked, probe, write_video
+from tests.unit.test_extract_frames import extract, grey, marked, write_video
 from touchline.values import Image
+from touchline.video.opening import probe
 from touchline.video.upright import flattened
 
 SHOWN: dict[str, tuple[tuple[int, int, int, int], tuple[int, int]]] = {
@@ -98,10 +99,11 @@ def test_a_see_through_video_is_filled(tmp_path: Path, suffix: str, codec: str, 
     with av.open(str(path), "w") as container:
         stream = cast(VideoStream, container.add_stream(codec, rate=25))
         stream.width, stream.height, stream.pix_fmt = 120, 80, pixels
-        stream.options = {
+        options: dict[str, dict[str, str]] = {
             "prores_ks": {"profile": "4444", "alpha_bits": "16"},
             "libvpx": {"auto-alt-ref": "0"},
-        }.get(codec, {})
+        }
+        stream.options = dict[str, object](options.get(codec, {}))
         for _ in range(3):
             frame = av.VideoFrame.from_ndarray(lettering(0)[..., [2, 1, 0, 3]], format="rgba")
             container.mux(stream.encode(frame.reformat(format=pixels)))

@@ -84,7 +84,7 @@ class Uploads(RuleBasedStateMachine):
     def change(self, key: str, **what: object) -> None:
         row = self.ledger[key]
         fields = {name: getattr(row, name) for name in Known.__slots__}
-        self.ledger[key] = Known(**{**fields, **what})  # type: ignore[arg-type]
+        self.ledger[key] = Known(**{**fields, **what})
 
     def whole(self, upload: Listed) -> bool:
         old_enough = self.now - upload.modified >= SETTLE

@@ -24,7 +24,7 @@ from touchline.values import Board, Image, Quad, SampledFrame
 from touchline.video.opening import decode_frame
 from touchline.vision.bands import BandSettings, find_boards, straight_pieces
 from touchline.vision.motion import camera_motion
-from touchline.vision.overlays import StandingEdges
+from touchline.vision.overlays import StaticEdges
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
@@ -40,8 +40,8 @@ def stadium(
     image = cv2.resize(crowd, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     foot = [(0.0, 300.0), (float(width), 300.0 + tilt * width)]
     quad: Quad = ((0.0, 300.0 - board), (float(width), foot[1][1] - board), foot[1], foot[0])
-    cv2.fillPoly(image, [np.int32([[0, 300], [width, foot[1][1]], [width, height], [0, height]])], GRASS)
-    cv2.fillPoly(image, [np.int32(quad)], (235, 235, 235))
+    cv2.fillPoly(image, [np.array([[0, 300], [width, foot[1][1]], [width, height], [0, height]], np.int32)], GRASS)
+    cv2.fillPoly(image, [np.array(quad, np.int32)], (235, 235, 235))
     return image, quad
 
 
@@ -144,7 +144,8 @@ def test_a_strip_is_straight_and_its_quads_lead_back_to_the_frame() -> None:
     cv2.putText(image, "PEPSI", (600, 350), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 4)
     strip = rectify(image, quad, 2.0)
     assert abs(strip.image.shape[1] - 2 * 1286) < 12
-    back = strip.quad_in_frame(((0, 0), (strip.image.shape[1], 0), strip.image.shape[1::-1], (0, strip.image.shape[0])))
+    whole: Quad = ((0, 0), (strip.image.shape[1], 0), strip.image.shape[1::-1], (0, strip.image.shape[0]))
+    back = transform_quad(whole, strip.to_frame)
     assert np.abs(np.array(back) - np.array(quad)).max() < 0.1
 
 
@@ -173,9 +174,14 @@ def test_rows_over_one_piece_of_the_edge_are_one_ribbon() -> None:
     assert 1.0 <= enlargement([low, high, other]) <= 3.5
 
 
+def blurred(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> NDArray[np.uint8]:
+    """Noise in which there is something to follow."""
+    return cv2.GaussianBlur(rng.integers(0, 255, shape, np.uint8), (0, 0), sigma).astype(np.uint8)
+
+
 def test_the_camera_moves_as_it_was_moved() -> None:
     rng = np.random.default_rng(5)
-    world = cv2.GaussianBlur(rng.integers(0, 255, (900, 1600, 3), np.uint8), (0, 0), 3)
+    world = blurred(rng, (900, 1600, 3), 3)
     before, after = world[100:820, 100:1380], world[112:832, 160:1440]
     motion = camera_motion(find_pitch(before).gray, find_pitch(after).gray, 720)
     assert motion is not None
@@ -224,31 +230,31 @@ def test_a_pan_too_fast_to_be_seen_goes_on_as_before_or_is_unknown_but_never_sti
 
 def test_no_motion_is_claimed_across_a_cut() -> None:
     rng = np.random.default_rng(6)
-    a, b = (cv2.GaussianBlur(rng.integers(0, 255, (720, 1280, 3), np.uint8), (0, 0), 3) for _ in range(2))
+    a, b = (blurred(rng, (720, 1280, 3), 3) for _ in range(2))
     assert camera_motion(find_pitch(a).gray, find_pitch(b).gray, 720) is None
 
 
-def test_what_stands_while_the_camera_moves_is_an_overlay() -> None:
+def test_what_is_static_while_the_camera_moves_is_an_overlay() -> None:
     rng = np.random.default_rng(7)
-    world = cv2.GaussianBlur(rng.integers(0, 255, (400, 1400), np.uint8), (0, 0), 2)
-    standing = StandingEdges()
+    world = blurred(rng, (400, 1400), 2)
+    static = StaticEdges()
     for step in range(8):
         picture = world[:360, step * 30 : step * 30 + 640].copy()
         cv2.rectangle(picture, (40, 20), (160, 50), 10, -1)
         cv2.putText(picture, "INT 0-0", (46, 42), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 250, 2)
-        standing.add(picture, moving=step > 0)
+        static.add(picture, moving=step > 0)
         if step == 3:
-            standing = StandingEdges(standing.state())
-    [overlay] = standing.overlays(1280, 720)
+            static = StaticEdges(static.state())
+    [overlay] = static.overlays(1280, 720)
     assert iou(overlay.box, (80, 40, 320, 100)) > 0.5
 
 
 def test_a_still_camera_is_no_evidence_of_overlays() -> None:
     picture = np.random.default_rng(8).integers(0, 255, (360, 640), np.uint8)
-    standing = StandingEdges()
+    static = StaticEdges()
     for _ in range(10):
-        standing.add(picture, moving=False)
-    assert standing.overlays(640, 360) == ()
+        static.add(picture, moving=False)
+    assert static.overlays(640, 360) == ()
 
 
 def test_arithmetic_of_quads() -> None:

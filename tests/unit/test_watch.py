@@ -78,7 +78,8 @@ def test_the_share_done_rises_from_stage_to_stage_to_one() -> None:
     stages = (*NODE_NAMES, REPORT)
     shares = [share_done(stages, stage, share) for stage in stages for share in (0.0, 0.5, 1.0)]
     assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
+    assert shares[0] == 0.0
+    assert shares[-1] == pytest.approx(1.0)
     assert set(WORK) == set(stages)
 
 

@@ -1,12 +1,15 @@
 """Profiles: the settings of all stages for one kind of broadcast, under a name.
 
-Belongs here: loading the YAML files beside this module and those of one's own, and overriding single fields. The
-fields themselves, with their meaning and bounds, stand at the top of each stage in `touchline/stages/`.
+Belongs here: loading the YAML files beside this module and those of one's own, reading a setting that was written as
+text, and overriding single fields. The fields themselves, with their meaning and bounds, stand at the top of each
+stage in `touchline/stages/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,9 +19,10 @@ from typing import Any, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from touchline.config import NAMES_FILE, StageConfig
+from touchline.config import NAMES_FILE, PLUGIN, StageConfig, deprecated
 from touchline.errors import BadInputError
 from touchline.home import home
+from touchline.plugins import GROUPS
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -54,17 +58,18 @@ class Profile(StageConfig):
         return found
 
 
-STAGES: Final = tuple(name for name in Profile.model_fields if name not in {"name", "description"})
-_FIELDS: Final = {*Profile.model_fields, *(f for s in STAGES for f in type(Profile().stage(s)).model_fields)}
+STAGE_NAMES: Final = tuple(name for name in Profile.model_fields if name not in {"name", "description"})
+"""The stages that have settings, in the order of the pipeline, the report last."""
+_KINDS: Final = {name: type(Profile().stage(name)) for name in STAGE_NAMES}
+_FIELDS: Final = {*Profile.model_fields, *(name for kind in _KINDS.values() for name in kind.model_fields)}
 
 
 def file_settings() -> tuple[str, ...]:
     """The settings, as `stage.field`, whose value may name a file of this machine."""
-    stages = {stage: type(Profile().stage(stage)).model_fields for stage in STAGES}
     return tuple(
         f"{stage}.{name}"
-        for stage, fields in stages.items()
-        for name, field in fields.items()
+        for stage, kind in _KINDS.items()
+        for name, field in kind.model_fields.items()
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(NAMES_FILE)
     )
 
@@ -84,8 +89,10 @@ def shipped_names() -> list[str]:
     return sorted(_shipped())
 
 
-def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
+def load_profile(name: str = DEFAULT_PROFILE, tell: Callable[[str], None] = deprecated) -> Profile:
     """The profile of that name, a shipped one or `NAME.yaml` in `own_profiles`.
+
+    `tell` is called with a sentence for each field that the file calls by a former name.
 
     Raises BadInputError, naming those there are, if there is none; for a file of one's own that has the name of a
     shipped one; and for a file that is no profile, naming the field.
@@ -111,9 +118,21 @@ def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
     if content.setdefault("name", name) != name:
         raise BadInputError(f"{file}: its field name says another; expected {name}, as the file is called")
     try:
-        return Profile.model_validate(content)
+        return Profile.model_validate(_current(file, content, tell))
     except ValidationError as error:
         raise BadInputError(f"{file}: {_fault(error)}") from None
+
+
+def _current(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    """What a profile's file says, with today's names of fields."""
+    found = dict(content)
+    for stage in STAGE_NAMES:
+        if isinstance(values := found.get(stage), Mapping):
+            try:
+                found[stage] = _KINDS[stage].renamed(values, f"{stage}.", lambda text: tell(f"{file}: {text}"))
+            except ValueError as error:
+                raise BadInputError(f"{file}: {error}") from None
+    return found
 
 
 def _where(error: Exception) -> str:
@@ -136,17 +155,18 @@ def _fault(error: ValidationError) -> str:
     return f"{known}: {first['msg'].lower()}"
 
 
-def profile_of(source: str, own: str, given: str = "") -> Profile:
+def profile_of(source: str, own: str, given: str = "", tell: Callable[[str], None] = deprecated) -> Profile:
     """The profile that a run of a source (by its key) works with: the one `given` to the run, else the source's `own`.
 
-    Raises BadInputError as `load_profile`; where a source's own is missing, the message names the source.
+    `tell` is called as by `load_profile`. Raises BadInputError as `load_profile`; where a source's own is missing, the
+    message names the source.
     """
     if not given and own not in profile_names():
         raise BadInputError(
             f"profile {own!r} of source {source} is not there; expected one of {', '.join(profile_names())}: run or "
             f"replay it with --profile, or put {own_profiles() / f'{own}.yaml'} back"
         )
-    return load_profile(given or own)
+    return load_profile(given or own, tell)
 
 
 def _shipped() -> dict[str, Traversable]:
@@ -157,45 +177,140 @@ def _own() -> dict[str, Traversable]:
     return {path.stem: path for path in own_profiles().glob("[!.]*.yaml")}
 
 
-def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
-    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. Text values are read as YAML.
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e3 is a number, as it is in JSON and in YAML 1.2."""
 
-    Raises BadInputError for an unknown stage or field (naming those there are) and for a value out of range.
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+_EXPONENT: Final = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, [*"-+0123456789"])
+
+
+def parse_override(path: str, text: str) -> Any:
+    """The value of a setting that was written as text, once and for all: 0.6 is a number, '"007"' is text.
+
+    `path` (stage.field) is for the message. Raises BadInputError for text that is not YAML.
     """
-    changed: dict[str, dict[str, Any]] = {}
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BadInputError(
+            f"--set {path}={_printable(text)}: not a value; put text that YAML cannot read in quotes"
+        ) from error
+
+
+def override_text(value: Any) -> str:
+    """A value as `parse_override` reads it, in ASCII."""
+    # Without a limit of the width nothing is broken into lines; a bare scalar is followed by the end of its document.
+    written = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf)
+    return str(written).removesuffix("\n").removesuffix("\n...")
+
+
+def by_stage(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings by stage and field: {"run_ocr.min_confidence": 0.6} is {"run_ocr": {"min_confidence": 0.6}}."""
+    found: dict[str, dict[str, Any]] = {}
     for path, value in overrides.items():
         stage, dot, field = path.partition(".")
-        if stage not in STAGES or not dot:
-            raise BadInputError(
-                f"--set {path}: unknown stage {stage!r}; expected stage.field with one of {', '.join(STAGES)}"
-            )
-        known = type(profile.stage(stage)).model_fields
-        if field not in known:
-            raise BadInputError(f"--set {path}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}")
-        changed.setdefault(stage, {})[field] = _parsed(path, value) if isinstance(value, str) else value
+        if not dot:
+            raise BadInputError(f"--set {path}: expected stage.field with a stage of {', '.join(STAGE_NAMES)}")
+        found.setdefault(stage, {})[field] = value
+    return found
+
+
+def current_names(
+    settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
+) -> dict[str, dict[str, Any]]:
+    """Settings by stage and field, with today's name for each former one; unknown stages and fields stay as they are.
+
+    `tell` is called with a sentence for each former name. Raises BadInputError if both names of one field are given.
+    """
+    try:
+        return {
+            stage: _KINDS[stage].renamed(values, f"{stage}.", tell) if stage in _KINDS else dict(values)
+            for stage, values in settings.items()
+        }
+    except ValueError as error:
+        raise BadInputError(f"--set: {error}") from None
+
+
+def apply_overrides(
+    profile: Profile, overrides: Mapping[str, Any], tell: Callable[[str], None] = deprecated
+) -> Profile:
+    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. As `with_settings`."""
+    return with_settings(profile, by_stage(overrides), tell)
+
+
+def with_settings(
+    profile: Profile, settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
+) -> Profile:
+    """The profile with single fields changed: {"run_ocr": {"min_confidence": 0.6}}.
+
+    `tell` is called with a sentence for each former name of a field. Values have their type already: text stays text,
+    whatever it looks like, and only a whole number may stand for a fraction. Raises BadInputError for an unknown stage
+    or field (naming those there are), for a field that is given under both its names, for a value of another type or
+    out of bounds, and for None, which in the config of a run stands for the profile's own value.
+    """
     update = {}
-    for stage, values in changed.items():
+    for stage, values in current_names(settings, tell).items():
+        if stage not in STAGE_NAMES:
+            raise BadInputError(
+                f"--set {'.'.join([stage, *values][:2])}: unknown stage {stage!r}; expected stage.field with one of "
+                f"{', '.join(STAGE_NAMES)}"
+            )
         config = profile.stage(stage)
+        known = type(config).model_fields
+        for field, value in values.items():
+            if field not in known:
+                raise BadInputError(
+                    f"--set {stage}.{field}: {stage} has no field {field!r}; it has {', '.join(sorted(known))}"
+                )
+            if value is None:
+                raise BadInputError(
+                    f"--set {stage}.{field}: expected a value, got none; leave it out to keep that of the profile. "
+                    "Only a profile of your own can lift a limit"
+                )
         try:
-            update[stage] = type(config).model_validate({**config.model_dump(), **values})
+            update[stage] = type(config).model_validate({**config.model_dump(), **values}, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise BadInputError(f"--set {stage}.{where}={first['input']}: {first['msg'].lower()}") from error
+            raise BadInputError(f"--set {_refused(stage, error)}") from error
+        _check_plugins(stage, update[stage], values)
     return profile.model_copy(update=update)
 
 
-def _parsed(path: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInputError(f"--set {path}={text}: not a value; put text that YAML cannot read in quotes") from error
+def _refused(stage: str, error: ValidationError) -> str:
+    """The first value that does not fit, and what is expected."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(map(str, (stage, *first["loc"])))
+    quotes = f"; quotes make it text, as in {path}=\"'...'\"" if first["type"] == "string_type" else ""
+    what = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
+    return f"{path}={_printable(first['input'])}: {what}{quotes}"
+
+
+def _printable(value: Any) -> str:
+    """A value in a message: what no terminal can show is spelled out."""
+    return str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _check_plugins(stage: str, config: StageConfig, changed: Iterable[str]) -> None:
+    """Raises BadInputError if a changed field names an engine or a detector that no installed package offers."""
+    for name in changed:
+        mark = type(config).model_fields[name].json_schema_extra
+        if isinstance(mark, dict) and (group := mark.get(PLUGIN)):
+            value = getattr(config, name)
+            try:
+                GROUPS[str(group)].find(value)
+            except BadInputError as error:
+                raise BadInputError(f"--set {stage}.{name}={value}: {error}") from None
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:
     """Stage by stage the fields in which `profile` differs from `base`: what a job records as its overrides."""
     changed = {}
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         ours, theirs = profile.stage(stage).model_dump(mode="json"), base.stage(stage).model_dump(mode="json")
         fields = {key: value for key, value in ours.items() if theirs[key] != value}
         if fields:

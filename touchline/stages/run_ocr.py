@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -24,24 +24,29 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from touchline.brands.scripts import scripts_of
-from touchline.config import StageConfig
-from touchline.geometry import bounds, centre, covered_share, flat, line_height, quad_from
+from touchline.config import FORMERLY, PLUGIN, StageConfig
+from touchline.geometry import bounds, centre, covered_share, ends_inside, flat, line_height, quad_from
 from touchline.machine import in_words
-from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace
+from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace, runtime_of, threads_of
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.ocr.zones import ZoneVotes, zone_of
 from touchline.parallel import map_ahead
+from touchline.plugins import OCR_ENGINES
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
-from touchline.vision.objects import PEOPLE
+from touchline.vision.detector import PEOPLE
 from touchline.vision.pitch import find_pitch
-from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
+from touchline.vision.strips import TEXT_LINES, RibbonPart, enlargement, parts, rectify, ribbons
 
 VERSION: Final = "7"
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
+LOWEST: Final = 9.0
+"""Height of the lowest lines that are sought in a whole frame [pixels of the stored frame]."""
+LOWEST_BESIDE_BOARDS: Final = 10.0
+"""The same where board rows are searched by themselves: what else a frame shows is larger [pixels]."""
 UNSEEN_S: Final = 1.0
 """A shot's last frame is searched if the search before it is so long ago, or half an interval [seconds]."""
 
@@ -49,46 +54,53 @@ UNSEEN_S: Final = 1.0
 class RunOcrConfig(StageConfig):
     """Settings of `run_ocr`."""
 
-    engine: Literal["rapidocr", "doctr"] = Field("rapidocr", description="OCR engine [rapidocr or doctr]")
+    engine: str = Field(
+        "rapidocr",
+        description="OCR engine, one that is installed [rapidocr, doctr or another's name]",
+        json_schema_extra={PLUGIN: OCR_ENGINES.name},
+    )
     runtime: Runtime = Field(
         DEFAULT_RUNTIME,
-        description="What computes rapidocr's networks, in 32 bits either way; they read alike but for rounding. docTR "
-        "has PyTorch [onnxruntime or openvino]",
+        description="Inference runtime of rapidocr's networks; both compute in 32 bits and differ in rounding alone. "
+        "docTR uses PyTorch [onnxruntime or openvino]",
     )
-    min_confidence: float = Field(0.4, ge=0, le=1, description="Readings less sure are dropped [0-1, recogniser's own]")
+    min_confidence: float = Field(0.4, ge=0, le=1, description="Readings of lower confidence are dropped [0-1]")
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
-    strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
+    strips: bool = Field(True, description="Search the rectified board strips [yes or no]")
     search_interval: float = Field(
         2.0,
         ge=0,
-        description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
-        "[seconds]; 0 is every frame",
+        description="A shot is divided into parts of this length; the sharpest frame of each part and the shot's last "
+        "frame are searched for text [seconds]; 0 searches every frame",
     )
-    ribbon_interval: float = Field(
+    strip_interval: float = Field(
         4.0,
         ge=0,
-        description="The same for the board ribbons, whose small text costs more to find [seconds]; 0 is every frame",
+        description="The same for the board strips, whose small text takes longer to find [seconds]; 0 searches every "
+        "frame",
+        json_schema_extra={FORMERLY: "ribbon_interval"},
     )
     new_share: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="In the frames between, what is new or changed of the board ribbons is searched once it is this "
-        "share of them [0-1]; 1 is only when all is",
+        description="In the other frames, the new or changed parts of the board strips are searched if they make up at "
+        "least this share of the strips [0-1]; 1 searches only strips that are new throughout",
     )
-    carry: float = Field(
+    max_propagation: float = Field(
         3.0,
         ge=0,
-        description="Text whose pixels are still there, or were there before, is carried on and back for so long "
-        "before it is read again [seconds]; 0 is never",
+        description="A reading is propagated by template matching, forwards and backwards, for at most this long; then "
+        "the text is read again [seconds]; 0 does not propagate",
+        json_schema_extra={FORMERLY: "carry"},
     )
     board_margin: float = Field(
-        1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
+        1.0, ge=0, description="Text up to this far above a board row counts as on a board [heights of the row]"
     )
     overlay_travel: float = Field(
         24.0,
         ge=0,
-        description="Text that stands still while the camera travels this far is an overlay [pixels of the frame]",
+        description="Text that is static while the camera moves at least this far is an overlay [pixels of the frame]",
     )
 
 
@@ -133,7 +145,7 @@ class RunOcr:
         self._zones = ZoneVotes(state.get("zones"))
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
         self._computed_on: list[str] = list(state.get("computed_on", ()))
-        if (here := f"{engine.runtime}: {in_words(engine.parallel)}") not in self._computed_on:
+        if (here := f"{runtime_of(engine)}: {in_words(threads_of(engine))}") not in self._computed_on:
             self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
@@ -180,13 +192,13 @@ class RunOcr:
 
     def _lines(self, chunk: Chunk) -> list[tuple[SceneFrame, FrameEdges | None, int, list[Line]]]:
         """Each kept frame with its height [pixels] and its lines. Pictures are let go of as reading goes on."""
-        config, threads = self._config, self._engine.parallel
+        config, threads = self._config, threads_of(self._engine)
         frames = []
         with ThreadPoolExecutor(threads, thread_name_prefix="ocr") as pool:
             reader = LineReader(
                 self._engine,
                 pool,
-                carry_s=config.carry,
+                carry_s=config.max_propagation,
                 min_confidence=config.min_confidence,
                 min_height=config.min_height,
             )
@@ -208,7 +220,7 @@ class RunOcr:
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
         chosen = chosen_frames(kept, config.search_interval)
-        ribbons_chosen = chosen_frames(kept, config.ribbon_interval)
+        ribbons_chosen = chosen_frames(kept, config.strip_interval)
         shot = -1
         searched = RibbonsSearched()
         for scene in kept:
@@ -241,18 +253,23 @@ class RunOcr:
         overlays = [overlay.box for overlay in due.edge.overlays] if due.edge else []
         rows = rows_with_text(due.image, overlays) if due.frame else None
         if rows is not None:
-            places += [(place, "frame") for place in self._engine.find(due.image, due.ribbons, rows)]
+            places += [(place, "frame") for place in self._beside_boards(due, rows)]
         between = time.perf_counter()
         scale = enlargement(due.edge.boards if due.edge else ())
         for part in due.strips:
             strip = rectify(due.image, part.quad, scale)
-            for place in self._engine.find_in_ribbon(strip.image):
+            for place in self._engine.find(strip.image, target_height=TEXT_LINES):
                 left, _, right, _ = bounds(place.quad)
                 margin = CUT * line_height(place.quad)
                 if (part.left_open and left < margin) or (part.right_open and right > strip.image.shape[1] - margin):
                     continue
                 places.append((place.mapped(strip.to_frame), "strip"))
         return _Found(due, places, between - began, time.perf_counter() - between)
+
+    def _beside_boards(self, due: _Due, rows: tuple[int, int]) -> list[TextPlace]:
+        """Where text is in the frame, but for what lies in its board rows, which are searched by themselves."""
+        found = self._engine.find(due.image, rows, LOWEST_BESIDE_BOARDS if due.ribbons else LOWEST)
+        return [place for place in found if not any(ends_inside(place.quad, row) for row in due.ribbons)]
 
     def _count(self, found: _Found, read_s: float) -> None:
         due = found.due

@@ -7,6 +7,7 @@ session and its transaction (`resources/database.py`); nothing here commits. Blo
 from touchline.library.job_lifecycle import FINAL
 from touchline.library.repository.audit import checkpoint_ids, reported_jobs, unknown_checkpoints
 from touchline.library.repository.checkpoints import (
+    Found,
     add_checkpoint,
     find_by_fingerprint,
     get_checkpoint,
@@ -101,6 +102,7 @@ __all__ = [
     "FINAL",
     "SHORT_ID",
     "TAKEN",
+    "Found",
     "Holdings",
     "JobTotals",
     "Made",

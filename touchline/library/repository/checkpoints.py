@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection, Sequence
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, undefer_group
@@ -15,6 +16,15 @@ from sqlalchemy.orm import Session, undefer_group
 from touchline.errors import BadInputError, CheckpointError
 from touchline.library.tables import FRAMES, DetectJob, StageCheckpoint
 from touchline.nodes import NODE_INDEX
+
+
+class Found(StrEnum):
+    """Which checkpoint a run reads: that of its own job, that of the job it names, or the newest of its source."""
+
+    OWN = "own"
+    NAMED = "named"
+    NEWEST = "newest"
+
 
 _NEWEST = (StageCheckpoint.created_at.desc(), StageCheckpoint.id)
 
@@ -75,8 +85,9 @@ def resolve_checkpoint(
     *,
     job_id: uuid.UUID | None,
     from_job: uuid.UUID | None = None,
-) -> StageCheckpoint:
-    """The checkpoint of `stage` that a run reads: its own job's; else the named job's; else the source's newest.
+) -> tuple[StageCheckpoint, Found]:
+    """The checkpoint of `stage` that a run reads, and which it is: its own job's; else the named job's (`from_job`);
+    else the source's newest.
 
     A named job that was itself a replay has no rows before the stage it began at: then those count that its rows
     were computed from. Raises CheckpointError where there is none, BadInputError for a named job that is unknown or
@@ -85,14 +96,14 @@ def resolve_checkpoint(
     if job_id is not None:
         own = job_checkpoint(session, job_id, stage)
         if own is not None:
-            return own
+            return own, Found.OWN
     if from_job is not None:
         job = session.get(DetectJob, from_job)
         if job is None or job.source_asset_id != source_asset_id:
             raise BadInputError(f"job {from_job} is {'unknown' if job is None else 'one of another source'}")
         named = lineage_checkpoint(session, from_job, stage)
         if named is not None:
-            return named
+            return named, Found.NAMED
     newest = session.scalar(
         sa.select(StageCheckpoint)
         .where(StageCheckpoint.source_asset_id == source_asset_id, StageCheckpoint.stage == stage)
@@ -101,7 +112,7 @@ def resolve_checkpoint(
     )
     if newest is None:
         raise CheckpointError(f"no checkpoint of {stage} for source {source_asset_id}; materialize {stage} first")
-    return newest
+    return newest, Found.NEWEST
 
 
 def lineage_checkpoint(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoint | None:
