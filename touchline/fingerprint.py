@@ -53,12 +53,15 @@ class Staleness:
         upstream: Mapping[str, str],
         newest: Mapping[str, str],
         checksum: str,
+        extracted_from: str = "",
         brands_version: str = "",
     ) -> list[str]:
         """Why it is stale, one reason a cause; nothing for one that is up to date.
 
         `upstream` and `newest`: the fingerprints by stage that it was computed from, and those of the newest
-        checkpoints. `brands_version`: of the list it was matched against, where it was matched.
+        checkpoints. `checksum`: of the source's content as it is registered, and `extracted_from`: of the content that
+        frames were extracted from, where that is known; whether these differ is not judged here. `brands_version`: of
+        the list it was matched against, where it was matched.
         """
         settings = json.dumps([stage, profile_name, config_snapshot, config_overrides], sort_keys=True)
         if settings not in self._known:
@@ -71,10 +74,10 @@ class Staleness:
         if brands_version and identity != brands_version:
             found.append("it was matched against another list of brands than the known ones of today")
             identity = brands_version
-        ingredients = list(upstream.values()) or [checksum]
+        ingredients = list(upstream.values()) or [extracted_from or checksum]
         if fingerprint_of(stage, self._versions[stage], config, ingredients, identity) != fingerprint:
-            what = "the model" if upstream else "the content of the video"
-            found.append(f"the code of {stage} (now version {self._versions[stage]}) or {what} has changed")
+            what = " or the model" if upstream else "" if extracted_from else " or the content of the video"
+            found.append(f"the code of {stage} (now version {self._versions[stage]}){what} has changed")
         return found
 
     def _judged(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from io_managers.checkpoint_io_manager import stored_metadata
 from io_managers.stage_io import StageInput
 from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
+from resources.source_files import replacement
 from resources.storage import Connection, Storage
 from resources.tempfiles import scratch_folder
 from touchline.config import silently
@@ -87,6 +89,8 @@ def brand_report(
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )
+        if told := replacement(connection, source, str(extracted.stats.get("checksum") or "")):
+            report = replace(report, warnings=[told, *report.warnings])
         check(run_id)
         prefix, files = _store(connection, job, report)
         _record(connection, job, report, rows, prefix, files, guard_of(run_id))

@@ -14,10 +14,12 @@ from detection_assets.checks.outputs import compared_metadata
 from detection_assets.execution.registry import STAGES, Context
 from detection_assets.partitions import sources
 from resources.models import Models
+from resources.source_files import replacement
 from resources.storage import Connection, Storage
 from touchline.checks import LISTED
 from touchline.fingerprint import Staleness
 from touchline.library import repository
+from touchline.nodes import NODE_NAMES
 
 LIBRARY: Final = dg.AssetSpec(
     "library",
@@ -42,7 +44,7 @@ def no_failed_sources(storage: Storage) -> dg.AssetCheckResult:
 @dg.asset_check(
     asset="library",
     description="Every newest checkpoint is what its stage would make today: same settings in the profile, code, "
-    "models, brands and upstream. What is stale is right for its time; a backfill brings it up to date.",
+    "models, brands, upstream and video. What is stale is right for its time; a backfill brings it up to date.",
 )
 def no_stale_checkpoints(storage: Storage, models: Models) -> dg.AssetCheckResult:
     """The first offenders with every cause."""
@@ -101,6 +103,7 @@ def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
             if made.partition_key not in newest:
                 newest.clear()
             newest[made.partition_key][made.stage] = made.fingerprint
+            made_of = str(made.stats.get("checksum") or "")
             reasons = judge.reasons(
                 stage=made.stage,
                 fingerprint=made.fingerprint,
@@ -110,8 +113,11 @@ def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
                 upstream=dict(made.upstream),
                 newest=newest[made.partition_key],
                 checksum=made.checksum,
+                extracted_from=made_of,
                 brands_version=str(made.stats.get("brands_version") or ""),
             )
+            if made.stage == NODE_NAMES[0] and (told := replacement(connection, made, made_of)):
+                reasons.append(told)
             if reasons:
                 lines.append(f"{made.partition_key} {made.stage}: {_short('; '.join(reasons))}")
     return lines

@@ -31,6 +31,7 @@ from resources.checkpoints import Journal
 from resources.leases import check
 from resources.models import Models
 from resources.run_settings import RunSettings
+from resources.source_files import content_check, replacement, with_content_now
 from resources.storage import Connection, Storage
 from resources.uploads import local_video
 from touchline.brands import BrandBook
@@ -91,6 +92,7 @@ def run_stage(
     base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
+        source, video = _video(context, connection, source, stage, inputs)
         profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
@@ -104,9 +106,32 @@ def run_stage(
             load = frame_loader(connection, lambda: _frames(work, output))
             metadata = findings(stage.name, map(stage.module.deserialize, output.journal.documents()), load)
         # What was found comes first, keys and ids last.
-        metadata |= {**described(output), **read_from(inputs), "fingerprint": print_}
+        metadata |= {**described(output), **video, **read_from(inputs), "fingerprint": print_}
     announce(stage.name, 1.0)
     return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
+
+
+def _video(
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    source: SourceAsset,
+    stage: Stage,
+    inputs: Mapping[str, StageInput],
+) -> tuple[SourceAsset, dict[str, Any]]:
+    """The source with its video's content of now, and metadata where that is not what was known of it.
+
+    The first stage of a run looks; what it says holds for the run. A later stage than extract_frames works on frames
+    that are there, and says whether they show another content.
+    """
+    told = ""
+    if not inputs:
+        source, told = with_content_now(connection, source)
+    elif stage.name == selected_stages(context.run)[0]:
+        row = ancestor(connection, next(iter(inputs.values())).row, "extract_frames")
+        told = replacement(connection, source, str(row.stats.get("checksum") or ""))
+    if told:
+        context.log.warning(told)
+    return source, {"video": told} if told else {}
 
 
 def _read(connection: Connection, stage: str, inputs: Mapping[str, StageInput]) -> dict[str, StageCheckpoint]:
@@ -248,14 +273,17 @@ def _extract_from(video: Path, work: Work, journal: Journal) -> dict[str, Any]:
             work.heart.moved(sequence / work.config.sample_fps / duration)
         return checkpoints.put_frame(work.job.id, sequence, jpeg)
 
+    check_content = content_check(work.source)
     extractor = ExtractFrames(video, work.config, save=save)
     after = journal.finished[-1] if journal.finished else None
     for chunk_id, frames in extractor.chunks(after, journal.state):
         documents = [work.stage.module.serialize(f) for f in frames]
         share = min(1.0, (frames[-1].timestamp / duration) if duration and frames else 1.0)
+        check_content()
         _keep(work, journal, chunk_id, documents, extractor.stats(), share)
+    check_content()
     # The length, and what was not whole, is known for sure only once the last frame was decoded.
-    return extractor.stats()
+    return extractor.stats() | {"checksum": work.source.checksum}
 
 
 def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:

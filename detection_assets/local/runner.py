@@ -35,7 +35,7 @@ from resources.local_services import Endpoints
 from resources.settings import Settings
 from touchline.errors import ServiceError, TouchlineError
 from touchline.library import repository
-from touchline.library.naming import checksum, library_path
+from touchline.library.naming import checksum, content_mark, library_path
 from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset
 from touchline.nodes import NODE_NAMES, selection
 from touchline.profiles import load_profile
@@ -56,6 +56,8 @@ class Runner:
     def register(self, path: Path, profile: str = "") -> SourceAsset:
         """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""
         info, name = probe(path), library_path(path)
+        # Before it is hashed: content that comes while it is hashed has another mark.
+        mark = content_mark(path)
         with self.connection.database.session() as session:
             known = repository.find_source(session, name)
         content = checksum(path, known.checksum if known else "")
@@ -64,6 +66,7 @@ class Runner:
                 session,
                 name,
                 checksum=content,
+                content_mark=mark,
                 duration=info.duration_s,
                 fps=info.fps or None,
                 size=path.stat().st_size,

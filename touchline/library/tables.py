@@ -152,6 +152,9 @@ class SourceAsset(Base, kw_only=True, eq=False):
     checksum: Mapped[str] = mapped_column(default="")
     """Of a file, as `touchline.library.naming.checksum` makes it; of an object, `etag:` and its etag; empty while
     unknown."""
+    content_mark: Mapped[str] = mapped_column(default="")
+    """`naming.content_mark` of the file when it had that checksum; empty for objects and while unknown. As long as it
+    is the same, the file is not hashed again."""
     duration: Mapped[float | None] = mapped_column(default=None)
     """Seconds."""
     fps: Mapped[float | None] = mapped_column(default=None)

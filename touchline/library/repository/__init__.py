@@ -72,7 +72,14 @@ from touchline.library.repository.retention_facts import (
     strangers,
 )
 from touchline.library.repository.retire import Holdings, drop_findings, drop_source, holdings, named_by_others
-from touchline.library.repository.sources import find_source, get_source, list_sources, named_source, register_source
+from touchline.library.repository.sources import (
+    find_source,
+    get_source,
+    list_sources,
+    named_source,
+    note_content_mark,
+    register_source,
+)
 from touchline.library.repository.upload_ledger import (
     ask_again,
     ask_for_looks,
@@ -159,6 +166,7 @@ __all__ = [
     "named_under",
     "newest_checkpoints",
     "newest_jobs",
+    "note_content_mark",
     "note_trouble",
     "plain_json",
     "record_sightings",

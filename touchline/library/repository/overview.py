@@ -24,12 +24,15 @@ _PAGE = 1000
 class Made:
     """What the newest checkpoint of a source and stage was made from.
 
-    `upstream`: stage and fingerprint of the checkpoints it was computed from, by stage name. `checksum` is that of the
-    source as it is now.
+    `upstream`: stage and fingerprint of the checkpoints it was computed from, by stage name. `checksum`, `content_mark`
+    and `size` [bytes] are those of the source as it is registered now.
     """
 
     partition_key: str
+    video_path: str
     checksum: str
+    content_mark: str
+    size: int | None
     stage: str
     profile_name: str
     fingerprint: str
@@ -78,7 +81,15 @@ def newest_checkpoints(session: Session) -> Iterator[Made]:
     pairs = sa.func.jsonb_object_agg(inner.stage, inner.fingerprint, type_=JSONB)
     upstream = sa.select(pairs).where(inner.id == sa.any_(made.c.input_checkpoint_ids)).scalar_subquery()
     query = (
-        sa.select(made, SourceAsset.partition_key, SourceAsset.checksum, upstream.label("upstream"))
+        sa.select(
+            made,
+            SourceAsset.partition_key,
+            SourceAsset.video_path,
+            SourceAsset.checksum,
+            SourceAsset.content_mark,
+            SourceAsset.size,
+            upstream.label("upstream"),
+        )
         .join(SourceAsset, SourceAsset.id == made.c.source_asset_id)
         .order_by(SourceAsset.partition_key, made.c.stage_index)
         .execution_options(yield_per=_PAGE)
@@ -86,7 +97,10 @@ def newest_checkpoints(session: Session) -> Iterator[Made]:
     for found in session.execute(query):
         yield Made(
             partition_key=found.partition_key,
+            video_path=found.video_path,
             checksum=found.checksum,
+            content_mark=found.content_mark,
+            size=found.size,
             stage=found.stage,
             profile_name=found.profile_name,
             fingerprint=found.fingerprint,

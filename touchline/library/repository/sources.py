@@ -32,6 +32,7 @@ def register_source(
     video_path: str,
     *,
     checksum: str = "",
+    content_mark: str = "",
     duration: float | None = None,
     fps: float | None = None,
     size: int | None = None,
@@ -61,6 +62,7 @@ def register_source(
         )
     changed = bool(checksum) and checksum != source.checksum
     source.checksum = checksum or source.checksum
+    source.content_mark = content_mark or ("" if changed else source.content_mark)
     source.profile_name = profile_name
     source.state = state
     source.rejection_reason = plain_text(rejection_reason)
@@ -71,6 +73,12 @@ def register_source(
     source.height = height if height is not None or changed else source.height
     session.flush()
     return source
+
+
+def note_content_mark(session: Session, video_path: str, checksum: str, content_mark: str) -> None:
+    """Registers the mark under which a source's file was seen to have its registered checksum."""
+    same = (SourceAsset.video_path == video_path) & (SourceAsset.checksum == checksum)
+    session.execute(sa.update(SourceAsset).where(same).values(content_mark=content_mark))
 
 
 def find_source(session: Session, key_or_path: str) -> SourceAsset | None:
