@@ -77,8 +77,14 @@ def fitting(field: FieldInfo) -> st.SearchStrategy[Any]:
     if field.annotation is int:
         return st.integers(least, most)
     if float in kinds:
-        exclusive = {"exclude_min": "gt" in limits, "exclude_max": "lt" in limits}
-        return st.floats(least, most, allow_nan=False, allow_infinity=False, **exclusive)
+        return st.floats(
+            least,
+            most,
+            allow_nan=False,
+            allow_infinity=False,
+            exclude_min="gt" in limits,
+            exclude_max="lt" in limits,
+        )
     if field.annotation is str:
         return st.sampled_from(LOOKS_LIKE_ANOTHER) | st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="\0")

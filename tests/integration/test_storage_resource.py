@@ -96,7 +96,7 @@ def test_a_run_whose_config_names_other_servers_ends_before_its_first_step(
                 instance=instance,
                 run_config={**asked, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 raise_on_error=False,
-                **({"partition_key": added(instance)} if job == JOB else {}),
+                partition_key=added(instance) if job == JOB else None,
             )
         )
     assert not result.success
