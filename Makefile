@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two at a time, each with servers of its own; a file's tests share fixtures and stay together, in order.
 TEST_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test bench lint serve clean
+.PHONY: demo test bench lint serve stage-digests clean
 
 demo: $(VENV)/.installed
 	$(BIN)/touchline demo
@@ -18,6 +18,10 @@ test: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --ablations --long 10 --memory --library --uploads 200 --write
+
+# After a change to the code of a stage: records it, once VERSION was raised where the output can differ.
+stage-digests: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.support.stage_digests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

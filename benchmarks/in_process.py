@@ -27,7 +27,7 @@ from touchline.stages.detect_objects import DetectObjectsConfig
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, Image, SampledFrame
 from touchline.video.opening import decode_frame
-from touchline.vision.objects import ObjectDetector
+from touchline.vision.detector import ObjectDetector
 
 
 class FixedModels:

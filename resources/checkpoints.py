@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, Final
 from uuid import UUID
 
@@ -31,7 +30,6 @@ __all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_k
 
 FRAME_CACHE: Final = 1024**3
 """Bytes of frames kept in a temporary file, each process its own: those of a match at 720p, two a second."""
-PUT_THREADS: Final = 8
 OWN: Final = frozenset(
     {"id", "job_id", "created_at", "input_checkpoint_ids", "reused_from", "wall_s", "is_scenario", "scenario_label"}
 )
@@ -60,7 +58,6 @@ class CheckpointStore:
         self._objects = objects
         self._database = database
         self._frames = FrameCache(FRAME_CACHE)
-        self._pool: ThreadPoolExecutor | None = None
 
     def journal(self, job_id: UUID, stage: str, fingerprint: str) -> Journal:
         """The journal of a stage of a job, with the chunks that are finished with this fingerprint."""
@@ -72,12 +69,6 @@ class CheckpointStore:
         self._objects.put(key, jpeg)
         self._frames.put(key, jpeg)
         return key
-
-    def put_frames(self, job_id: UUID, frames: Sequence[tuple[int, bytes]]) -> list[str]:
-        """Stores frames (sequence, JPEG) side by side and returns their keys in the same order. Raises ServiceError."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(PUT_THREADS, thread_name_prefix="put-frames")
-        return list(self._pool.map(lambda item: self.put_frame(job_id, *item), frames))
 
     def get_frame(self, key: str) -> bytes:
         """The JPEG under a key, from near at hand if this process had it. Raises CheckpointError."""

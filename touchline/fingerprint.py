@@ -21,12 +21,12 @@ Identity = Callable[[str, StageConfig], str]
 
 
 def fingerprint_of(stage: str, version: str, config: StageConfig, upstream: Sequence[str], identity: str) -> str:
-    """SHA-256 over all that a stage's output depends on, hex.
+    """SHA-256 over all that a stage's output depends on, hex. Operational settings are no part of it.
 
     `upstream`: the fingerprints of its inputs in the order of their stages' names; of `extract_frames`, the checksum
     of the video alone.
     """
-    content = [stage, version, config.model_dump(mode="json"), list(upstream), identity]
+    content = [stage, version, config.decisive(), list(upstream), identity]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -81,6 +81,8 @@ class Staleness:
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> tuple[list[str], StageConfig | None, str | None]:
         """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
+        # A setting that came later had its default then.
+        snapshot = {**self._kind(stage)().model_dump(mode="json"), **snapshot}
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
             config = self._kind(stage).model_validate(dict(snapshot))
@@ -88,8 +90,9 @@ class Staleness:
             return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
         try:
             return found, config, self._identity(stage, config)
-        except ModelUnavailableError:
-            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing.
+        except (ModelUnavailableError, BadInputError):
+            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing. Nor if no
+            # installed package offers it any more, or it knows none of the labels.
             return found, config, None
 
     def _settings(
@@ -100,8 +103,10 @@ class Staleness:
             changed = with_settings(load_profile(profile_name), {stage: overrides})
         except BadInputError as error:
             return [str(error)]
-        now = changed.stage(stage).model_dump(mode="json")
-        fields = sorted(name for name in {*now, *snapshot} if now.get(name) != snapshot.get(name))
+        config = changed.stage(stage)
+        now = config.decisive()
+        decisive = {*now, *snapshot} - config.operational()
+        fields = sorted(name for name in decisive if now.get(name) != snapshot.get(name))
         return [f"{stage}.{name}: {snapshot.get(name)!r}, the profile says {now.get(name)!r}" for name in fields]
 
     @staticmethod

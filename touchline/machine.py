@@ -35,8 +35,6 @@ FEATURES: Final = (
     "sve2",
 )
 """Instructions by which numeric libraries choose their code, as Linux names them (x86 first, then Arm)."""
-BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Those that compute in bfloat16."""
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,12 @@
 """Weights of models on this machine: where they lie, the checksum that they must have, whether a fetch can be tried.
 
 Belongs here: what all models share before they are loaded. Loading, and the libraries that fetch their own weights,
-are in `touchline/vision/objects.py` and `touchline/ocr/doctr_engine.py`.
+are in `touchline/vision/yolo.py` and `touchline/ocr/doctr_engine.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 import shutil
@@ -21,7 +20,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from touchline.errors import BadInputError, ModelUnavailableError
-from touchline.home import home
+from touchline.home import cache_before, home
 
 PROBE_S: Final = 3.0
 """How long a closed network may cost [s]: a name server that never answers holds a plain request for half a minute."""
@@ -33,10 +32,9 @@ def models_folder() -> Path:
 
 
 def cached_before(name: str) -> Path | None:
-    """Where earlier versions kept fetched weights of that name, if TOUCHLINE_HOME was not set: the user's cache."""
-    if os.environ.get("TOUCHLINE_HOME"):
-        return None
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "touchline" / "models" / name
+    """Where earlier versions kept fetched weights of that name; nothing where they kept none."""
+    cache = cache_before()
+    return cache / "models" / name if cache else None
 
 
 def registered(name: str, sha256: str) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -15,6 +14,7 @@ from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
     from resources.settings import Settings
+    from touchline.plugins import Group
 
 PACKAGES = (
     "touchline",
@@ -50,7 +50,7 @@ def doctor(as_json: bool) -> int:
         ],
         "environment": environment,
         "packages": {name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
-        "models": _models(),
+        "models": _models(settings),
         "uploads": _uploads(settings),
         "profiles": _profiles(),
     }
@@ -84,25 +84,41 @@ def _uploads(settings: Settings) -> list[dict[str, str]]:
     return [{"upload": row.location + row.key, "waits_because": row.reason} for row in troubled]
 
 
-def _models() -> dict[str, str]:
-    from touchline.errors import ModelUnavailableError
-    from touchline.extras import install
-    from touchline.ocr.networks import runtime_identity
+def _models(settings: Settings) -> dict[str, str]:
+    """Each engine and detector that an installed package offers, and its state; only the detector in use is loaded."""
+    from resources.models import default_weights
+    from touchline.errors import TouchlineError
+    from touchline.plugins import DETECTORS, OCR_ENGINES
     from touchline.profiles import load_profile
-    from touchline.stages.detect_objects import load_detector
+    from touchline.stages.detect_objects import configured_detector
 
     models = {}
-    profile = load_profile()
-    computes = runtime_identity(profile.run_ocr.runtime)
-    models["OCR (rapidocr)"] = f"{computes}; shipped in its wheel" if find_spec("rapidocr") else "not installed"
-    models["OCR (doctr)"] = "installed" if find_spec("doctr") else f"not installed: {install('doctr')}"
+    config = load_profile().detect_objects
+    for name in OCR_ENGINES.names():
+        models[f"OCR ({name})"] = _state(OCR_ENGINES, name)
+    for name in DETECTORS.names():
+        models[f"object detector ({name})"] = _state(DETECTORS, name)
     try:
-        models["object detector (YOLO)"] = load_detector(profile.detect_objects).identity
-    except ModelUnavailableError as error:
-        models["object detector (YOLO)"] = f"off: {error}"
+        in_use = configured_detector(config, default_weights(config, settings)).identity
+    except TouchlineError as error:
+        in_use = f"off: {error}"
+    models[f"object detector ({config.detector})"] = in_use
     models["local VLM"] = "off: not configured"
     models["cloud LLM"] = "off: not configured"
     return models
+
+
+def _state(group: Group, name: str) -> str:
+    """Whether a model of an installed package could be loaded, and whose it is; nothing is loaded."""
+    from touchline.errors import TouchlineError
+    from touchline.plugins import TellsWhatIsMissing, package_of
+
+    try:
+        entry, found = group.find(name), group.load(name)
+    except TouchlineError as error:
+        return f"off: {error}"
+    missing = found.missing() if isinstance(found, TellsWhatIsMissing) else ""
+    return f"off: {missing}" if missing else f"installed, from {package_of(entry)}"
 
 
 def _profiles() -> list[dict[str, str]]:

@@ -184,14 +184,16 @@ def _never_found(entries: Sequence[BrandEntry]) -> str:
     """Which spellings the default recogniser cannot read, in a sentence; empty if it reads all, or is not there."""
     from touchline.brands.scripts import never_found, scripts_of, spellings_by_script
     from touchline.errors import ModelUnavailableError
-    from touchline.ocr.engine import KnowsCharacters, load_engine
+    from touchline.ocr.engine import EngineSettings, KnowsCharacters
+    from touchline.ocr.registry import load_engine
     from touchline.profiles import load_profile
 
     needed = spellings_by_script(entries)
     if not needed:
         return ""
     try:
-        engine = load_engine(load_profile().run_ocr.engine)
+        config = load_profile().run_ocr
+        engine = load_engine(config.engine, EngineSettings(config.runtime))
     except ModelUnavailableError:
         return ""
     return never_found(needed, scripts_of(engine.characters)) if isinstance(engine, KnowsCharacters) else ""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import yaml
 
-from touchline.vision.objects import contained
+from touchline.vision.yolo import contained
 from training.broadcasts import LABELS, write
 
 ARCHITECTURE: Final = "yolo11n.yaml"

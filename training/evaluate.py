@@ -24,7 +24,7 @@ from benchmarks.scoring import score, total
 from detection_assets.dagster_internals.quiet import quiet
 from detection_assets.local.runner import Runner
 from touchline.values import Image
-from touchline.vision.objects import YoloDetector
+from touchline.vision.yolo import YoloDetector
 
 ZONES: Final = {"board": "board", "jersey": "jersey", "scorebug": "overlay", "other": "other"}
 """The zone that a truth's place is, if told right."""

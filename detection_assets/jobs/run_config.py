@@ -73,7 +73,7 @@ def refuse_split(
         except CheckpointError:
             # What is missing is told when it is read.
             continue
-        now = profile.stage(stage).model_dump(mode="json")
+        now = profile.stage(stage).decisive()
         then = {**now, **row.config_snapshot, **{name: now.get(name) for name in row.config_overrides}}
         changed = sorted(name for name, value in now.items() if then[name] != value)
         if row.profile_name != given and changed:

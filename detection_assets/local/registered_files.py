@@ -14,7 +14,7 @@ from typing import Any, Final
 from resources.brand_lists import store_list
 from resources.object_store import ObjectStore
 from touchline.errors import BadInputError
-from touchline.vision.objects import OFFICIAL_SHA256
+from touchline.vision.yolo import OFFICIAL_SHA256
 from touchline.weights import register
 
 WEIGHTS: Final = "detect_objects.weights"

@@ -13,7 +13,8 @@ from touchline.brands.scripts import never_found, script_of, scripts_of, spellin
 from touchline.errors import BadInputError
 from touchline.library import repository
 from touchline.library.tables import KnownBrand
-from touchline.ocr.engine import KnowsCharacters, load_engine
+from touchline.ocr.engine import KnowsCharacters
+from touchline.ocr.registry import load_engine
 
 HEADER = "canonical_name,aliases\n"
 

@@ -84,7 +84,7 @@ def test_frames_are_named_on_the_row_that_stored_them(
     checkpoints: CheckpointStore, objects: ObjectStore, database: Database, job: DetectJob
 ) -> None:
     jpegs = [(n, b"jpeg %d" % n) for n in range(20)]
-    keys = checkpoints.put_frames(job.id, jpegs)
+    keys = [checkpoints.put_frame(job.id, *frame) for frame in jpegs]
     assert keys == [f"checkpoints/{job.id}/frames/{n:06d}.jpg" for n in range(20)]
     assert checkpoints.put_frame(job.id, 3, b"jpeg 3") == keys[3]
     # From memory, where they were stored, as in another process.

@@ -214,7 +214,7 @@ def test_doctor_tells_what_is_there_and_keeps_secrets(home: Path) -> None:
         "object store": ("embedded", True),
     }
     assert found["packages"]["touchline"]
-    assert "yolo11n.pt" in found["models"]["object detector (YOLO)"]
+    assert "yolo11n.pt" in found["models"]["object detector (yolo)"]
     table = quick(home, "doctor").stdout
     for words in ("Postgres", "SeaweedFS", "TOUCHLINE_HOME", "rapidocr", "not configured"):
         assert words in table

@@ -15,19 +15,22 @@ import cv2
 import numpy as np
 import pytest
 
+from resources.models import default_weights
+from resources.settings import Settings
 from tests.support import tiny_yolo
 from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.geometry import iou
 from touchline.stages.detect_objects import (
     DetectObjects,
     DetectObjectsConfig,
+    configured_detector,
     deserialize,
-    load_detector,
     serialize,
 )
 from touchline.synthetic import Rendered
 from touchline.values import Chunk, DetectedObject, FrameObjects, Image, SceneFrame
-from touchline.vision.objects import OFFICIAL_SHA256, YoloDetector, find_weights, installed
+from touchline.vision.detector import ObjectDetector
+from touchline.vision.yolo import OFFICIAL_SHA256, YoloDetector, find_weights, installed
 from touchline.weights import models_folder, reachable, sha256_of
 
 needs_ultralytics = pytest.mark.skipif(not installed(), reason="ultralytics is not installed (extra `yolo`)")
@@ -83,6 +86,11 @@ def chunk_of(frames: list[Rendered], chunk_id: int = 0, shots: list[int] | None 
     return Chunk(chunk_id, (), lambda sequence, lines=None: images[sequence], {"filter_scenes": [*scenes, dropped]})
 
 
+def detector_here(config: DetectObjectsConfig) -> ObjectDetector:
+    """The detector of these settings and this process's environment."""
+    return configured_detector(config, default_weights(config, Settings.from_environment()))
+
+
 class Counting:
     """A detector that sees one object in everything and keeps what it was shown."""
 
@@ -125,6 +133,18 @@ def test_a_batch_finds_what_single_pictures_find(detector: YoloDetector, held_ou
 
 
 @needs_ultralytics
+def test_what_is_found_in_a_picture_does_not_depend_on_the_others_of_its_batch(
+    detector: YoloDetector, held_out: list[Rendered]
+) -> None:
+    images = [frame.image for frame in held_out]
+    # A recording may change its size on the way.
+    images[1::2] = [cv2.resize(image, (480, 480)) for image in images[1::2]]
+    alone = [detector.detect([image])[0] for image in images]
+    assert any(alone)
+    assert detector.detect(images) == alone
+
+
+@needs_ultralytics
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (640, 480), (640, 640)])
 def test_boxes_are_in_the_pixels_of_the_picture_given_whatever_its_size(
     detector: YoloDetector, held_out: list[Rendered], width: int, height: int
@@ -160,7 +180,7 @@ def closed(*_):
 socket.create_connection = socket.getaddrinfo = closed
 before = cv2.getNumThreads(), numpy.get_printoptions(), os.environ.get('OMP_NUM_THREADS')
 from pathlib import Path
-from touchline.vision.objects import YoloDetector
+from touchline.vision.yolo import YoloDetector
 import sys
 assert 'torch' not in sys.modules and 'ultralytics' not in sys.modules
 detector = YoloDetector(Path({str(model[0])!r}), {model[1]!r}, image_size=64)
@@ -270,30 +290,30 @@ def test_a_named_model_is_taken_from_the_models_folder(tmp_path: Path) -> None:
 def test_a_closed_network_fails_at_once_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     with pytest.raises(ModelUnavailableError, match="download is off; put it there"):
-        load_detector(DetectObjectsConfig(download=False))
+        configured_detector(DetectObjectsConfig(download=False))
     with pytest.raises(ModelUnavailableError, match="not fetched without its SHA-256"):
-        load_detector(DetectObjectsConfig(weights="yolo11x.pt"))
+        configured_detector(DetectObjectsConfig(weights="yolo11x.pt"))
     # A proxy that refuses stands for a closed network, wherever this test runs.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(ModelUnavailableError, match=r"github\.com cannot be reached|not installed"):
-        load_detector(DetectObjectsConfig())
+        configured_detector(DetectObjectsConfig())
     assert time.monotonic() - began < 10.0  # a refused connection takes no time; the machine may be busy
 
 
 @needs_ultralytics
 def test_a_download_that_breaks_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("touchline.vision.objects.reachable", lambda host: True)
+    monkeypatch.setattr("touchline.vision.yolo.reachable", lambda host: True)
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     began = time.monotonic()
     with pytest.raises(ModelUnavailableError, match=r"could not be fetched from github\.com.*put it at"):
-        load_detector(DetectObjectsConfig())
+        configured_detector(DetectObjectsConfig())
     assert time.monotonic() - began < 60.0  # all of it is the import of PyTorch
     assert [path.name for path in models_folder().iterdir() if path.name != "Ultralytics"] == []
     with pytest.raises(ModelUnavailableError, match="publishes no model of that name"):
-        load_detector(DetectObjectsConfig(weights="mine.pt", weights_sha256="ab" * 32))
+        configured_detector(DetectObjectsConfig(weights="mine.pt", weights_sha256="ab" * 32))
 
 
 def test_a_name_server_that_never_answers_costs_seconds_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,13 +342,13 @@ def test_settings_name_the_model_before_the_environment_does(
     monkeypatch.setenv("TOUCHLINE_YOLO_WEIGHTS", str(tmp_path / "elsewhere.pt"))
     monkeypatch.setenv("TOUCHLINE_YOLO_SHA256", "ab" * 32)
     with pytest.raises(ModelUnavailableError, match=r"elsewhere\.pt"):
-        load_detector(DetectObjectsConfig())
+        detector_here(DetectObjectsConfig())
     file, sha256 = model
-    found = load_detector(DetectObjectsConfig(weights=str(file), weights_sha256=sha256.upper(), device="cpu"))
+    found = detector_here(DetectObjectsConfig(weights=str(file), weights_sha256=sha256.upper(), device="cpu"))
     assert sha256 in found.identity
     monkeypatch.setenv("TOUCHLINE_YOLO_WEIGHTS", str(file))
     monkeypatch.setenv("TOUCHLINE_YOLO_SHA256", sha256)
-    assert sha256 in load_detector(DetectObjectsConfig(device="cpu")).identity
+    assert sha256 in detector_here(DetectObjectsConfig(device="cpu")).identity
 
 
 @needs_ultralytics

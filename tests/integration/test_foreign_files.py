@@ -18,7 +18,7 @@ from touchline.brands import BrandEntry, read_csv
 from touchline.errors import BadInputError
 from touchline.library.tables import SourceAsset
 from touchline.profiles import STAGES, Profile, file_settings, load_profile, own_profiles
-from touchline.vision.objects import find_weights
+from touchline.vision.yolo import find_weights
 from touchline.weights import sha256_of
 
 SECRET = "hunter2-correct-horse"

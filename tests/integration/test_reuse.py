@@ -27,7 +27,7 @@ from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
 from touchline.nodes import NODE_NAMES, downstream
 from touchline.synthetic import Truth
-from touchline.vision.objects import contained
+from touchline.vision.yolo import contained
 from touchline.weights import sha256_of
 
 pytestmark = pytest.mark.slow

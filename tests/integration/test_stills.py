@@ -21,7 +21,7 @@ from tests.unit.test_seen_picture import bright_quarter, lettering
 from touchline.errors import BadInputError
 from touchline.values import Image
 from touchline.video.opening import probe, probe_file
-from touchline.vision.objects import ENVIRONMENT
+from touchline.vision.yolo import ENVIRONMENT
 
 ULTRALYTICS_FIRST = """
 import sys

@@ -71,21 +71,13 @@ class RememberingEngine:
     def runtime(self) -> str:
         return str(self._remembered(b"runtime", lambda: self._engine.runtime))
 
-    def find(self, image: Any, ignore: Any = (), rows: Any = None) -> Any:
-        asked = pickle.dumps((image.shape, image.tobytes(), tuple(ignore), rows))
-        return self._remembered(asked, lambda: self._engine.find(image, ignore, rows))
+    def find(self, image: Any, rows: Any = None, target_height: Any = None) -> Any:
+        asked = pickle.dumps((image.shape, image.tobytes(), rows, target_height))
+        return self._remembered(asked, lambda: self._engine.find(image, rows, target_height))
 
-    def find_in_ribbon(self, image: Any) -> Any:
-        asked = pickle.dumps(("ribbon", image.shape, image.tobytes()))
-        return self._remembered(asked, lambda: self._engine.find_in_ribbon(image))
-
-    def read(self, image: Any, place: Any) -> Any:
-        asked = pickle.dumps(("read", image.shape, image.tobytes(), place))
-        return self._remembered(asked, lambda: self._engine.read(image, place))
-
-    def read_strips(self, images: Any) -> Any:
-        asked = pickle.dumps([(image.shape, image.tobytes()) for image in images])
-        return self._remembered(asked, lambda: self._engine.read_strips(images))
+    def read(self, image: Any, places: Any) -> Any:
+        asked = pickle.dumps(("read", image.shape, image.tobytes(), places))
+        return self._remembered(asked, lambda: self._engine.read(image, places))
 
     def _remembered(self, asked: bytes, answer: Callable[[], Any]) -> Any:
         path = self._folder / (hashlib.sha256(asked).hexdigest() + ".ocr")
@@ -159,7 +151,7 @@ class Faults:
         self._computed()
         models: Any = resources.models
         load = models.load_engine
-        models.load_engine = lambda name, **options: RememberingEngine(lambda: load(name, **options), self._log.parent)
+        models.load_engine = lambda name, settings: RememberingEngine(lambda: load(name, settings), self._log.parent)
 
     def _transactions(self) -> None:
         """Commits, named by what was done in the transaction."""

@@ -15,7 +15,7 @@ import yaml
 
 from touchline.synthetic import CLIP, Broadcast, Rendered, Shot
 from touchline.values import Box
-from touchline.vision.objects import contained
+from touchline.vision.yolo import contained
 from training.broadcasts import label_lines
 
 SIDE = 256

@@ -318,12 +318,6 @@ def test_words_are_no_noise(text: str) -> None:
     assert not is_noise(text)
 
 
-def test_a_code_that_is_a_brand_is_no_noise_to_the_matcher() -> None:
-    assert is_noise("TIM")
-    assert not MATCHER.is_noise("TIM")
-    assert MATCHER.is_noise("INT")
-
-
 def test_folding_keeps_letters_of_any_script_and_where_words_begin() -> None:
     folded = fold("L'Oréal QatarAirways bet365 ＶＩＶＯ™ 万达")
     assert folded.letters == "lorealqatarairwaysbet365vivo万达"

@@ -19,7 +19,8 @@ import pytest
 
 from touchline.errors import ModelUnavailableError
 from touchline.geometry import bounds, centre, iou
-from touchline.ocr.engine import OcrEngine, StripText, TextPlace, load_engine
+from touchline.ocr.engine import OcrEngine, StripText, TextPlace
+from touchline.ocr.registry import load_engine
 from touchline.values import Box, Image, Quad
 from touchline.weights import reachable, sha256_of
 
@@ -27,7 +28,7 @@ if importlib.util.find_spec("doctr") is None:
     pytest.skip("docTR is not installed (extra `doctr`)", allow_module_level=True)
 
 from touchline.ocr import doctr_engine
-from touchline.ocr.doctr_engine import DoctrEngine, clockwise, hub_file, join_words, rows, without_repeats
+from touchline.ocr.doctr_engine import DoctrEngine, LineOfWords, clockwise, hub_file, join_words, rows, without_repeats
 
 RED, BLUE, WHITE = (0, 0, 255), (255, 0, 0), (255, 255, 255)
 
@@ -83,29 +84,31 @@ def word(x: float, y: float, width: float, height: float = 20) -> Quad:
 
 
 def test_it_is_an_engine_of_the_protocol() -> None:
-    engine: OcrEngine = load_engine("doctr", pretrained=False)
+    engine: OcrEngine = DoctrEngine(pretrained=False)
     assert "db_mobilenet_v3_large untrained" in engine.identity
     assert "crnn_mobilenet_v3_small untrained" in engine.identity
     image = picture(320, 200, (40, 60, 180, 100))
     assert all(isinstance(place, TextPlace) for place in engine.find(image))
-    read = engine.read(image, TextPlace(word(40, 60, 140, 40), (word(40, 60, 140, 40),)))
-    assert 0 <= read.confidence <= 1
+    places = [TextPlace(word(40, 60, 140, 40)), LineOfWords(word(40, 60, 140, 40), (word(40, 60, 140, 40),))]
+    plain, worded = engine.read(image, places)
+    assert plain == worded
+    assert 0 <= plain.confidence <= 1
 
 
 def test_strips_are_read_one_result_each_in_order(engine: DoctrEngine) -> None:
     rng = np.random.default_rng(3)
     strips = [rng.integers(0, 255, (h, w, 3), np.uint8) for h, w in ((32, 120), (48, 900), (20, 20), (33, 257))]
-    together = engine.read_strips(strips)
+    together = engine.read_words(strips)
     assert len(together) == 4
     assert all(isinstance(t, StripText) and 0 <= t.confidence <= 1 for t in together)
-    assert [t.text for t in together] == [engine.read_strips([strip])[0].text for strip in strips]
-    assert engine.read_strips([]) == []
+    assert [t.text for t in together] == [engine.read_words([strip])[0].text for strip in strips]
+    assert engine.read_words([]) == []
 
 
 def test_the_recogniser_is_shown_rgb(engine: DoctrEngine) -> None:
     shown: list[Any] = []
     hook = engine._recogniser.model.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
-    engine.read_strips([np.full((32, 128, 3), RED, np.uint8)])
+    engine.read_words([np.full((32, 128, 3), RED, np.uint8)])
     hook.remove()
     red, green, blue = shown[0][0].mean(dim=(1, 2)).tolist()
     assert red > green + 1
@@ -155,13 +158,13 @@ def test_a_ribbon_is_searched_in_rows_and_each_word_is_found_once(seeing: DoctrE
         assert all(-1 <= y <= 81 for _, y in quad)
 
 
-def test_words_in_ignored_places_are_left_out(seeing: DoctrEngine) -> None:
-    boxes: list[Box] = [(50, 50, 200, 80), (300, 200, 450, 230)]
-    image = picture(640, 360, *boxes)
-    ignored: Quad = ((20, 20), (230, 20), (230, 110), (20, 110))
-    assert len(seeing.find(image)) == 2
-    [place] = seeing.find(image, ignore=[ignored])
-    assert centre(place.quad)[1] > 150
+def test_a_line_takes_its_words_with_it_where_it_moves() -> None:
+    line = LineOfWords(word(0, 0, 210), (word(0, 0, 100), word(110, 2, 90)))
+    assert line.moved(5, 7) == LineOfWords(word(5, 7, 210), (word(5, 7, 100), word(115, 9, 90)))
+    assert line.within(300, 100) is line
+    cut = line.within(100, 100)
+    assert isinstance(cut, LineOfWords)
+    assert cut.words == (word(0, 0, 100),)
 
 
 def test_rows_cover_the_ribbon_and_overlap() -> None:
@@ -188,8 +191,8 @@ def test_a_word_that_an_edge_cut_gives_way_to_the_whole_one() -> None:
 def test_words_side_by_side_are_one_line() -> None:
     qatar, airways, vivo = word(0, 0, 100), word(110, 2, 90), word(0, 60, 50)
     first, second = join_words([airways, qatar, vivo])
-    assert first == TextPlace(((0, 0), (200, 2), (200, 22), (0, 20)), (qatar, airways))
-    assert second == TextPlace(vivo, (vivo,))
+    assert first == LineOfWords(((0, 0), (200, 2), (200, 22), (0, 20)), (qatar, airways))
+    assert second == LineOfWords(vivo, (vivo,))
     apart = [word(0, 0, 100), word(130, 0, 90), word(222, 0, 90, height=60)]
     assert [place.words for place in join_words(apart)] == [(quad,) for quad in apart]
 
@@ -197,11 +200,11 @@ def test_words_side_by_side_are_one_line() -> None:
 def test_a_line_is_read_word_by_word(engine: DoctrEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {100: StripText("QATAR", 0.9), 90: StripText("AIRWAYS", 0.8), 50: StripText("l", 0.1)}
     monkeypatch.setattr(
-        engine, "read_strips", lambda strips: [said[round(s.shape[1] * 20 / s.shape[0])] for s in strips]
+        engine, "read_words", lambda strips: [said[round(s.shape[1] * 20 / s.shape[0])] for s in strips]
     )
     monkeypatch.setattr(engine, "_min_text_score", 0.3)
     words = (word(0, 0, 100), word(110, 2, 90), word(210, 2, 50))
-    read = engine.read(np.zeros((60, 300, 3), np.uint8), TextPlace(word(0, 0, 260), words))
+    [read] = engine.read(np.zeros((60, 300, 3), np.uint8), [LineOfWords(word(0, 0, 260), words)])
     assert read.text == "QATAR AIRWAYS"
     assert read.confidence == pytest.approx((0.9 * 5 + 0.8 * 7) / 12, abs=5e-4)
 
@@ -222,13 +225,27 @@ def test_weights_are_loaded_from_a_file_by_checksum_alone(engine: DoctrEngine, t
     )
     assert sha256_of(file) in loaded.identity
     strip = np.random.default_rng(5).integers(0, 255, (32, 128, 3), np.uint8)
-    assert loaded.read_strips([strip]) == engine.read_strips([strip])
+    assert loaded.read_words([strip]) == engine.read_words([strip])
     with pytest.raises(ModelUnavailableError, match="expected 00"):
         DoctrEngine(pretrained=False, reco_weights=file, reco_sha256="0" * 64)
     with pytest.raises(ModelUnavailableError, match="not loaded without its SHA-256"):
         DoctrEngine(pretrained=False, reco_weights=file)
     with pytest.raises(ModelUnavailableError, match="holds no weights of this docTR architecture"):
         DoctrEngine(pretrained=False, reco_weights=detector, reco_sha256=sha256_of(detector))
+
+
+def test_the_identity_names_the_weights_of_the_hub_by_what_they_are(
+    engine: DoctrEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    files = {"db_mobilenet_v3_large": tmp_path / "db.pt", "crnn_mobilenet_v3_small": tmp_path / "crnn.pt"}
+    for model, file in zip((engine._detector, engine._recogniser), files.values(), strict=True):
+        torch.save(model.model.state_dict(), file)
+    monkeypatch.setattr("touchline.ocr.doctr_engine._from_hub", lambda url, arch: files[arch])
+    identity = DoctrEngine(device="cpu").identity
+    for file in files.values():
+        assert f"{file.name} sha256:{sha256_of(file)}" in identity
 
 
 def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:

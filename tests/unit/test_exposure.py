@@ -108,7 +108,6 @@ def test_the_last_sample_of_a_video_of_unknown_length_stands_for_one_sample() ->
 def test_a_still_has_an_interval_of_no_length() -> None:
     line = timeline(1, duration_s=0.0, is_image=True)
     (exposure,) = exposures(line, seen(0))
-    assert line.is_still
     assert seconds(exposure.intervals) == [(0.0, 0.0)]
     assert total(exposure.intervals) == 0
     assert exposure.mean.factors.visibility > 0

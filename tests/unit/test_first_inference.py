@@ -10,13 +10,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from touchline.errors import ModelUnavailableError
 from touchline.ocr import networks, rapid
-from touchline.ocr.networks import RUNTIMES, Runtime, load_network
+from touchline.ocr.networks import Runtime, load_network
+
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 DETECTOR = Path(rapid.__file__).parent / "weights" / "PP-OCRv6_tiny_det.onnx"
 PROCESSES = 30

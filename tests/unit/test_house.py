@@ -85,7 +85,7 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 
 def test_importing_the_domain_brings_in_no_models() -> None:
     probe = (
-        "import sys, touchline.profiles, touchline.ocr, touchline.vision.objects; "
+        "import sys, touchline.profiles, touchline.ocr, touchline.vision.yolo; "
         "heavy = 'dagster', 'doctr', 'onnxruntime', 'openvino', 'rapidocr', 'torch', 'ultralytics'; "
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -12,7 +12,8 @@ from rapidfuzz import fuzz
 
 from touchline.brands import BrandBook, BrandEntry
 from touchline.geometry import bounds, centre, inside, intersection
-from touchline.ocr.engine import OcrEngine, load_engine
+from touchline.ocr.engine import OcrEngine
+from touchline.ocr.registry import load_engine
 from touchline.stages.detect_edges import DetectEdges, DetectEdgesConfig
 from touchline.stages.match_brands import MatchBrands, MatchBrandsConfig
 from touchline.stages.match_brands import deserialize as match_back

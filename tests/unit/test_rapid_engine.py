@@ -7,6 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -14,24 +15,29 @@ import pytest
 from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
-from touchline.geometry import bounds, box_quad
+from touchline.geometry import bounds
 from touchline.ocr import rapid
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.networks import RUNTIMES
+from touchline.ocr.networks import Runtime
 from touchline.ocr.pp_ocr import TextRecogniser
 from touchline.ocr.rapid import (
     EASY,
     LONGEST_RIBBON,
     SHORT_SIDE,
+    SMALL_FINDS,
     WIDTH_RATIO,
     RapidOcrEngine,
-    ribbon_scale,
     search_scale,
+    strip_scale,
 )
+from touchline.stages.run_ocr import LOWEST, LOWEST_BESIDE_BOARDS
 from touchline.values import Image
+from touchline.vision.strips import TEXT_LINES
+
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 WEIGHTS = Path(rapid.__file__).parent / "weights"
-
+STRIPS = SMALL_FINDS / TEXT_LINES
 WORDS = ("HEINEKEN", "QATAR AIRWAYS", "SANTANDER", "UNICREDIT")
 
 
@@ -54,7 +60,7 @@ def frame(word: str) -> Image:
 def read(engine: RapidOcrEngine, picture: Image) -> list[tuple[TextPlace, StripText]]:
     """The lines of a picture, from left to right."""
     places = sorted(engine.find(picture), key=lambda place: bounds(place.quad)[0])
-    return [(place, engine.read(picture, place)) for place in places]
+    return list(zip(places, engine.read(picture, places), strict=True))
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -64,8 +70,8 @@ def engine(request: pytest.FixtureRequest) -> RapidOcrEngine:
 
 def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> None:
     picture = ribbon(*WORDS)
-    found = sorted(engine.find_in_ribbon(picture), key=lambda place: bounds(place.quad)[0])
-    assert [engine.read(picture, place).text for place in found] == list(WORDS)
+    found = sorted(engine.find(picture, target_height=TEXT_LINES), key=lambda place: bounds(place.quad)[0])
+    assert [text.text for text in engine.read(picture, found)] == list(WORDS)
     for number, place in enumerate(found):
         x1, y1, x2, y2 = bounds(place.quad)
         assert 420 * number <= x1 < x2 <= 420 * (number + 1)
@@ -75,7 +81,8 @@ def test_words_of_a_ribbon_are_read_at_their_places(engine: RapidOcrEngine) -> N
 
 def test_a_ribbon_too_long_for_the_network_is_searched_smaller(engine: RapidOcrEngine) -> None:
     picture = ribbon(*WORDS * 3)
-    texts = {engine.read(picture, place).text for place in engine.find_in_ribbon(picture)}
+    found = engine.find(picture, target_height=TEXT_LINES)
+    texts = {text.text for text in engine.read(picture, found)}
     assert texts >= {"HEINEKEN", "SANTANDER"}
 
 
@@ -87,14 +94,20 @@ def test_small_text_is_read_at_its_place_in_a_frame(engine: RapidOcrEngine) -> N
     assert 300 <= y1 < y2 <= 364
 
 
-def test_what_lies_in_a_ribbon_is_left_to_it(engine: RapidOcrEngine) -> None:
-    picture = frame("SANTANDER")
-    picture[600:664, 700:1120] = ribbon("UNICREDIT")
-    found = engine.find(picture, ignore=[box_quad((190, 290, 630, 374))])
-    assert [engine.read(picture, place).text for place in found] == ["UNICREDIT"]
-    # A ribbon that ends in the middle of a word has not all of it.
-    found = engine.find(picture, ignore=[box_quad((300, 290, 630, 374))])
-    assert {engine.read(picture, place).text for place in found} == {"SANTANDER", "UNICREDIT"}
+def test_where_higher_lines_are_sought_the_picture_is_searched_smaller(
+    engine: RapidOcrEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales: list[tuple[float, float]] = []
+
+    def noted(image: Image, scale: tuple[float, float]) -> NDArray[np.float32]:
+        scales.append(scale)
+        return np.empty((0, 4, 2), np.float32)
+
+    monkeypatch.setattr(engine, "_finds", noted)
+    monkeypatch.setattr(engine, "_finds_small", noted)
+    for target in (None, 5.0, LOWEST, LOWEST_BESIDE_BOARDS, TEXT_LINES, 2 * TEXT_LINES):
+        engine.find(np.zeros((720, 1280, 3), np.uint8), target_height=target)
+    assert [down for _, down in scales] == [1.0, 1.0, 1.0, 0.9, 0.65, 0.325]
 
 
 def test_only_the_rows_asked_for_are_searched_and_as_large_as_in_the_whole_picture(
@@ -111,7 +124,7 @@ def test_only_the_rows_asked_for_are_searched_and_as_large_as_in_the_whole_pictu
 
     monkeypatch.setattr(engine, "_finds", noted)
     [place] = engine.find(picture, rows=(500, 720))
-    assert engine.read(picture, place).text == "UNICREDIT"
+    assert engine.read(picture, [place])[0].text == "UNICREDIT"
     assert 590 < bounds(place.quad)[1] < bounds(place.quad)[3] < 670
     engine.find(picture)
     (rows, scale), (whole, same) = searched
@@ -128,10 +141,10 @@ def test_readings_are_the_same_alone_again_and_side_by_side(engine: RapidOcrEngi
 
 @pytest.mark.parametrize("width", [40, 300, 1111, 4085, 4096])
 def test_few_widths_are_searched_and_none_is_much_stretched(width: int) -> None:
-    across, down = ribbon_scale(width)
+    across, down = strip_scale(width, STRIPS)
     assert 1 / 1.06 < across / down < 1.06
     assert width * across <= LONGEST_RIBBON
-    widths = {round(w * ribbon_scale(w)[0]) for w in range(200, 4097)}
+    widths = {round(w * strip_scale(w, STRIPS)[0]) for w in range(200, 4097)}
     assert len(widths) < np.log(4096 / 130) / np.log(WIDTH_RATIO)
 
 
@@ -145,11 +158,11 @@ def test_pictures_are_searched_at_the_size_of_the_detectors_letters() -> None:
 def test_both_runtimes_read_the_same() -> None:
     picture = ribbon(*WORDS)
     one, other = (RapidOcrEngine(threads=1, runtime=runtime) for runtime in RUNTIMES)
-    places = one.find_in_ribbon(picture)
+    places = one.find(picture, target_height=TEXT_LINES)
     assert len(places) == len(WORDS)
-    for place, same in zip(places, other.find_in_ribbon(picture), strict=True):
+    for place, same in zip(places, other.find(picture, target_height=TEXT_LINES), strict=True):
         assert np.abs(np.array(place.quad) - np.array(same.quad)).max() < 2
-        here, there = one.read(picture, place), other.read(picture, place)
+        [here], [there] = one.read(picture, [place]), other.read(picture, [place])
         assert here.text == there.text
         assert here.confidence == pytest.approx(there.confidence, abs=0.01)
 
@@ -168,7 +181,7 @@ def test_only_lines_that_the_smaller_network_is_not_sure_of_go_to_the_larger(mon
         return larger(image)
 
     monkeypatch.setattr(engine, "_reads", noted)
-    [easy, noise] = engine.read_strips([clear, crowd])
+    [easy, noise] = engine.read_lines([clear, crowd])
     assert (easy.text, easy.confidence >= EASY) == ("SANTANDER", True)
     assert noise.confidence < rapid.NO_TEXT
     assert not asked
@@ -176,7 +189,7 @@ def test_only_lines_that_the_smaller_network_is_not_sure_of_go_to_the_larger(mon
     short = [ribbon(word)[4:60, 10:90] for word in ("GO", "OK")]
     unsure, sure = (engine._reads_easy(image)[1] for image in short)
     assert rapid.NO_TEXT < unsure < EASY < sure
-    assert [text.text for text in engine.read_strips(short)] == ["GO", "OK"]
+    assert [text.text for text in engine.read_lines(short)] == ["GO", "OK"]
     assert len(asked) == 2
 
 

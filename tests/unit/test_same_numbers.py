@@ -6,7 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +15,15 @@ from benchmarks.in_process import Walked, walk
 from resources import models
 from touchline import machine
 from touchline.brands import BrandBook, shipped
-from touchline.ocr.networks import RUNTIMES, Runtime, load_network, runtime_identity
+from touchline.ocr.engine import EngineSettings
+from touchline.ocr.networks import Runtime, load_network, runtime_identity
 from touchline.ocr.rapid import RapidOcrEngine
 from touchline.stages.run_ocr import RunOcr, RunOcrConfig
 from touchline.synthetic import Truth
+
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Instructions that compute in bfloat16."""
 
 WEIGHTS = Path(machine.__file__).parent / "ocr" / "weights"
 CHUNKS = {"extract_frames.chunk_s": 2.5}
@@ -68,7 +73,7 @@ def test_both_runtimes_read_the_same_texts_and_report_the_same_seconds(
     assert confidence < CONFIDENCE
     assert pixels < PIXELS
     assert figures(alone) == figures(other)
-    has = machine.BFLOAT16.intersection(machine.cpu()[1])
+    has = BFLOAT16.intersection(machine.cpu()[1])
     print(
         f"{len(pairs)} readings alike; confidences within {confidence:.1e}, corners within {pixels:.2g} px, on "
         f"{machine.in_words()}: "
@@ -156,8 +161,8 @@ def test_a_processor_is_known_by_its_name_and_its_instructions(
 def test_threads_that_ask_for_an_engine_at_once_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
     start, loaded = threading.Barrier(4), []
 
-    def load(engine: str, **options: object) -> object:
-        loaded.append((engine, options))
+    def load(engine: str, settings: EngineSettings) -> object:
+        loaded.append((engine, settings))
         threading.Event().wait(0.2)  # what loading takes: long enough for the others to ask
         return object()
 
@@ -172,4 +177,4 @@ def test_threads_that_ask_for_an_engine_at_once_share_one(monkeypatch: pytest.Mo
             assert len({id(engine) for engine in pool.map(ask, range(4))}) == 1
     finally:
         models._ocr.cache_clear()
-    assert loaded == [("rapidocr", {"runtime": "openvino"})]
+    assert loaded == [("rapidocr", EngineSettings("openvino"))]

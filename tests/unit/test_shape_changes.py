@@ -16,7 +16,7 @@ from detection_assets.metadata.pictures import findings
 from tests.unit.test_extract_frames import marked
 from tests.unit.test_report import candidate, scene
 from touchline.brands import BrandBook, BrandEntry
-from touchline.ocr.engine import load_engine
+from touchline.ocr.registry import load_engine
 from touchline.report import SourceFacts
 from touchline.report.model import Report
 from touchline.stages.brand_report import build_report

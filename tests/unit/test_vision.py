@@ -144,7 +144,8 @@ def test_a_strip_is_straight_and_its_quads_lead_back_to_the_frame() -> None:
     cv2.putText(image, "PEPSI", (600, 350), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 4)
     strip = rectify(image, quad, 2.0)
     assert abs(strip.image.shape[1] - 2 * 1286) < 12
-    back = strip.quad_in_frame(((0, 0), (strip.image.shape[1], 0), strip.image.shape[1::-1], (0, strip.image.shape[0])))
+    whole: Quad = ((0, 0), (strip.image.shape[1], 0), strip.image.shape[1::-1], (0, strip.image.shape[0]))
+    back = transform_quad(whole, strip.to_frame)
     assert np.abs(np.array(back) - np.array(quad)).max() < 0.1
 
 

@@ -31,25 +31,20 @@ WORD: Box = (300, 200, 500, 240)
 ROW = box_quad((0, 190, 960, 250))
 SOMEBODY = DetectedObject("person", 0.9, (280, 150, 520, 400))
 
+FRAMES_ALONE = RunOcrConfig(strips=False)
+"""Words on boards are found in the frame too."""
+
 
 class Engine:
     """Finds one word in every picture and reads it."""
 
-    parallel = 1
     identity = "test"
-    runtime = "none"
 
-    def find(self, image: Image, ignore: Sequence[object] = (), rows: object = None) -> list[TextPlace]:
+    def find(self, image: Image, rows: object = None, target_height: float | None = None) -> list[TextPlace]:
         return [TextPlace(box_quad(WORD))]
 
-    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
-        return []
-
-    def read(self, image: Image, place: TextPlace) -> StripText:
-        return StripText("HEINEKEN", 0.99)
-
-    def read_strips(self, images: Sequence[Image]) -> list[StripText]:
-        return []
+    def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
+        return [StripText("HEINEKEN", 0.99) for _ in places]
 
 
 def picture(sequence: int, lines: int | None = None) -> Image:
@@ -77,7 +72,7 @@ def chunk(
 
 
 def zones(chunk: Chunk, worker: RunOcr | None = None) -> list[Zone]:
-    readings = list((worker or RunOcr(RunOcrConfig(), Engine())).run_chunk(chunk))
+    readings = list((worker or RunOcr(FRAMES_ALONE, Engine())).run_chunk(chunk))
     assert len({r.track for r in readings}) == 1
     return [r.zone for r in readings]
 
@@ -94,7 +89,7 @@ def test_one_find_among_many_misses_is_chance() -> None:
 
 def test_a_player_who_runs_past_does_not_make_a_board_a_jersey_but_covers_it() -> None:
     people: dict[int, tuple[DetectedObject, ...]] = {n: (SOMEBODY,) if n == 2 else () for n in range(6)}
-    readings: list[Reading] = list(RunOcr(RunOcrConfig(), Engine()).run_chunk(chunk("bbbbbb", people)))
+    readings: list[Reading] = list(RunOcr(FRAMES_ALONE, Engine()).run_chunk(chunk("bbbbbb", people)))
     assert [r.zone for r in readings] == ["board"] * 6
     assert [r.unoccluded for r in readings] == [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]
 
@@ -115,10 +110,10 @@ def test_an_overlay_stays_one_whatever_is_behind_it() -> None:
 
 
 def test_a_track_takes_its_votes_into_the_next_chunk_and_process() -> None:
-    first = RunOcr(RunOcrConfig(), Engine())
+    first = RunOcr(FRAMES_ALONE, Engine())
     assert zones(chunk("bb"), first) == ["board"] * 2
     state = bson.decode(bson.encode(first.state()))
-    assert zones(chunk("..", number=1), RunOcr(RunOcrConfig(), Engine(), state)) == ["board"] * 2
+    assert zones(chunk("..", number=1), RunOcr(FRAMES_ALONE, Engine(), state)) == ["board"] * 2
 
 
 def test_votes_of_tracks_that_ended_are_let_go_of() -> None:

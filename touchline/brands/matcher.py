@@ -27,7 +27,7 @@ from touchline.brands.graphics import in_a_phrase
 from touchline.brands.likeness import align
 from touchline.brands.registry import BrandBook, BrandEntry, same_to_the_matcher
 from touchline.brands.spelling import FEW, Spelling
-from touchline.brands.text import Folded, fold, is_noise, skeleton
+from touchline.brands.text import Folded, fold, skeleton
 from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
 
 SHORT: Final = 4
@@ -186,10 +186,6 @@ class BrandMatcher:
                 self._remembered.clear()
             self._remembered[text] = found
         return found
-
-    def is_noise(self, text: str) -> bool:
-        """As the function of that name, but never for a text that names a brand."""
-        return is_noise(text) and not self.match(text)
 
     def _match(self, folded: Folded, text: str) -> Iterator[_Found]:
         candidates = sorted(self._candidates(folded, text), key=lambda c: c.weight, reverse=True)

@@ -54,27 +54,6 @@ def _merged(ordered: Iterable[Span], gap: Fraction) -> Iterator[Span]:
         yield current
 
 
-def clip(spans: Iterable[Span], start: Fraction, end: Fraction) -> Spans:
-    """What of the spans lies between `start` and `end`; a span that only touches the window from outside is dropped."""
-    return intersect(spans, [(start, end)])
-
-
-def intersect(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
-    """All instants that lie in both sets. Spans that merely touch share nothing; an instant inside a span is kept."""
-    a, b = union(spans), union(others)
-    shared: list[Span] = []
-    i = j = 0
-    while i < len(a) and j < len(b):
-        start, end = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
-        if start < end or (start == end and (a[i][0] == a[i][1] or b[j][0] == b[j][1])):
-            shared.append((start, end))
-        if a[i][1] <= b[j][1]:
-            i += 1
-        else:
-            j += 1
-    return union(shared)
-
-
 def subtract(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
     """What of the spans no span of `others` covers. Instants in `others` take nothing from a span with a length."""
     left: list[Span] = []

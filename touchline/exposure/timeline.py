@@ -32,8 +32,7 @@ class Timeline:
     `duration_s` is the decoded length of the video (0 if unknown: the last sample then stands for 1 / `sample_fps`).
     Memory is a few numbers a sample.
 
-    `duration` is the length [s], exact and never before the last sample; `sampled` and `kept` count frames; `is_still`
-    means one sample and no length.
+    `duration` is the length [s], exact and never before the last sample; `sampled` and `kept` count frames.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Timeline:
         hold = ZERO if is_image or sample_fps <= 0 else 1 / Fraction(sample_fps).limit_denominator(100_000)
         unknown = duration_s <= 0
         self.duration = last + hold if unknown and starts else max(exact(duration_s), last)
-        self.is_still = self.sampled == 1 and self.duration == 0
         self._starts = starts
         self._spans = _spans(starts, ends, missing, self.duration)
         self._moments, self._shots, self.kept = self._stand_for(scenes)

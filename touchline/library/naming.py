@@ -18,7 +18,6 @@ from touchline.errors import BadInputError
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/source")
 MAX_SLUG: Final = 60
 """Longest readable part of a partition key, in characters."""
-KEY: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9a-f]{8}")
 
 _STROKED: Final = str.maketrans(
     {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th"}
@@ -43,11 +42,6 @@ def slug(name: str) -> str:
     # Marks go without a trace (è is e), everything else that is no letter or digit parts two words.
     kept = "".join(c for c in plain if not unicodedata.category(c).startswith("M"))
     return re.sub(r"[^a-z0-9]+", "-", kept).strip("-")[:MAX_SLUG].strip("-") or "source"
-
-
-def is_partition_key(text: str) -> bool:
-    """Whether a text has the form that `partition_key` gives."""
-    return len(text) <= MAX_SLUG + 9 and KEY.fullmatch(text) is not None
 
 
 def source_asset_id(path: str) -> uuid.UUID:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +20,24 @@ from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
 from touchline.extras import install
-from touchline.geometry import area, bounds, centre, ends_inside, intersection, line_height, quad_from
+from touchline.geometry import (
+    area,
+    bounds,
+    centre,
+    clipped,
+    inside_picture,
+    intersection,
+    line_height,
+    line_length,
+    quad_from,
+    transform_quad,
+)
+from touchline.home import given_folder
 from touchline.machine import steady_torch
-from touchline.ocr.engine import DIGITS, StripText, TextPlace
-from touchline.ocr.rapid import cut_line
+from touchline.ocr.engine import DIGITS, EngineSettings, StripText, TextPlace
+from touchline.ocr.line_crops import cut_line
 from touchline.values import Image, Quad
-from touchline.weights import models_folder, reachable, verify
+from touchline.weights import models_folder, reachable, sha256_of, verify
 
 HOST: Final = "doctr-static.mindee.com"
 """docTR's model hub."""
@@ -38,6 +50,24 @@ OVERLAP: Final = 2.0
 the other."""
 WORD_GAP: Final = 0.9
 """Words of one line stand no further apart than this, in heights of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineOfWords(TextPlace):
+    """A line with the words that were found in it, from left to right: docTR reads word by word."""
+
+    words: tuple[Quad, ...]
+
+    def within(self, width: int, height: int) -> TextPlace:
+        """What of the line and its words lies in a picture of that size; itself if all does."""
+        if inside_picture(self.quad, width, height):
+            return self
+        words = (clipped(word, width, height) for word in self.words)
+        return LineOfWords(clipped(self.quad, width, height), tuple(word for word in words if line_length(word) >= 1))
+
+    def mapped(self, matrix: NDArray[np.float64]) -> TextPlace:
+        """The line and its words under a 3 x 3 homography or a 2 x 3 affine matrix."""
+        return LineOfWords(transform_quad(self.quad, matrix), tuple(transform_quad(w, matrix) for w in self.words))
 
 
 class DoctrEngine:
@@ -90,9 +120,19 @@ class DoctrEngine:
             f"doctr {version('python-doctr')} {det_arch} {det_source}, {reco_arch} {reco_source}, {computes}"
         )
 
+    @classmethod
+    def from_settings(cls, settings: EngineSettings) -> DoctrEngine:
+        """The engine with docTR's own weights; it has one runtime. Raises as the constructor."""
+        return cls()
+
+    @staticmethod
+    def missing() -> str:
+        """That docTR is not installed and how it is, or nothing."""
+        return NOT_INSTALLED if importlib.util.find_spec("doctr") is None else ""
+
     @property
     def identity(self) -> str:
-        """Version of docTR, the architectures, where their weights are from, and what computes them."""
+        """Version of docTR, the architectures, the SHA-256 of their weights, and what computes them."""
         return self._identity
 
     @property
@@ -105,26 +145,28 @@ class DoctrEngine:
         """PyTorch's version, its precision and device."""
         return self._runtime
 
-    def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
-        """Finds words and joins those that stand side by side. Quads are in the picture's pixels."""
+    def find(
+        self, image: Image, rows: tuple[int, int] | None = None, target_height: float | None = None
+    ) -> list[TextPlace]:
+        """Finds words and joins those that stand side by side. docTR searches at one size, whatever is sought."""
         top, bottom = rows or (0, image.shape[0])
-        lines = [line.moved(0, top) for line in join_words(self.find_words(image[top:bottom]))]
-        return [line for line in lines if not any(ends_inside(line.quad, other) for other in ignore)]
+        return [line.moved(0, top) for line in join_words(self.find_words(image[top:bottom]))]
 
-    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
-        """A ribbon is searched as any other wide picture."""
-        return self.find(image)
+    def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
+        """Reads lines word by word; a place without words is read as one word."""
+        return [self._read_line(image, place) for place in places]
 
-    def read(self, image: Image, place: TextPlace) -> StripText:
-        """Reads the words of a line. Its confidence is the mean of theirs, weighted by their letters."""
-        words = self.read_strips([cut_line(image, np.array(quad, np.float32)) for quad in place.words])
+    def _read_line(self, image: Image, place: TextPlace) -> StripText:
+        """The words of a line. Its confidence is the mean of theirs, weighted by their letters."""
+        quads = place.words if isinstance(place, LineOfWords) else (place.quad,)
+        words = self.read_words([cut_line(image, quad) for quad in quads])
         read = [word for word in words if word.text and word.confidence >= self._min_text_score]
         letters = sum(len(word.text) for word in read)
         confidence = sum(word.confidence * len(word.text) for word in read) / max(1, letters)
         return StripText(" ".join(word.text for word in read), round(confidence, DIGITS))
 
-    def read_strips(self, images: Sequence[Image]) -> list[StripText]:
-        """The recogniser alone, one line a strip. Strips are BGR, uint8; docTR wants RGB."""
+    def read_words(self, images: Sequence[Image]) -> list[StripText]:
+        """The recogniser alone, on pictures of one word each. They are BGR, uint8; docTR wants RGB."""
         if not images:
             return []
         read = self._recogniser([np.ascontiguousarray(image[:, :, ::-1]) for image in images])
@@ -184,7 +226,7 @@ def without_repeats(quads: Sequence[Quad]) -> list[Quad]:
     return kept
 
 
-def join_words(words: Sequence[Quad]) -> list[TextPlace]:
+def join_words(words: Sequence[Quad]) -> list[LineOfWords]:
     """Words into lines: side by side, of like height, less than WORD_GAP apart. Lines from top to bottom."""
     lines: list[list[Quad]] = []
     for word in sorted(words, key=lambda quad: centre(quad)[0]):
@@ -193,7 +235,7 @@ def join_words(words: Sequence[Quad]) -> list[TextPlace]:
             lines.append([word])
         else:
             line.append(word)
-    places = [TextPlace((w[0][0], w[-1][1], w[-1][2], w[0][3]), tuple(w)) for w in lines]
+    places = [LineOfWords((w[0][0], w[-1][1], w[-1][2], w[0][3]), tuple(w)) for w in lines]
     return sorted(places, key=lambda place: centre(place.quad)[::-1])
 
 
@@ -228,7 +270,7 @@ def _model(zoo: Any, arch: str, weights: Path | None, sha256: str, pretrained: b
         return _ready(model), "untrained"
     path = _from_hub(str(model.cfg["url"]), arch)
     _load(model, path)
-    return _ready(model), path.name
+    return _ready(model), f"{path.name} sha256:{sha256_of(path)}"
 
 
 def _ready(model: Any) -> Any:
@@ -256,8 +298,8 @@ def hub_file(url: str) -> Path:
     Earlier versions left it to docTR, which takes ~/.cache/doctr: what is there is used from there.
     """
     name = url.rpartition("/")[2].partition("&")[0]
-    if given := os.environ.get("DOCTR_CACHE_DIR"):
-        return Path(given) / "models" / name
+    if given := given_folder("DOCTR_CACHE_DIR"):
+        return given / "models" / name
     before = Path.home() / ".cache" / "doctr" / "models" / name
     return before if before.is_file() else models_folder() / "doctr" / "models" / name
 

@@ -1,23 +1,22 @@
-"""What an OCR engine is to Touchline: it finds lines of text in pictures, and reads single ones.
+"""What an OCR engine is to Touchline: it finds lines of text in pictures, and reads lines at given places.
 
-Belongs here: the protocol, its two value types and the door to the engines by name. An engine's own code is in a file
-of its own (`rapid.py`, `doctr_engine.py`) and is imported only when that engine is asked for.
+Belongs here: the protocol, what an engine may tell in addition, and its value types. An engine's own code is in a file
+of its own (`rapid.py`, `doctr_engine.py`); `registry.py` loads one by name. `docs/engines.md` shows how to add one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.errors import ModelUnavailableError
-from touchline.geometry import clipped, inside_picture, line_length, transform_quad
+from touchline.geometry import clipped, inside_picture, transform_quad
+from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.values import Image, Quad
 
-ENGINES = ("rapidocr", "doctr")
 DIGITS: Final = 3
 """Decimals to which confidences are rounded before anything is decided by them. Those from the fifth on differ with the
 processor and the runtime, which add in another order."""
@@ -25,10 +24,13 @@ processor and the runtime, which add in another order."""
 
 @dataclass(frozen=True, slots=True)
 class TextPlace:
-    """Where a line of text is, in pixels of the picture. `words` are its pieces for engines that read word by word."""
+    """Where a line of text is, in pixels of the picture.
+
+    An engine that must know more of a place to read it returns a subclass from `find`, which overrides `mapped` and
+    `within`: a place is moved from frame to frame by these before it is read.
+    """
 
     quad: Quad
-    words: tuple[Quad, ...] = ()
 
     def moved(self, dx: float, dy: float) -> TextPlace:
         """The place `dx`, `dy` pixels further."""
@@ -38,17 +40,16 @@ class TextPlace:
         """What of the place lies in a picture of that size; itself if all does."""
         if inside_picture(self.quad, width, height):
             return self
-        words = (clipped(word, width, height) for word in self.words)
-        return TextPlace(clipped(self.quad, width, height), tuple(word for word in words if line_length(word) >= 1))
+        return TextPlace(clipped(self.quad, width, height))
 
     def mapped(self, matrix: NDArray[np.float64]) -> TextPlace:
         """The place under a 3 x 3 homography or a 2 x 3 affine matrix."""
-        return TextPlace(transform_quad(self.quad, matrix), tuple(transform_quad(word, matrix) for word in self.words))
+        return TextPlace(transform_quad(self.quad, matrix))
 
 
 @dataclass(frozen=True, slots=True)
 class StripText:
-    """What a recogniser read on one strip (a picture of a single line).
+    """What a recogniser read in one place.
 
     `confidence` is 0..1, rounded to DIGITS; empty text has 0.
     """
@@ -57,41 +58,56 @@ class StripText:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The settings of `run_ocr` that are an engine's business. `runtime` is for engines that can choose."""
+
+    runtime: Runtime = DEFAULT_RUNTIME
+
+
 class OcrEngine(Protocol):
-    """Finds and reads text. Pictures are BGR, uint8, of any size; nothing is resized on the engine's behalf."""
+    """Finds and reads text. Pictures are H x W x 3, BGR, uint8, of any size."""
+
+    @property
+    def identity(self) -> str:
+        """All that can change what it reads, in one line: the engine and its version, the SHA-256 of each model file,
+        what computes them and in which precision. It is part of the fingerprint of what was read, so nothing that
+        differs from machine to machine is in it.
+        """
+        ...
+
+    def find(
+        self, image: Image, rows: tuple[int, int] | None = None, target_height: float | None = None
+    ) -> Sequence[TextPlace]:
+        """Where the lines of a picture are, in its pixels.
+
+        `rows` (from, to) are all that is searched, if given. `target_height` is the height of the lowest lines that
+        are sought [pixels of `image`]: an engine may search a smaller picture if it still finds these. None: any line.
+        """
+        ...
+
+    def read(self, image: Image, places: Sequence[TextPlace]) -> Sequence[StripText]:
+        """What stands at places of a picture, one result a place, in order. The places are from `find`, possibly
+        moved by their own methods, or plain ones.
+        """
+        ...
+
+
+@runtime_checkable
+class ServesThreads(Protocol):
+    """An engine that more than one thread may call at a time."""
 
     parallel: int
     """How many threads may call it at once."""
 
-    @property
-    def identity(self) -> str:
-        """Engine, networks, what computes them and in which precision, in one line: part of the fingerprint of what it
-        read. Nothing that differs from machine to machine is in it.
-        """
-        ...
+
+@runtime_checkable
+class TellsRuntime(Protocol):
+    """An engine that tells what computes it."""
 
     @property
     def runtime(self) -> str:
-        """What computes the networks, in which precision, and where; told with what was read."""
-        ...
-
-    def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
-        """Where the lines of a picture are; those whose both ends lie in one quad of `ignore` are left out.
-
-        `rows` (from, to, in pixels) are all that is searched, if given.
-        """
-        ...
-
-    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
-        """Where the lines of a straightened board ribbon are, whose letters are 30 to 48 pixels high."""
-        ...
-
-    def read(self, image: Image, place: TextPlace) -> StripText:
-        """What stands at one place of a picture, found in it or followed into it."""
-        ...
-
-    def read_strips(self, images: Sequence[Image]) -> list[StripText]:
-        """Reads strips that hold one line each, in the given order; one result a strip."""
+        """What computes its networks, in which precision, and where; reported with what was read."""
         ...
 
 
@@ -105,19 +121,11 @@ class KnowsCharacters(Protocol):
         ...
 
 
-def load_engine(name: str, **options: Any) -> OcrEngine:
-    """The engine of that name, its models loaded; `options` are its constructor's.
+def threads_of(engine: OcrEngine) -> int:
+    """How many threads may call an engine at once: one, unless it says otherwise."""
+    return engine.parallel if isinstance(engine, ServesThreads) else 1
 
-    `rapidocr` needs no download. `doctr` needs the extra of that name and weights (see `doctr_engine`).
-    Raises ModelUnavailableError if it is unknown, not installed or has no weights.
-    """
-    if name == "rapidocr":
-        from touchline.ocr.rapid import RapidOcrEngine
 
-        return RapidOcrEngine(**options)
-    if name == "doctr":
-        from touchline.ocr.doctr_engine import DoctrEngine
-
-        doctr: OcrEngine = DoctrEngine(**options)
-        return doctr
-    raise ModelUnavailableError(f"OCR engine {name!r} is unknown; expected one of {', '.join(ENGINES)}")
+def runtime_of(engine: OcrEngine) -> str:
+    """What computes an engine, in words; its identity if it does not tell."""
+    return engine.runtime if isinstance(engine, TellsRuntime) else engine.identity

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import cv2
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from touchline.geometry import bounds, iou, line_height
-from touchline.ocr.engine import OcrEngine, StripText, TextPlace
+from touchline.ocr.engine import OcrEngine, StripText, TextPlace, threads_of
 from touchline.ocr.persistence import Gray, Line, follow
 from touchline.ocr.tracks import same_place
 from touchline.values import Image, Origin
@@ -123,7 +124,10 @@ class LineReader:
 
     def _texts(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
         self.readings += len(places)
-        return list(self._pool.map(lambda place: self._engine.read(image, place), places))
+        # An engine that serves one thread alone may gain by reading all at once.
+        step = 1 if threads_of(self._engine) > 1 else max(1, len(places))
+        batches = [places[start : start + step] for start in range(0, len(places), step)]
+        return [text for texts in self._pool.map(partial(self._engine.read, image), batches) for text in texts]
 
     def _carry_back(self, frame: Searched, back: NDArray[np.float64] | None, lines: Sequence[Line]) -> None:
         """Puts lines that are new in this frame into the earlier frames of the shot that show them already."""

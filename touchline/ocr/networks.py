@@ -13,7 +13,7 @@ import platform
 import threading
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -24,7 +24,6 @@ from touchline.machine import cpu
 from touchline.values import Image
 
 Runtime = Literal["onnxruntime", "openvino"]
-RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
 DEFAULT_RUNTIME: Final[Runtime] = "onnxruntime"
 PRECISION: Final = "f32"
 """OpenVINO's name of the type in which both runtimes compute. By itself OpenVINO takes bfloat16 (8 bits of mantissa)

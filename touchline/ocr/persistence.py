@@ -19,6 +19,7 @@ from touchline.geometry import bounds, line_length
 from touchline.ocr.engine import StripText, TextPlace
 from touchline.values import Origin, Quad
 from touchline.vision.motion import Affine
+from touchline.vision.perspective import sides, upright
 
 Gray = NDArray[np.uint8]
 
@@ -202,12 +203,10 @@ def _fit(before: Gray, after: Gray, quad: Quad, motion: NDArray[np.float64]) -> 
 def _differing_cells(read: Gray, now: Gray, quad: Quad, since: NDArray[np.float64]) -> NDArray[np.bool_]:
     """For each cell of the ribbon under `quad` whether it shows something else than when it was searched."""
     corners = np.array(quad, np.float32)
-    length = float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[3] - corners[2])))
-    lines = max(1.0, *(float(np.linalg.norm(corners[a] - corners[b])) for a, b in ((0, 3), (1, 2))))
-    cells = int(np.clip(round(length / lines), 1, MAX_CELLS))
+    length, lines = sides(corners)
+    cells = int(np.clip(round(length / max(1.0, lines)), 1, MAX_CELLS))
     size = (cells * CELL, CELL)
-    target = np.array([[0, 0], [size[0], 0], [size[0], CELL], [0, CELL]], np.float32)
-    forward = cv2.getPerspectiveTransform(corners, target)
+    forward = upright(corners, *size)
     here = cv2.warpPerspective(now, forward, size, flags=cv2.INTER_AREA).astype(np.float32)
     there = cv2.warpPerspective(read, forward @ since, size, flags=cv2.INTER_AREA).astype(np.float32)
     seen = cv2.warpPerspective(np.ones_like(read), forward @ since, size, flags=cv2.INTER_NEAREST)

@@ -4,8 +4,8 @@
 which comes with Touchline (`weights/README.md` has its figures), finds the larger text of pictures and reads what is
 easy.
 
-Belongs here: which network does what, the size at which a picture is searched, and cutting lines out of it. The
-networks are in `pp_ocr.py`, consensus over several readings in `consensus.py`.
+Belongs here: which network does what, and the size at which a picture is searched. The networks are in `pp_ocr.py`,
+consensus over several readings in `consensus.py`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from touchline.geometry import ends_inside, quad_from
-from touchline.ocr.engine import StripText, TextPlace
+from touchline.geometry import quad_from
+from touchline.ocr.engine import EngineSettings, StripText, TextPlace
+from touchline.ocr.line_crops import cut_line
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime, runtime_identity
-from touchline.ocr.pp_ocr import LINE_HEIGHT, TextDetector, TextRecogniser
+from touchline.ocr.pp_ocr import TextDetector, TextRecogniser
 from touchline.parallel import cores
-from touchline.values import Image, Quad
+from touchline.values import Image
 from touchline.weights import sha256_of
 
 SHORT_SIDE: Final = 640
@@ -34,11 +31,13 @@ SHORT_SIDE: Final = 640
 searched by themselves, and what else there is was found as well at three quarters of the cost."""
 LONG_SIDE: Final = 2048
 """No picture is searched at a longer side; beyond it the cost grows and nothing more is found."""
-RIBBON_SEARCH: Final = 0.65
-"""A ribbon is enlarged until its letters are as large as the recogniser wants them; `small` finds them at 0.65 of that
-in less than half the time (at 0.5 it began to miss the smallest)."""
-BESIDE_RIBBONS: Final = 0.9
-"""A picture whose ribbons are read by themselves is searched at this much of its size: what else it shows is larger."""
+TINY_FINDS: Final = 9.0
+"""Lines of this height are found by `tiny` in a picture that is searched at its own size [pixels]; where higher lines
+are sought, the picture is searched so much smaller."""
+SMALL_FINDS: Final = 26.0
+"""`small` searches a picture whose lines are at least so high, at the size that makes them so high [pixels]. Board
+strips are enlarged until the recogniser reads them best; `small` finds their lines at 0.65 of that in less than half
+the time (at 0.5 it began to miss the smallest)."""
 LONGEST_RIBBON: Final = 2656
 """Width at which the longest ribbon is searched [pixels]; the network takes no 4096."""
 WIDTH_RATIO: Final = 1.1
@@ -85,6 +84,11 @@ class RapidOcrEngine:
         self._runtime = runtime_identity(runtime)
         self._identity = f"rapidocr {version('rapidocr')} PP-OCRv6 ({sums}), {self._runtime}"
 
+    @classmethod
+    def from_settings(cls, settings: EngineSettings) -> RapidOcrEngine:
+        """The engine on the runtime that the settings name. Raises ModelUnavailableError if it cannot compute here."""
+        return cls(runtime=settings.runtime)
+
     @property
     def identity(self) -> str:
         """RapidOCR (its code makes boxes and letters of what networks answer), the networks, and what computes them."""
@@ -100,24 +104,25 @@ class RapidOcrEngine:
         """What either recogniser knows: Latin, Greek, Han, Katakana and Hiragana, digits and signs."""
         return self._reads.characters | self._reads_easy.characters
 
-    def find(self, image: Image, ignore: Sequence[Quad] = (), rows: tuple[int, int] | None = None) -> list[TextPlace]:
-        """Where lines are; searched at the detector's size, or at less where small text is left to ribbons."""
-        scale = search_scale(image.shape[0], image.shape[1]) * (BESIDE_RIBBONS if ignore else 1.0)
-        top, bottom = rows or (0, image.shape[0])
-        found = self._finds(image[top:bottom], (scale, scale))
-        places = [TextPlace(quad_from(quad)).moved(0, top) for quad in found]
-        return [place for place in places if not any(ends_inside(place.quad, other) for other in ignore)]
+    def find(
+        self, image: Image, rows: tuple[int, int] | None = None, target_height: float | None = None
+    ) -> list[TextPlace]:
+        """Where lines are. Pictures of high lines are searched smaller, and by the larger network: that costs less."""
+        height, width = image.shape[:2]
+        if target_height is not None and target_height >= SMALL_FINDS:
+            search, scale = self._finds_small, strip_scale(width, SMALL_FINDS / target_height)
+        else:
+            both = search_scale(height, width) * min(1.0, TINY_FINDS / (target_height or TINY_FINDS))
+            search, scale = self._finds, (both, both)
+        top, bottom = rows or (0, height)
+        return [TextPlace(quad_from(quad)).moved(0, top) for quad in search(image[top:bottom], scale)]
 
-    def find_in_ribbon(self, image: Image) -> list[TextPlace]:
-        """Where the lines of a straightened ribbon are, whose letters are as large as the recogniser wants them."""
-        return [TextPlace(quad_from(quad)) for quad in self._finds_small(image, ribbon_scale(image.shape[1]))]
+    def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
+        """What stands at places of a picture, read at the picture's own size."""
+        return self.read_lines([cut_line(image, place.quad) for place in places])
 
-    def read(self, image: Image, place: TextPlace) -> StripText:
-        """What stands at one place of a picture, read at the picture's own size."""
-        return self.read_strips([cut_line(image, np.array(place.quad, np.float32))])[0]
-
-    def read_strips(self, images: Sequence[Image]) -> list[StripText]:
-        """The recognisers alone, one line a strip; about a tenth of the cost of searching a full frame."""
+    def read_lines(self, images: Sequence[Image]) -> list[StripText]:
+        """The recognisers alone, on pictures of one line each; about a tenth of the cost of searching a frame."""
         return [StripText(text.strip(), confidence) for text, confidence in map(self._read, images)]
 
     def _read(self, image: Image) -> tuple[str, float]:
@@ -132,29 +137,11 @@ def search_scale(height: int, width: int) -> float:
     return min(max(1.0, SHORT_SIDE / min(height, width)), LONG_SIDE / max(height, width))
 
 
-def ribbon_scale(width: int) -> tuple[float, float]:
-    """How a ribbon is resized (x, y) before it is searched: to RIBBON_SEARCH of its size, less if it is too long.
+def strip_scale(width: int, wanted: float) -> tuple[float, float]:
+    """How a board strip is resized (x, y) before it is searched: to `wanted` of its size, less if it is too long.
 
     Its width is stretched to the nearest of widths that stand in WIDTH_RATIO.
     """
-    scale = min(RIBBON_SEARCH, LONGEST_RIBBON / width)
+    scale = min(wanted, LONGEST_RIBBON / width)
     nearest = WIDTH_RATIO ** round(math.log(width * scale, WIDTH_RATIO))
     return min(nearest, LONGEST_RIBBON) / width, scale
-
-
-def cut_line(image: Image, quad: NDArray[np.float32]) -> Image:
-    """The line under `quad` (4 x 2, clockwise from top left), rectified; turned if it is far taller than wide.
-
-    Small text is enlarged to the height at which lines are read.
-    """
-    width = max(2.0, float(max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))))
-    height = max(2.0, float(max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))))
-    upright = height >= 1.5 * width
-    scale = max(1.0, LINE_HEIGHT / (width if upright else height))
-    columns, rows = math.ceil(width * scale), math.ceil(height * scale)
-    target = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
-    transform = cv2.getPerspectiveTransform(quad.astype(np.float32), target)
-    cut = cv2.warpPerspective(
-        image, transform, (columns, rows), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    ).astype(np.uint8)
-    return np.rot90(cut).copy() if upright else cut

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -19,9 +19,10 @@ from typing import Any, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from touchline.config import NAMES_FILE, StageConfig
+from touchline.config import NAMES_FILE, PLUGIN, StageConfig
 from touchline.errors import BadInputError
 from touchline.home import home
+from touchline.plugins import GROUPS
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -239,6 +240,7 @@ def with_settings(profile: Profile, settings: Mapping[str, Mapping[str, Any]]) -
             update[stage] = type(config).model_validate({**config.model_dump(), **values}, strict=True)
         except ValidationError as error:
             raise BadInputError(f"--set {_refused(stage, error)}") from error
+        _check_plugins(stage, update[stage], values)
     return profile.model_copy(update=update)
 
 
@@ -254,6 +256,18 @@ def _refused(stage: str, error: ValidationError) -> str:
 def _printable(value: Any) -> str:
     """A value in a message: what no terminal can show is spelled out."""
     return str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _check_plugins(stage: str, config: StageConfig, changed: Iterable[str]) -> None:
+    """Raises BadInputError if a changed field names an engine or a detector that no installed package offers."""
+    for name in changed:
+        mark = type(config).model_fields[name].json_schema_extra
+        if isinstance(mark, dict) and (group := mark.get(PLUGIN)):
+            value = getattr(config, name)
+            try:
+                GROUPS[str(group)].find(value)
+            except BadInputError as error:
+                raise BadInputError(f"--set {stage}.{name}={value}: {error}") from None
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:

@@ -1,54 +1,62 @@
-"""Node 3, `detect_objects`: players, ball and goal by YOLO. What stands before a board, and what is a jersey.
+"""Node 3, `detect_objects`: players, ball and goal. What stands before a board, and what is a jersey.
 
 Without a model the node writes empty documents and says why in its stats; the run goes on unless `required`.
 
-Belongs here: settings, documents and the order of work of this node. The model is in `touchline/vision/objects.py`.
+Belongs here: settings, documents and the order of work of this node. What a detector must do is in
+`touchline/vision/detector.py`.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pydantic import Field
 
-from touchline.config import NAMES_FILE, StageConfig
+from touchline.config import NAMES_FILE, OPERATIONAL, PLUGIN, StageConfig
 from touchline.errors import ModelUnavailableError
 from touchline.machine import in_words
+from touchline.plugins import DETECTORS
 from touchline.values import Chunk, DetectedObject, FrameObjects, SceneFrame
-from touchline.vision.objects import PEOPLE, ObjectDetector, YoloDetector, find_weights
+from touchline.vision.detector import PEOPLE, DetectorSettings, ObjectDetector, runtime_of
+from touchline.vision.registry import load_detector
 
-VERSION: Final = "2"
-DEFAULT_MODEL: Final = "yolo11n.pt"
-"""The smallest YOLO11, trained on COCO: its labels `person` and `sports ball` are of use here."""
+VERSION: Final = "3"
 
 
 class DetectObjectsConfig(StageConfig):
     """Settings of `detect_objects`."""
 
+    detector: str = Field(
+        default="yolo",
+        description="Object detector, one that is installed [yolo or another's name]",
+        json_schema_extra={PLUGIN: DETECTORS.name},
+    )
     weights: str = Field(
         default="",
         description="YOLO model: the name of one that ultralytics publishes, or of a registered .pt file (--set "
         "registers a path); in a profile also a path; "
-        f"empty takes TOUCHLINE_YOLO_WEIGHTS, else {DEFAULT_MODEL} [name or path]",
+        "empty takes TOUCHLINE_YOLO_WEIGHTS, else yolo11n.pt [name or path]",
         json_schema_extra={NAMES_FILE: True},
     )
     weights_sha256: str = Field(
         default="",
         pattern="^([0-9a-fA-F]{64})?$",
         description="SHA-256 of that file; no other file is loaded. With TOUCHLINE_YOLO_WEIGHTS empty takes "
-        f"TOUCHLINE_YOLO_SHA256; {DEFAULT_MODEL} needs none [64 hex digits]",
+        "TOUCHLINE_YOLO_SHA256; yolo11n.pt needs none [64 hex digits]",
     )
     download: bool = Field(
-        default=True, description="Let ultralytics fetch a model that is given by name and is not here [yes or no]"
+        default=True,
+        description="Let ultralytics fetch a model that is given by name and is not here [yes or no]",
+        json_schema_extra={OPERATIONAL: True},
     )
     image_size: int = Field(default=640, ge=64, le=2048, description="Side at which pictures are searched [pixels]")
     device: str = Field(
-        default="auto", description="Where the model runs; auto takes a GPU if there is one [auto, cpu, cuda:0, mps...]"
+        default="auto",
+        description="Where the model runs; auto takes a GPU if there is one [auto, cpu, cuda:0, mps...]",
+        json_schema_extra={OPERATIONAL: True},
     )
     confidence: float = Field(default=0.3, ge=0, le=1, description="Objects less sure are dropped [0-1]")
     classes: str = Field(
@@ -59,29 +67,40 @@ class DetectObjectsConfig(StageConfig):
     every: int = Field(
         default=1, ge=1, le=1000, description="Look at every n-th kept frame of a shot, from its first [frames]"
     )
-    batch: int = Field(default=8, ge=1, le=128, description="Frames given to the model at once [frames]")
-    required: bool = Field(default=False, description="Fail the run if there is no model [yes or no]")
+    batch: int = Field(
+        default=8,
+        ge=1,
+        le=128,
+        description="Frames given to the model at once [frames]",
+        json_schema_extra={OPERATIONAL: True},
+    )
+    required: bool = Field(
+        default=False,
+        description="Fail the run if there is no model [yes or no]",
+        json_schema_extra={OPERATIONAL: True},
+    )
 
 
-def load_detector(config: DetectObjectsConfig) -> ObjectDetector:
-    """The configured model, else the one of the environment, else DEFAULT_MODEL.
+def configured_detector(config: DetectObjectsConfig, default: tuple[str, str] = ("", "")) -> ObjectDetector:
+    """The detector that the settings ask for, its model loaded.
 
-    Raises ModelUnavailableError, which says what is missing and what to do, if it cannot be had, and BadInputError if
-    it knows none of `classes`. Takes seconds: it loads PyTorch. On a closed network it fails at once.
+    `default`: weights (a name or a path) and their SHA-256, which hold where the settings name no weights.
+    Raises as `touchline.vision.registry.load_detector`; the message says what is missing and what to do.
     """
-    named, sha256 = config.weights, config.weights_sha256
-    if not named and (named := os.environ.get("TOUCHLINE_YOLO_WEIGHTS", "")):
-        sha256 = sha256 or os.environ.get("TOUCHLINE_YOLO_SHA256", "")
-        # Whoever sets the environment may name a file of the working folder by its bare name; a run may not.
-        named = str(Path(named).absolute()) if Path(named).is_file() else named
-    weights, sha256 = find_weights(named or DEFAULT_MODEL, sha256, download=config.download)
-    return YoloDetector(
-        weights,
-        sha256,
-        image_size=config.image_size,
-        device=config.device,
-        confidence=config.confidence,
-        classes=tuple(label.strip() for label in config.classes.split(",") if label.strip()),
+    weights, sha256 = config.weights, config.weights_sha256
+    if not weights and default[0]:
+        weights, sha256 = default[0], sha256 or default[1]
+    return load_detector(
+        config.detector,
+        DetectorSettings(
+            weights=weights,
+            sha256=sha256,
+            download=config.download,
+            image_size=config.image_size,
+            device=config.device,
+            confidence=config.confidence,
+            classes=tuple(label.strip() for label in config.classes.split(",") if label.strip()),
+        ),
     )
 
 
@@ -107,7 +126,7 @@ class DetectObjects:
         self._shot = int(state.get("shot", -1))
         self._in_shot = int(state.get("in_shot", 0))
         self._computed_on: list[str] = list(state.get("computed_on", ()))
-        if detector is not None and (here := f"{detector.runtime}: {in_words()}") not in self._computed_on:
+        if detector is not None and (here := f"{runtime_of(detector)}: {in_words()}") not in self._computed_on:
             self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameObjects]:
@@ -117,7 +136,7 @@ class DetectObjects:
         found: list[FrameObjects] = []
         for start in range(0, len(scenes), self._config.batch):
             batch = scenes[start : start + self._config.batch]
-            objects: list[tuple[DetectedObject, ...]] = [()] * len(batch)
+            objects: Sequence[tuple[DetectedObject, ...]] = [()] * len(batch)
             if self._detector is not None:
                 objects = self._detector.detect([chunk.load(scene.sequence) for scene in batch])
             for scene, seen in zip(batch, objects, strict=True):

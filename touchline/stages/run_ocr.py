@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -24,24 +24,29 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from touchline.brands.scripts import scripts_of
-from touchline.config import StageConfig
-from touchline.geometry import bounds, centre, covered_share, flat, line_height, quad_from
+from touchline.config import PLUGIN, StageConfig
+from touchline.geometry import bounds, centre, covered_share, ends_inside, flat, line_height, quad_from
 from touchline.machine import in_words
-from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace
+from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace, runtime_of, threads_of
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, RibbonsSearched
 from touchline.ocr.tracks import Tracker
 from touchline.ocr.zones import ZoneVotes, zone_of
 from touchline.parallel import map_ahead
+from touchline.plugins import OCR_ENGINES
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
-from touchline.vision.objects import PEOPLE
+from touchline.vision.detector import PEOPLE
 from touchline.vision.pitch import find_pitch
-from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
+from touchline.vision.strips import TEXT_LINES, RibbonPart, enlargement, parts, rectify, ribbons
 
 VERSION: Final = "7"
 CUT: Final = 0.5
 """Of a part of a ribbon, what reaches this near (heights of the line) to where it was cut off is not whole."""
+LOWEST: Final = 9.0
+"""Height of the lowest lines that are sought in a whole frame [pixels of the stored frame]."""
+LOWEST_BESIDE_BOARDS: Final = 10.0
+"""The same where board rows are searched by themselves: what else a frame shows is larger [pixels]."""
 UNSEEN_S: Final = 1.0
 """A shot's last frame is searched if the search before it is so long ago, or half an interval [seconds]."""
 
@@ -49,7 +54,11 @@ UNSEEN_S: Final = 1.0
 class RunOcrConfig(StageConfig):
     """Settings of `run_ocr`."""
 
-    engine: Literal["rapidocr", "doctr"] = Field("rapidocr", description="OCR engine [rapidocr or doctr]")
+    engine: str = Field(
+        "rapidocr",
+        description="OCR engine, one that is installed [rapidocr, doctr or another's name]",
+        json_schema_extra={PLUGIN: OCR_ENGINES.name},
+    )
     runtime: Runtime = Field(
         DEFAULT_RUNTIME,
         description="What computes rapidocr's networks, in 32 bits either way; they read alike but for rounding. docTR "
@@ -133,7 +142,7 @@ class RunOcr:
         self._zones = ZoneVotes(state.get("zones"))
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
         self._computed_on: list[str] = list(state.get("computed_on", ()))
-        if (here := f"{engine.runtime}: {in_words(engine.parallel)}") not in self._computed_on:
+        if (here := f"{runtime_of(engine)}: {in_words(threads_of(engine))}") not in self._computed_on:
             self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[Reading]:
@@ -180,7 +189,7 @@ class RunOcr:
 
     def _lines(self, chunk: Chunk) -> list[tuple[SceneFrame, FrameEdges | None, int, list[Line]]]:
         """Each kept frame with its height [pixels] and its lines. Pictures are let go of as reading goes on."""
-        config, threads = self._config, self._engine.parallel
+        config, threads = self._config, threads_of(self._engine)
         frames = []
         with ThreadPoolExecutor(threads, thread_name_prefix="ocr") as pool:
             reader = LineReader(
@@ -241,18 +250,23 @@ class RunOcr:
         overlays = [overlay.box for overlay in due.edge.overlays] if due.edge else []
         rows = rows_with_text(due.image, overlays) if due.frame else None
         if rows is not None:
-            places += [(place, "frame") for place in self._engine.find(due.image, due.ribbons, rows)]
+            places += [(place, "frame") for place in self._beside_boards(due, rows)]
         between = time.perf_counter()
         scale = enlargement(due.edge.boards if due.edge else ())
         for part in due.strips:
             strip = rectify(due.image, part.quad, scale)
-            for place in self._engine.find_in_ribbon(strip.image):
+            for place in self._engine.find(strip.image, target_height=TEXT_LINES):
                 left, _, right, _ = bounds(place.quad)
                 margin = CUT * line_height(place.quad)
                 if (part.left_open and left < margin) or (part.right_open and right > strip.image.shape[1] - margin):
                     continue
                 places.append((place.mapped(strip.to_frame), "strip"))
         return _Found(due, places, between - began, time.perf_counter() - between)
+
+    def _beside_boards(self, due: _Due, rows: tuple[int, int]) -> list[TextPlace]:
+        """Where text is in the frame, but for what lies in its board rows, which are searched by themselves."""
+        found = self._engine.find(due.image, rows, LOWEST_BESIDE_BOARDS if due.ribbons else LOWEST)
+        return [place for place in found if not any(ends_inside(place.quad, row) for row in due.ribbons)]
 
     def _count(self, found: _Found, read_s: float) -> None:
         due = found.due

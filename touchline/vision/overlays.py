@@ -7,7 +7,6 @@ like any other text and sorted by zone in `run_ocr`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from typing import Any, Final
 
 import cv2
@@ -88,23 +87,6 @@ class StandingEdges:
             fx, fy = width / columns, height / rows
             found.append(Overlay((x * fx, y * fy, (x + w) * fx, (y + h) * fy), confidence))
         return tuple(found)
-
-
-def present(overlays: Sequence[Overlay], gray: NDArray[np.uint8], reference: NDArray[np.uint8]) -> tuple[Overlay, ...]:
-    """Those overlays that this frame shows. Both pictures are grey, of one size; `reference` showed them all."""
-    shown = []
-    for overlay in overlays:
-        x1, y1, x2, y2 = (int(v) for v in overlay.box)
-        here, there = gray[y1:y2, x1:x2].astype(np.float32), reference[y1:y2, x1:x2].astype(np.float32)
-        if here.size and here.shape == there.shape and _correlation(here, there) >= 0.6:
-            shown.append(overlay)
-    return tuple(shown)
-
-
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / norm if norm > 1e-6 else 0.0
 
 
 def _edges(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:

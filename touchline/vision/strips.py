@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.geometry import area, quad_from, transform_quad
+from touchline.geometry import area, quad_from
 from touchline.values import Board, Image, Quad
+from touchline.vision.perspective import cut, sides, upright
 
 BOARD_LINES: Final = 64.0
 """Lines to which a board is enlarged: letters fill half to two thirds of it, and PP-OCR reads best at 30 to 48."""
+TEXT_LINES: Final = 40.0
+"""Height of a line of text on a board that was enlarged to BOARD_LINES [pixels of the strip]."""
 MAX_ENLARGEMENT: Final = 3.5
 """Beyond it only noise grows (6 px letters are about the least that can be read)."""
 MAX_PIXELS: Final = 0.9e6
@@ -35,11 +37,6 @@ class Strip:
 
     image: Image
     to_frame: NDArray[np.float64]
-    quad: Quad
-
-    def quad_in_frame(self, quad: Quad) -> Quad:
-        """A quad of the strip in the frame's pixels."""
-        return transform_quad(quad, self.to_frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +99,8 @@ def enlargement(boards: Sequence[Board]) -> float:
 def rectify(image: Image, quad: Quad, scale: float) -> Strip:
     """The picture under `quad`, straightened and enlarged `scale` times (less if it would be longer than 4096)."""
     corners = np.array(quad, np.float32)
-    length = float(max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[3] - corners[2])))
-    height = float(max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2])))
+    length, height = sides(corners)
     scale = min(scale, MAX_LENGTH / max(1.0, length))
     width, lines = max(8, round(length * scale)), max(8, round(height * scale))
-    target = np.array([[0, 0], [width, 0], [width, lines], [0, lines]], np.float32)
-    forward = cv2.getPerspectiveTransform(corners, target)
-    straight = cv2.warpPerspective(
-        image, forward, (width, lines), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    ).astype(np.uint8)
-    return Strip(straight, np.linalg.inv(forward).astype(np.float64), quad)
+    forward = upright(corners, width, lines)
+    return Strip(cut(image, forward, width, lines), np.linalg.inv(forward).astype(np.float64))

@@ -1,7 +1,7 @@
 """Finding players, ball and goal with a YOLO model through ultralytics.
 
-Belongs here: the protocol of a detector, loading weights safely, and mapping a model's boxes to documents. What the
-boxes are used for (jerseys, occlusion) is decided in `run_ocr`.
+Belongs here: which weights are loaded, loading them safely, and mapping a model's boxes to documents. What a detector
+must do is in `detector.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -24,14 +24,15 @@ from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.extras import install
 from touchline.machine import steady_torch
 from touchline.values import DetectedObject, Image
+from touchline.vision.detector import DetectorSettings
 from touchline.weights import cached_before, models_folder, reachable, registered, verify
 
+DEFAULT_MODEL: Final = "yolo11n.pt"
+"""The smallest YOLO11, trained on COCO: its labels `person` and `sports ball` are of use here."""
 OFFICIAL_SHA256: Final = {"yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"}
 """Models that may be named without a checksum: assets of ultralytics' releases on GitHub (v8.3.0 and later)."""
 HOST: Final = "github.com"
 """Where ultralytics fetches named weights from."""
-PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
-"""Labels under which somebody wears a jersey."""
 SCORE_DIGITS: Final = 3
 BOX_DIGITS: Final = 1
 """Decimals of confidences (0..1) and of boxes [pixels]. Those beyond differ with the processor, which adds in another
@@ -52,31 +53,6 @@ ENVIRONMENT: Final = {
 }
 """Under these ultralytics reports no usage, looks for no updates, installs nothing, prints nothing but errors, and
 rebuilds only model classes that it knows from a checkpoint. They are read when it is imported."""
-
-
-class ObjectDetector(Protocol):
-    """Finds objects in pictures."""
-
-    @property
-    def identity(self) -> str:
-        """Model, weights' checksum, settings and libraries in one line; part of the fingerprint of what it found.
-        Nothing that differs from machine to machine is in it.
-        """
-        ...
-
-    @property
-    def runtime(self) -> str:
-        """What computes the model, in which precision, and where; told with what was found."""
-        ...
-
-    @property
-    def labels(self) -> frozenset[str]:
-        """The labels that its objects can have."""
-        ...
-
-    def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
-        """The objects of each picture (BGR, uint8), boxes in that picture's pixels, the most confident first."""
-        ...
 
 
 class YoloDetector:
@@ -122,6 +98,27 @@ class YoloDetector:
         self._computes, self._runtime = computes, f"{computes} on {self._device}"
         self._warm_up()
 
+    @classmethod
+    def from_settings(cls, settings: DetectorSettings) -> YoloDetector:
+        """The model that the settings name, else DEFAULT_MODEL; raises as the constructor and `find_weights`.
+
+        Takes seconds: it loads PyTorch. On a closed network it fails at once.
+        """
+        weights, sha256 = find_weights(settings.weights or DEFAULT_MODEL, settings.sha256, download=settings.download)
+        return cls(
+            weights,
+            sha256,
+            image_size=settings.image_size,
+            device=settings.device,
+            confidence=settings.confidence,
+            classes=settings.classes,
+        )
+
+    @staticmethod
+    def missing() -> str:
+        """That ultralytics is not installed and how it is, or nothing."""
+        return "" if installed() else NOT_INSTALLED
+
     @property
     def identity(self) -> str:
         """Name and checksum of the weights, the settings that change what is found, and the libraries that compute."""
@@ -142,11 +139,23 @@ class YoloDetector:
         return self._runtime
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
-        """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels."""
-        if not images:
-            return []
+        """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels.
+
+        What is found in a picture does not depend on the others: those of one size are given to the model together.
+        Of different sizes it would pad all to one square, in which it finds something else.
+        """
+        found: list[tuple[DetectedObject, ...]] = [()] * len(images)
+        for shape in dict.fromkeys(image.shape for image in images):
+            places = [place for place, image in enumerate(images) if image.shape == shape]
+            objects = self._predict([images[place] for place in places])
+            for place, seen in zip(places, objects, strict=True):
+                found[place] = seen
+        return found
+
+    def _predict(self, images: list[Image]) -> list[tuple[DetectedObject, ...]]:
+        """The objects of pictures of one size."""
         results = self._model.predict(
-            list(images),
+            images,
             imgsz=self._image_size,
             conf=self._confidence,
             device=self._device,
