@@ -58,13 +58,13 @@ def _all_read_by_small() -> Iterator[None]:
 ABLATIONS: Final[Mapping[str, Ablation]] = {
     "as shipped": Ablation(),
     "no board strips": Ablation({"run_ocr.strips": False}),
-    "no tracking: text is not carried on or back": Ablation({"run_ocr.carry": 0.0}),
-    "no vote: each reading decides": Ablation({"match_brands.min_vote": 0.0, "match_brands.like_voted": 1.0}),
+    "no tracking: text is not carried on or back": Ablation({"run_ocr.max_propagation": 0.0}),
+    "no vote: each reading decides": Ablation({"match_brands.min_vote": 0.0, "match_brands.min_track_similarity": 1.0}),
     "no reuse: every frame is searched and read": Ablation(
-        {"run_ocr.search_interval": 0.0, "run_ocr.ribbon_interval": 0.0, "run_ocr.carry": 0.0}
+        {"run_ocr.search_interval": 0.0, "run_ocr.strip_interval": 0.0, "run_ocr.max_propagation": 0.0}
     ),
     "pictures searched every 3 s, not 2": Ablation({"run_ocr.search_interval": 3.0}),
-    "ribbons searched every 2 s, not 4": Ablation({"run_ocr.ribbon_interval": 2.0}),
+    "ribbons searched every 2 s, not 4": Ablation({"run_ocr.strip_interval": 2.0}),
     "all lines read by the larger network": Ablation(without=_all_read_by_small),
     "the grass is searched as well": Ablation(without=_grass_searched),
     "new board is not searched between": Ablation({"run_ocr.new_share": 1.0}),

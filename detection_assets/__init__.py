@@ -2,5 +2,7 @@
 
 import os
 
+from detection_assets.dagster_internals.telemetry import OFF
+
 # Before Dagster is imported; the processes that are started inherit it.
-os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+os.environ.update(OFF)

@@ -12,7 +12,7 @@ import dagster as dg
 
 from detection_assets.assets import ASSETS, JOB
 from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
-from detection_assets.dagster_internals.pools import sleep_while_waiting
+from detection_assets.dagster_internals.tags import RETRY_STRATEGY_TAG
 from detection_assets.execution.registry import STAGES
 from detection_assets.sensors import SENSORS
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
@@ -30,7 +30,6 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
 
     Nothing is connected and no model is loaded here: definitions load with no server up.
     """
-    sleep_while_waiting()
     deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
     own = own_fields(Settings.from_environment())
     storage, run_settings = Storage(**own["storage"]), RunSettings.configure_at_launch()
@@ -45,7 +44,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         selection=dg.AssetSelection.assets(*ASSETS),
         description="Every node on one source, from the video to the report. One process a run: models load once.",
         executor_def=dg.in_process_executor,
-        tags={"dagster/retry_strategy": "FROM_ASSET_FAILURE"},
+        tags={RETRY_STRATEGY_TAG: "FROM_ASSET_FAILURE"},
     )
     return dg.Definitions(
         assets=[*ASSETS, LIBRARY],

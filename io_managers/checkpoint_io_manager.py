@@ -58,30 +58,42 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
                 wall_s=obj.wall_s,
                 guard=guard,
             )
-        context.add_output_metadata(checkpoint_metadata(row))
+        context.add_output_metadata(checkpoint_metadata(row, connection.objects.uri(row.stage_output_key)))
 
     def load_input(self, context: dg.InputContext) -> StageInput:
         """The upstream checkpoint: this run's, else the named job's, else the re-executed run's, else the newest."""
         upstream = context.upstream_output
         assert upstream is not None
         stage = upstream.asset_key.path[-1]
-        step = context.step_context
+        about = self.get_resource_context()
+        if about.instance is None or about.run is None:
+            raise dg.DagsterInvariantViolationError(
+                f"the checkpoint of {stage} was asked for outside a run; expected a run, which says what it reads"
+            )
         connection = self.storage.connect()
         with connection.database.session() as session:
             source = repository.get_source(session, context.partition_key)
-            row, why = choose(
-                session, step.instance, step.dagster_run, source, stage, from_job=self.run_settings.from_job
-            )
+            row, why = choose(session, about.instance, about.run, source, stage, from_job=self.run_settings.from_job)
         return StageInput(row, connection.checkpoints, deserializers[stage], why)
 
 
-def checkpoint_metadata(row: StageCheckpoint) -> dict[str, Any]:
-    """What Dagster's UI shows of a checkpoint."""
+def checkpoint_metadata(row: StageCheckpoint, uri: str) -> dict[str, Any]:
+    """What Dagster's UI shows of a checkpoint that is stored at `uri`."""
     return {
+        **stored_metadata(uri, row.item_count),
         "checkpoint_id": dg.MetadataValue.text(str(row.id)),
         "checkpoint_key": dg.MetadataValue.path(row.stage_output_key),
         "job_id": dg.MetadataValue.text(str(row.job_id)),
         "documents": dg.MetadataValue.int(row.item_count),
         "checkpoint_bytes": dg.MetadataValue.int(row.stage_output_size),
         "reused": dg.MetadataValue.bool(row.reused_from is not None),
+    }
+
+
+def stored_metadata(uri: str, count: int) -> dict[str, Any]:
+    """The entries by which Dagster knows where a partition is stored and how many rows it has."""
+    return {
+        "dagster/uri": dg.MetadataValue.text(uri),
+        "dagster/row_count": dg.MetadataValue.int(count),
+        "dagster/partition_row_count": dg.MetadataValue.int(count),
     }

@@ -124,6 +124,10 @@ class ObjectStore:
         """Address alone: keys are secret."""
         return f"ObjectStore({self.endpoint!r}, {self.bucket!r})"
 
+    def uri(self, key: str) -> str:
+        """The address of an object as S3 tools write it: `s3://BUCKET/KEY`. It names no server and no secret."""
+        return f"s3://{self.bucket}/{key}"
+
     def ensure_bucket(self) -> None:
         """Makes the bucket if there is none. A server that is away is waited for.
 
@@ -297,7 +301,11 @@ class ObjectStore:
 
     @contextmanager
     def _boto3(self, what: str) -> Iterator[Any]:
-        """A boto3 client, for what obstore has no words for. Its errors become ServiceError."""
+        """A boto3 client, for what obstore has no words for. Its errors become ServiceError.
+
+        Not by `S3Resource` of dagster-aws: that takes no timeouts, so that a server that hangs would be waited for
+        longer than patience lasts, and it loads Dagster in commands that need none.
+        """
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError

@@ -4,14 +4,15 @@ Belongs here: the fields of the launchpad's `run_settings` resource, and what no
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
 from pydantic import Field
 
+from touchline.config import deprecated
 from touchline.errors import BadInputError
-from touchline.profiles import file_settings
+from touchline.profiles import STAGE_NAMES, Profile, current_names, file_settings
 
 NAME: Final = re.compile(r"\w[\w.+-]*")
 """What a run may give where a profile may give a path: a name without a folder, an escape or a home."""
@@ -38,9 +39,10 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     fresh: bool = Field(default=False, description="Compute everything selected anew, reuse and resume nothing.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Refuses, before any step, a run whose config names what is the server's own."""
+        """Refuses, before any step, a run whose config names what is the server's own or what no stage knows."""
         if context.run is not None:
             refuse_foreign(context.run.run_config)
+            refuse_unknown(context.run.run_config, context.log.warning if context.log else deprecated)
 
 
 def refuse_foreign(config: Mapping[str, Any]) -> None:
@@ -63,6 +65,23 @@ def refuse_foreign(config: Mapping[str, Any]) -> None:
                 f"{path}: expected the name of a published or registered model; a run cannot name a file of the "
                 "server's. `touchline run` and `replay` register a file that is given with --set"
             )
+
+
+def refuse_unknown(config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Refuses a run's config with a setting that its stage does not have, or with both names of one setting.
+
+    Dagster refuses unknown settings itself, but for stages some of whose settings were renamed. `tell` is called with
+    a sentence for each former name. Raises BadInputError.
+    """
+    ops: Mapping[str, Any] = config.get("ops") or {}
+    given = {stage: op.get("config") or {} for stage, op in ops.items() if stage in STAGE_NAMES}
+    for stage, values in current_names(given, tell).items():
+        known = type(Profile().stage(stage)).model_fields
+        for name in values:
+            if name not in known:
+                raise BadInputError(
+                    f"{stage}.{name}: {stage} has no setting {name!r}; it has {', '.join(sorted(known))}"
+                )
 
 
 def _settings(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,6 @@
-"""What must be true of a stage's output: the rules behind the asset checks, as plain functions.
+"""Rules for the output of stages, as plain functions. The asset checks use them.
 
-Belongs here: rules that need no more than the values they compare. Where those are read, and when, is in
-`detection_assets/checks/`.
+Belongs here: rules that need only the values that they compare. `detection_assets/checks/` reads these values.
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ from typing import Any, Final
 from touchline.values import BrandDetection
 
 FRAMES_OFF: Final = 0.05
-"""Share of the expected frames that may be missing or too many: containers round their length, rates vary."""
+"""Largest difference from the expected number of frames, as containers round lengths and rates vary [share, 0-1]."""
 FRAMES_OFF_LEAST: Final = 2
-"""Frames that may be missing or too many however short the video is."""
+"""Difference from the expected number of frames that is allowed in any video [frames]."""
 ROUNDING_S: Final = 0.002
-"""Reports give seconds to the millisecond [s]."""
+"""Largest error by rounding: reports give seconds to the millisecond [s]."""
 LISTED: Final = 20
-"""Offenders named at most."""
+"""Largest number of faults that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a rule holds, in a sentence, with the values that were compared.
+class RuleResult:
+    """Whether a rule holds, a sentence on it, and the values that were compared.
 
-    `severe`: going on makes no sense. A rule that is broken mildly is a warning.
+    `severe`: if the rule is broken, the run fails. Otherwise it is a warning.
     """
 
     passed: bool
@@ -35,38 +34,40 @@ class Verdict:
     severe: bool = True
 
 
-def frame_count(frames: int, *, duration_s: float, sample_fps: float, fps: float, is_image: bool) -> Verdict:
-    """As many frames as the length promises: `duration_s` times the lower of `sample_fps` and the video's own `fps`.
+def frame_count(frames: int, *, duration_s: float, sample_fps: float, fps: float, is_image: bool) -> RuleResult:
+    """There are as many frames as `duration_s` times the lower of `sample_fps` and the video's own `fps`.
 
-    None at all is severe. An image has one; a length of 0 is one that is not known.
+    None at all is severe. An image has one. A length of 0 is unknown.
     """
     rate = min(sample_fps, fps) if fps > 0 else sample_fps
     expected = 1 if is_image else round(duration_s * rate)
     compared = {"frames": frames, "expected": expected, "duration_s": duration_s, "sample_fps": sample_fps, "fps": fps}
     if frames == 0:
-        return Verdict(False, "no frame was taken: nothing can be seen in this source", compared)
+        return RuleResult(False, "no frame was taken: nothing can be seen in this source", compared)
     if not is_image and duration_s <= 0:
-        return Verdict(True, f"{frames} frames; the length of the video is not known", compared)
+        return RuleResult(True, f"{frames} frames; the length of the video is not known", compared)
     allowed = max(FRAMES_OFF_LEAST, expected * FRAMES_OFF)
     compared["allowed_difference"] = allowed
     message = f"{frames} frames, expected {expected} of {duration_s:.2f} s at {rate:g} a second"
-    return Verdict(abs(frames - expected) <= allowed, message, compared, severe=False)
+    return RuleResult(abs(frames - expected) <= allowed, message, compared, severe=False)
 
 
-def frames_kept(sampled: int, kept: int) -> Verdict:
-    """At least one frame is left to look at. None is a warning: the report of a black video is rightly empty."""
+def frames_kept(sampled: int, kept: int) -> RuleResult:
+    """At least one frame is kept. None is a warning: the report of a black video is correctly empty."""
     message = f"{kept} of {sampled} frames are looked at" if kept else f"none of {sampled} frames can be looked at"
-    return Verdict(kept > 0, message, {"sampled": sampled, "kept": kept}, severe=False)
+    return RuleResult(kept > 0, message, {"sampled": sampled, "kept": kept}, severe=False)
 
 
-def brands_known(detections: Mapping[str, str], known: Collection[str]) -> Verdict:
-    """Every brand that was detected (id to name) is among the known ones (ids)."""
+def brands_known(detections: Mapping[str, str], known: Collection[str]) -> RuleResult:
+    """Every detected brand (id to name) is among the known ones (ids)."""
     unknown = {identity: name for identity, name in sorted(detections.items()) if identity not in known}
     compared: dict[str, Any] = {"brands_detected": len(detections), "brands_known": len(known)}
     if not unknown:
-        return Verdict(True, f"all {len(detections)} brands are known", compared)
+        return RuleResult(True, f"all {len(detections)} brands are known", compared)
     named = [f"{name} ({identity})" for identity, name in list(unknown.items())[:LISTED]]
-    return Verdict(False, f"{len(unknown)} brand(s) are not known: {', '.join(named)}", {**compared, "unknown": named})
+    return RuleResult(
+        False, f"{len(unknown)} brand(s) are not known: {', '.join(named)}", {**compared, "unknown": named}
+    )
 
 
 def brands_of(documents: Iterable[Any]) -> dict[str, str]:
@@ -74,8 +75,8 @@ def brands_of(documents: Iterable[Any]) -> dict[str, str]:
     return {d.brand_id: d.brand_name for d in documents if isinstance(d, BrandDetection)}
 
 
-def exposure_fits(report: Mapping[str, Any]) -> Verdict:
-    """No brand of a report (as in `report.json`) is seen longer than the video lasts, nor alone longer than at all."""
+def exposure_fits(report: Mapping[str, Any]) -> RuleResult:
+    """No brand of a report (as in `report.json`) is seen longer than the video, or alone longer than it is seen."""
     duration = float(report["duration_s"])
     faults, longest = [], 0.0
     for brand in report["brands"]:
@@ -90,7 +91,7 @@ def exposure_fits(report: Mapping[str, Any]) -> Verdict:
     return _faults(faults, f"no exposure is longer than the video's {duration:.3f} s", compared)
 
 
-def intervals_in_order(report: Mapping[str, Any]) -> Verdict:
+def intervals_in_order(report: Mapping[str, Any]) -> RuleResult:
     """Every brand's intervals rise, do not overlap, lie within the video, and add up to its seconds."""
     duration = float(report["duration_s"])
     faults, count = [], 0
@@ -109,8 +110,8 @@ def intervals_in_order(report: Mapping[str, Any]) -> Verdict:
     return _faults(faults, f"{count} intervals rise within the video's {duration:.3f} s", compared)
 
 
-def _faults(faults: list[str], fine: str, compared: dict[str, Any]) -> Verdict:
+def _faults(faults: list[str], fine: str, compared: dict[str, Any]) -> RuleResult:
     if not faults:
-        return Verdict(True, fine, compared)
+        return RuleResult(True, fine, compared)
     compared["faults"] = faults[:LISTED]
-    return Verdict(False, f"{len(faults)} fault(s): {'; '.join(faults[:LISTED])}", compared)
+    return RuleResult(False, f"{len(faults)} fault(s): {'; '.join(faults[:LISTED])}", compared)

@@ -61,20 +61,20 @@ class VisionLanguageProvider(Protocol):
 class EscalationConfig(StageConfig):
     """Settings that both escalation stages share."""
 
-    max_calls: int = Field(default=40, ge=0, le=10_000, description="Questions in one source, at most [crops]")
-    batch: int = Field(default=8, ge=1, le=64, description="Crops given to the provider at once [crops]")
+    max_calls: int = Field(default=40, ge=0, le=10_000, description="Crops sent for one source, at most [crops]")
+    batch: int = Field(default=8, ge=1, le=64, description="Crops sent to the provider in one request [crops]")
     min_seconds: float = Field(
-        default=1.0, ge=0, description="Text seen for less time in a chunk is not asked about; stills are excepted [s]"
+        default=1.0, ge=0, description="Text seen for less time in a chunk is not sent, except in stills [s]"
     )
     min_confidence: float = Field(
-        default=0.5, ge=0, le=1, description="Text that OCR is less sure of is not asked about [0-1]"
+        default=0.5, ge=0, le=1, description="Text that OCR read with lower confidence is not sent [0-1]"
     )
     min_height_px: float = Field(
-        default=10.0, ge=0, description="Text whose clearest line is lower is not asked about [px]"
+        default=10.0, ge=0, description="Text whose clearest line is lower than this is not sent [px]"
     )
-    min_answer: float = Field(default=0.6, ge=0, le=1, description="Answers less sure than this are not taken [0-1]")
+    min_answer: float = Field(default=0.6, ge=0, le=1, description="Answers of lower confidence are dropped [0-1]")
     max_cost_usd: float | None = Field(
-        default=None, ge=0, description="No further question once this much is spent on the source [US dollars]"
+        default=None, ge=0, description="Nothing more is sent once this much is spent on the source [US dollars]"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from touchline.config import StageConfig
+from touchline.config import StageConfig, silently
 from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.profiles import Profile, load_profile, with_settings
 
@@ -26,7 +26,7 @@ def fingerprint_of(stage: str, version: str, config: StageConfig, upstream: Sequ
     `upstream`: the fingerprints of its inputs in the order of their stages' names; of `extract_frames`, the checksum
     of the video alone.
     """
-    content = [stage, version, config.decisive(), list(upstream), identity]
+    content = [stage, version, config.fingerprinted(), list(upstream), identity]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -82,10 +82,11 @@ class Staleness:
     ) -> tuple[list[str], StageConfig | None, str | None]:
         """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
         # A setting that came later had its default then.
-        snapshot = {**self._kind(stage)().model_dump(mode="json"), **snapshot}
+        kind = self._kind(stage)
+        snapshot = {**kind().model_dump(mode="json"), **kind.renamed(snapshot, tell=silently)}
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
-            config = self._kind(stage).model_validate(dict(snapshot))
+            config = self._kind(stage).model_validate(snapshot)
         except ValidationError as error:
             return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
         try:
@@ -100,7 +101,7 @@ class Staleness:
     ) -> list[str]:
         """How the profile has changed: what a run overrode on purpose is not held against it."""
         try:
-            changed = with_settings(load_profile(profile_name), {stage: overrides})
+            changed = with_settings(load_profile(profile_name, silently), {stage: overrides}, silently)
         except BadInputError as error:
             return [str(error)]
         config = changed.stage(stage)

@@ -1,6 +1,6 @@
-"""The eight nodes of the pipeline, in order, and what each reads. The names are asset keys, stage names and file names.
+"""The eight nodes of the pipeline, in order, and what each reads. Their names are asset keys, stages and file names.
 
-Belongs here: names and order alone, so that anything may import it at no cost.
+Belongs here: names and order alone, so that the import is cheap for every module.
 """
 
 from collections.abc import Collection
@@ -10,16 +10,22 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One stage: its name, its `stage_index` in checkpoints, and the stages it reads."""
+    """One stage: its name, its `stage_index` in checkpoints, and the stages it reads.
+
+    `reads`: the stages that it is computed from. Which checkpoint of each is read is chosen for the run, and the
+    fingerprints of those checkpoints are part of its own. `traces`: earlier stages that it reads as well. Their
+    checkpoints are not chosen: they are those that the checkpoint of the first of `reads` was computed from.
+    """
 
     name: str
     index: int
     reads: tuple[str, ...]
+    traces: tuple[str, ...] = ("extract_frames",)
 
 
 NODES: Final = (
-    Node("extract_frames", 0, ()),
-    Node("filter_scenes", 1, ("extract_frames",)),
+    Node("extract_frames", 0, (), ()),
+    Node("filter_scenes", 1, ("extract_frames",), ()),
     Node("detect_edges", 2, ("filter_scenes",)),
     Node("detect_objects", 3, ("filter_scenes",)),
     Node("run_ocr", 4, ("filter_scenes", "detect_edges", "detect_objects")),
@@ -27,14 +33,22 @@ NODES: Final = (
     Node("escalate_vlm", 6, ("match_brands",)),
     Node("escalate_cloud", 7, ("escalate_vlm",)),
 )
+"""The nodes, in order."""
 NODE_NAMES: Final = tuple(node.name for node in NODES)
+"""Names of the nodes, in order."""
 NODE_INDEX: Final = {node.name: node.index for node in NODES}
+"""Index of each node by name."""
 REPORT: Final = "brand_report"
-"""The deliverable after the nodes. Always derived, never replayed from, so it has no index."""
+"""The deliverable after the nodes. It is always derived and no node reads it, so it has no index."""
+
+READS: Final = {**{node.name: node.reads for node in NODES}, REPORT: (NODE_NAMES[-1],)}
+"""Of every asset, the nodes that it is computed from."""
+TRACES: Final = {**{node.name: node.traces for node in NODES}, REPORT: NODE_NAMES[:-1]}
+"""Of every asset, the nodes that it reads as well, in the checkpoints that the former were computed from."""
 
 
 def downstream(stage: str) -> tuple[str, ...]:
-    """A stage and all that depends on it, in order, the report last: what materializing from it selects."""
+    """A stage and all stages that depend on it, in order, with the report last."""
     found = {stage}
     for node in NODES:
         if found.intersection(node.reads):
@@ -43,14 +57,14 @@ def downstream(stage: str) -> tuple[str, ...]:
 
 
 def selection(first: str | None = None, until: str | None = None) -> tuple[str, ...]:
-    """What a run does, in order: everything, or `first` and what depends on it; up to `until`, if given."""
+    """The stages of a run, in order: all, or `first` and what depends on it; up to `until`, if given."""
     names = (*NODE_NAMES, REPORT)
     last = names.index(until or REPORT)
     return tuple(name for name in (downstream(first) if first else names) if names.index(name) <= last)
 
 
 def upstream(stages: Collection[str]) -> tuple[str, ...]:
-    """The stages whose checkpoints a run of `stages` rests on without running them, in order."""
+    """The stages whose checkpoints a run of `stages` reads without running them, in order."""
     needed = {NODES[-1].name} if REPORT in stages else set()
     for node in reversed(NODES):
         if node.name in stages or node.name in needed:

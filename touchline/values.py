@@ -1,7 +1,7 @@
-"""The values that cross from one stage to the next: plain, typed, immutable, free of any library but NumPy.
+"""The values that stages exchange: plain, typed and immutable. NumPy is the only library.
 
-Belongs here: images, quads, chunks and the documents that stages write. How a stage's documents become BSON is
-the business of that stage's own `serialize` and `deserialize`, in `touchline/stages/`.
+Belongs here: images, quads, chunks and the documents that stages write. A stage converts its documents to BSON by its
+own `serialize` and `deserialize`, in `touchline/stages/`.
 
 Frame of reference everywhere: pixels of the stored frame, x to the right, y down, origin at the outer corner of the
 top left pixel. Quads run clockwise from the top left. Boxes are `xyxy`. Times are seconds from the start of the
@@ -21,26 +21,30 @@ Image = NDArray[np.uint8]
 """H x W x 3, BGR, uint8 (OpenCV's order)."""
 
 Point = tuple[float, float]
+"""X and y [pixels]."""
 Quad = tuple[Point, Point, Point, Point]
 """Four corners, clockwise from top left."""
 Box = tuple[float, float, float, float]
-"""x1, y1, x2, y2."""
+"""Left, top, right, bottom (x1, y1, x2, y2)."""
 
 Zone = Literal["board", "jersey", "overlay", "other", "board_or_jersey"]
-"""What text stands on. `board_or_jersey` is a word of reports alone: where nobody looked for people, what seems to
-stand on a board may stand on a shirt in front of it."""
+"""Where text is. `board_or_jersey` occurs in reports alone: without a model that finds people, text that seems to be
+on a board may be on a shirt in front of it."""
 Origin = Literal["frame", "strip", "carried"]
+"""How a reading was made: in the whole frame, in a rectified strip, or propagated from another frame (`carried`)."""
 DropReason = Literal["", "black", "blur", "duplicate"]
+"""Why a frame is not kept; empty if it is."""
 BrandSourceName = Literal["ocr", "local_vlm", "cloud_llm", "manual"]
+"""Who identified a brand."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampledFrame:
     """One frame that `extract_frames` took from the video and stored as a JPEG.
 
-    `shown_until` is when the video's next frame takes its place, be that one taken or passed over, in seconds like
-    `timestamp`; none in checkpoints that do not hold it. `missing_since` is from when on the pictures before this one
-    are not decoded (they are coded otherwise than the rest), in seconds as well; none where none are missing.
+    `shown_until` is the time of the video's next frame, sampled or not [s]; none in old checkpoints. `missing_since` is
+    the time since which the pictures before this one are not decoded, because they use another codec [s]; none if no
+    picture is missing.
     """
 
     sequence: int
@@ -61,8 +65,8 @@ class SampledFrame:
 class SceneFrame:
     """What `filter_scenes` says of one sampled frame.
 
-    A dropped frame (`kept` false) that shows the same as a kept one names it in `represented_by`; a black or a
-    blurred frame, in which nothing can be read, is represented by none.
+    A duplicate (`kept` false) names the kept frame that shows the same in `represented_by`. A black or a blurred frame
+    is represented by none.
     `sharpness` is the variance of the Laplacian at 360 lines, `brightness` the mean luma, 0-255.
     """
 
@@ -78,7 +82,7 @@ class SceneFrame:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """An advertising board, or a stretch of a board row, in one frame. `confidence` 0..1."""
+    """An advertising board, or a part of a board row, in one frame. `confidence` 0..1."""
 
     quad: Quad
     confidence: float
@@ -86,7 +90,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A region that stays put while the camera moves: score bug, channel mark, watermark."""
+    """A region that is static while the camera moves: score bug, channel logo, watermark. `confidence` 0..1."""
 
     box: Box
     confidence: float
@@ -97,7 +101,7 @@ class FrameEdges:
     """What `detect_edges` found in one kept frame.
 
     `pitch_share` is the share of the picture that is grass, 0..1. `camera` is the 2 x 3 affine motion (row by row)
-    that carries points of the previous kept frame of the same shot onto this one, or none after a cut.
+    that maps points of the previous kept frame of the same shot to this one; none after a cut.
     """
 
     sequence: int
@@ -120,7 +124,7 @@ class DetectedObject:
 
 @dataclass(frozen=True, slots=True)
 class FrameObjects:
-    """What `detect_objects` found in one kept frame; empty where no model is configured."""
+    """What `detect_objects` found in one kept frame; empty without a model."""
 
     sequence: int
     timestamp: float
@@ -131,10 +135,10 @@ class FrameObjects:
 class Reading:
     """One piece of text in one kept frame.
 
-    `track` is shared by readings of the same thing in successive frames of a shot. `unoccluded` is the share of the
-    quad that no detected object covers, `height_px` the height of the letters' line in pixels of the stored frame.
-    `origin` is the pass that read it: over the whole frame, over a straightened strip, or none: `carried` text was
-    read in an earlier frame and its pixels are still there.
+    `track` is shared by readings of the same text in successive frames of a shot. `unoccluded` is the share of the
+    quad that no detected object covers, `height_px` the height of the line in pixels of the stored frame. `origin` is
+    the search that found it, in the whole frame or in a rectified strip; `carried` text was read in another frame and
+    propagated by template matching.
     """
 
     sequence: int
@@ -152,7 +156,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class BrandDetection:
-    """A known brand in one kept frame. `text` is what was read, `clarity` 0..1 how well it could be read."""
+    """A known brand in one kept frame. `text` is the reading, `clarity` 0..1 how clearly it can be read."""
 
     sequence: int
     timestamp: float
@@ -171,10 +175,10 @@ class BrandDetection:
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedCandidate:
-    """Text that is no known brand, grouped by track: what a person, or the VLM, reads next.
+    """Text of one track that is no known brand, for a person or a VLM to identify.
 
-    `sequences` are the kept frames in which it stands, rising; `best_sequence` and `best_quad` tell the clearest.
-    `quads` runs parallel to `sequences`. `perhaps` is the known brand that the text may be meant to say, or empty.
+    `sequences` are its kept frames, rising, and `quads` its places in them; `best_sequence` and `best_quad` are the
+    clearest. `perhaps` is the known brand that the text may mean, or empty.
     """
 
     track: int
@@ -201,22 +205,22 @@ D_co = TypeVar("D_co", covariant=True)
 class FrameLoader(Protocol):
     """Decodes a stored frame (H x W x 3, BGR, uint8) by its sequence.
 
-    `lines` is how many the picture's shorter side must at least have: a frame of twice as many or more may come at a
-    half, a quarter or an eighth of its size (rounded up), which a JPEG gives for a fraction of the time. None: full
-    size. A picture asked for with `lines` is hence not measured in pixels of the stored frame.
+    `lines` is the least height of the picture's shorter side. A frame of at least twice that may be decoded at a half,
+    a quarter or an eighth of its size (rounded up), which takes a fraction of the time. None: full size. So a picture
+    that was loaded with `lines` is not measured in pixels of the stored frame.
     """
 
     def __call__(self, sequence: int, lines: int | None = None, /) -> Image:
-        """The frame, or a smaller picture of it with at least so many lines."""
+        """The frame, or a smaller picture of it whose shorter side has at least `lines` pixels."""
         ...
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A stretch of sampled frames (60 s by default) with what the upstream stages said of them.
+    """Successive sampled frames (60 s by default) with the documents of the upstream stages.
 
     `documents` holds all upstream documents whose frame belongs to this chunk, rising by sequence within each type.
-    `load(sequence)` decodes a stored frame, `load(sequence, lines)` for less where fewer lines suffice.
+    `load(sequence)` decodes a stored frame; `load(sequence, lines)` is cheaper if fewer lines suffice.
     """
 
     chunk_id: int
@@ -225,21 +229,21 @@ class Chunk:
     documents: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def of(self, stage: str, kind: type[D]) -> list[D]:
-        """The documents of `kind` that `stage` wrote for this chunk; none if it wrote none."""
+        """The documents of `kind` that `stage` wrote for this chunk."""
         return [item for item in self.documents.get(stage, ()) if isinstance(item, kind)]
 
 
 class StageWorker(Protocol[D_co]):
-    """What runs a stage: fed chunk by chunk, in order; able to go on in another process from its `state()`."""
+    """Runs a stage chunk by chunk, in order. Another process can resume from its `state()`."""
 
     def run_chunk(self, chunk: Chunk) -> Iterable[D_co]:
         """The documents for this chunk, rising by sequence."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """All that the next chunk needs to know, counters included; must survive BSON. Small."""
+        """What the next chunk needs, with the counters; small, and BSON-able."""
         ...
 
     def stats(self) -> dict[str, Any]:
-        """Counts, timings and what could not be done, over all chunks so far; shown in the UI, stored with the row."""
+        """Counts, timings and what could not be done, over all chunks so far. Stored with the checkpoint."""
         ...

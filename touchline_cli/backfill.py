@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from detection_assets.dagster_internals.quiet import quiet
-from detection_assets.jobs.run_config import PRIORITY_TAG
+from detection_assets.dagster_internals.tags import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError
 from touchline.nodes import NODES, REPORT, downstream
 from touchline_cli import session

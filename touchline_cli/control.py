@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detection_assets.jobs.run_config import PRIORITY_TAG, refuse_idle
+from detection_assets.dagster_internals.tags import PRIORITY_TAG
+from detection_assets.jobs.run_config import refuse_idle
 from touchline.errors import BadInputError
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
@@ -127,6 +128,7 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
 
     A run that waits in the queue to go on with it is told by a tag: it has no job yet.
     """
+    from detection_assets.dagster_internals.runs import tag_run
     from detection_assets.jobs.job_of_run import STOP_TAG
     from detection_assets.jobs.lifecycle import ask
     from detection_assets.jobs.resume import continuations, named
@@ -137,7 +139,7 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
         if later is not None and later.status not in repository.FINAL:
             raise BadInputError(f"job {job.id} was continued by {named(run, later)}; name that one")
         if later is None:
-            books.instance.add_run_tags(run.run_id, {STOP_TAG: str(status)})
+            tag_run(books.instance, run.run_id, {STOP_TAG: str(status)})
     with books.connection.database.session() as db_session:
         return ask(db_session, job.id, status)
 

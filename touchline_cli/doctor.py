@@ -128,7 +128,7 @@ def _profiles() -> list[dict[str, str]]:
     rows = []
     for name in profile_names():
         try:
-            load_profile(name)
+            load_profile(name, session.warn)
             error = ""
         except BadInputError as refused:
             error = str(refused)

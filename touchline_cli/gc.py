@@ -18,6 +18,7 @@ MEANING: Final = {
     "frames": "frames that no checkpoint and no journal names",
     "reports": "files of reports that no job has",
     "parts": "uploads in parts that broke off",
+    "logs": "what runs printed more than 30 days ago",
 }
 KEPT: Final = {
     "needed": "needed",

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from detection_assets.jobs.run_config import PRIORITY_TAG
+from detection_assets.dagster_internals.tags import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError, in_words
 from touchline.parallel import cores
 from touchline_cli import session

@@ -15,14 +15,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 from touchline.errors import ServiceError, TouchlineError, in_words
 from touchline_cli import session
 from touchline_cli.parts import UMASK, Guardian, Part, Parts
 from touchline_cli.serving import Place, alone, listen
-from touchline_cli.webserver import address, announced
+from touchline_cli.webserver import address, announced, version_of
 from webapp.token import FILE as TOKEN_FILE
 from webapp.token import token_of
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 MODULE: Final = "detection_assets.code_location"
+DAEMON: Final = "detection_assets.dagster_internals.daemon"
 LOCATION: Final = "touchline"
 LONGEST_SOCKET: Final = 100
 """Bytes of a path that a Unix socket may have; the system's own bound is a little above [sun_path]."""
@@ -135,14 +134,12 @@ def _start(
     """Starts the parts, each after what it needs, and puts right what the last time left."""
     from dagster import DagsterInstance
 
-    from detection_assets.dagster_internals.pools import set_limits
     from detection_assets.jobs.reconcile import reconcile
     from resources.connection import connect
 
     with DagsterInstance.get() as instance:
         # Before the code server: a run that was about to start is over if nothing listens on its server's socket.
         found = reconcile(instance, connect(endpoints), begun_before=True)
-        set_limits(instance)
     if found.runs or found.jobs or found.uploads:
         session.say(f"after the last time: {found}")
     workspace = dagster_home / "workspace.yaml"
@@ -158,7 +155,7 @@ def _start(
     descriptor = listening.fileno()
     web = ("webapp", "--fd", str(descriptor), "--host", host, "--workspace", str(workspace))
     parts.start(Part("webserver", web, descriptors=(descriptor,), token=True))
-    parts.start(Part("daemon", ("dagster._daemon", "run", "-w", str(workspace), *QUIET)))
+    parts.start(Part("daemon", (DAEMON, "run", "-w", str(workspace), *QUIET)))
 
 
 QUIET: Final = ("--log-level", "warning")
@@ -260,32 +257,28 @@ def _watch(settings: Settings, endpoints: Endpoints, over: threading.Event) -> N
 
 
 def _wait_for_code(code: Path, check: Callable[[], None]) -> None:
-    from dagster._core.errors import DagsterUserCodeUnreachableError
-    from dagster._grpc.client import DagsterGrpcClient
+    from detection_assets.dagster_internals.webserver import code_server_answers
 
-    client = DagsterGrpcClient(socket=str(code))
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         check()
-        try:
-            client.ping("")
-        except DagsterUserCodeUnreachableError:
-            time.sleep(0.2)
-        else:
+        if code_server_answers(code):
             return
+        time.sleep(0.2)
     raise ServiceError(f"Dagster's code server did not answer within {START_S:.0f} s; what it said is above")
 
 
 def _wait_for_web(url: str, token: str, parts: Parts) -> None:
-    request = Request(f"{url}/server_info", headers={"Authorization": f"Bearer {token}"})  # noqa: S310 (http)
+    headers = {"Authorization": f"Bearer {token}"}
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         parts.look()
         try:
-            with urlopen(request, timeout=2):  # noqa: S310 (our own webserver)
+            if version_of(url, headers, timeout_s=2):
                 return
-        except (URLError, OSError):
-            time.sleep(0.2)
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.2)
     raise ServiceError(f"the Dagster webserver did not answer at {url} within {START_S:.0f} s; what it said is above")
 
 

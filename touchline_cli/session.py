@@ -144,13 +144,17 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
 
 
 def check_settings(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides with the values that stages will see. Raises BadInputError for an unknown profile, stage or field,
-    and for a value that does not fit.
-    """
-    from touchline.profiles import apply_overrides, load_profile
+    """The overrides with the values that stages will see and their names of today; warns of former names.
 
-    changed = apply_overrides(load_profile(profile) if profile else load_profile(), overrides)
-    return {path: getattr(changed.stage(path.partition(".")[0]), path.partition(".")[2]) for path in overrides}
+    Raises BadInputError for an unknown profile, stage or field, and for a value that does not fit.
+    """
+    from touchline.profiles import DEFAULT_PROFILE, by_stage, current_names, load_profile, with_settings
+
+    settings = current_names(by_stage(overrides), warn)
+    changed = with_settings(load_profile(profile or DEFAULT_PROFILE, warn), settings)
+    return {
+        f"{stage}.{name}": getattr(changed.stage(stage), name) for stage, values in settings.items() for name in values
+    }
 
 
 def check_stage(name: str | None, option: str, *, report: bool) -> None:

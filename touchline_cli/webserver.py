@@ -15,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from detection_assets.dagster_internals.tags import PARTITION_TAG
 from resources.settings import Settings
 from touchline.errors import BadInputError, ServiceError
 from touchline_cli.serving import is_served
@@ -87,7 +88,7 @@ class Webserver:
             return self._client.submit_job_execution(
                 job,
                 run_config=config,
-                tags={**tags, "dagster/partition": partition_key},
+                tags={**tags, PARTITION_TAG: partition_key},
                 asset_selection=list(assets),
             )
         except DagsterGraphQLClientError as error:
@@ -116,6 +117,22 @@ def authorization(url: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+def version_of(url: str, headers: Mapping[str, str], timeout_s: float) -> str:
+    """The version of Dagster that a webserver tells by GraphQL; empty if it tells none.
+
+    Raises HTTPError, URLError or OSError where it does not answer, ValueError where it answers no JSON.
+    """
+    request = Request(  # noqa: S310 (http or https)
+        f"{url.rstrip('/')}/graphql",
+        json.dumps({"query": "query Version { version }"}).encode(),
+        {**headers, "Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 (http or https)
+        told = json.load(answer)
+    data = told.get("data") if isinstance(told, dict) else None
+    return str(data["version"]) if isinstance(data, dict) and data.get("version") else ""
+
+
 def _announced(home: Path) -> str | None:
     try:
         return str(json.loads((home / FILE).read_text("utf-8"))["url"])
@@ -126,10 +143,8 @@ def _announced(home: Path) -> str | None:
 
 
 def _answers(url: str) -> bool:
-    request = Request(f"{url.rstrip('/')}/server_info", headers=authorization(url))  # noqa: S310 (http or https)
     try:
-        with urlopen(request, timeout=5) as answer:  # noqa: S310 (http or https)
-            return "dagster_webserver_version" in json.load(answer)
+        return bool(version_of(url, authorization(url), timeout_s=5))
     except HTTPError as error:
         if error.code == 401:
             raise BadInputError(

@@ -42,7 +42,7 @@ def main() -> None:
         "detect_objects.weights": str(weights),
         "detect_objects.weights_sha256": sha256,
         "detect_objects.image_size": options.image_size,
-        "detect_objects.every": options.every,
+        "detect_objects.frame_stride": options.every,
     }
     if options.pictures:
         detector = YoloDetector(weights, sha256, image_size=options.image_size, confidence=0.3)

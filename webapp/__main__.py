@@ -15,9 +15,10 @@ from typing import Final
 
 import uvicorn
 
+from detection_assets.dagster_internals.webserver import dagster_app
 from resources.object_store import ObjectStore
 from resources.settings import Settings
-from webapp.app import dagster_app, guarded
+from webapp.app import guarded
 from webapp.guard import Hosts
 from webapp.reports import Read
 from webapp.token import Access, token_of

@@ -1,5 +1,6 @@
 """The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import dagster as dg
 from sqlalchemy.orm import Session
 
-from detection_assets.execution.registry import STAGES, BrandReportSettings
+from detection_assets.execution.registry import STAGES, takes_settings
 from detection_assets.execution.run_stage import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.jobs.heartbeat import Heartbeat, announce
 from detection_assets.jobs.job_of_run import open_job, selected_stages, truthful
@@ -17,14 +18,16 @@ from detection_assets.metadata.provenance import input_tags, read_from
 from detection_assets.metadata.report_links import FIRST, path_of
 from detection_assets.metadata.report_summary import brand_table, evidence_table, totals
 from detection_assets.partitions import sources
+from io_managers.checkpoint_io_manager import stored_metadata
 from io_managers.stage_io import StageInput
 from resources.leases import check, guard_of
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
 from resources.tempfiles import scratch_folder
+from touchline.config import silently
 from touchline.library import repository
 from touchline.library.tables import BrandSource, DetectJob, StageCheckpoint
-from touchline.nodes import NODE_NAMES
+from touchline.nodes import NODE_NAMES, REPORT, TRACES
 from touchline.profiles import profile_of, with_settings
 from touchline.report import Report, SourceFacts, StageSummary, write_report
 from touchline.stages import brand_report as stage
@@ -32,6 +35,7 @@ from touchline.weights import sha256_of
 
 
 @dg.asset(
+    deps=TRACES[REPORT],
     partitions_def=sources,
     group_name="touchline",
     description="Which brands were seen, where, for how long and how well: report.html, report.json, summary.csv and "
@@ -40,27 +44,29 @@ from touchline.weights import sha256_of
     kinds={"html", "json", "python"},
     code_version=stage.VERSION,
 )
+@takes_settings(REPORT)
 def brand_report(
     context: dg.AssetExecutionContext,
-    config: BrandReportSettings,
+    config: dg.Config,
     escalate_cloud: StageInput,
     storage: Storage,
     run_settings: RunSettings,
 ) -> dg.MaterializeResult[None]:
     """Exposure arithmetic and the report's files; the job's summary; the source's sightings."""
+    began = time.perf_counter()
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     inputs = {"escalate_cloud": escalate_cloud}
     run_id = context.run.run_id
     heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run), run_id)
     with truthful(connection, job):
         heart.begin()
-        profile = with_settings(base, {"brand_report": given(config.model_dump())})
-        tags = input_tags(context, inputs)
+        profile = with_settings(base, {"brand_report": given(config.model_dump())}, silently)
         rows = ancestors(connection, escalate_cloud.row, NODE_NAMES)
+        tags = input_tags(context, rows)
         extracted = rows["extract_frames"]
         report = stage.build_report(
             source=SourceFacts(
@@ -91,6 +97,8 @@ def brand_report(
             **({"seen": tables(seen)} if (seen := evidence_table(report)) else {}),
             "warnings": bullets(report.warnings),
             **totals(report),
+            "wall_s": dg.MetadataValue.float(round(time.perf_counter() - began, 3)),
+            **stored_metadata(connection.objects.uri(f"{prefix}{FIRST}"), len(report.brands)),
             "whole_report": command(f"touchline report {source.partition_key} --job {job.id} --out DIR"),
             # Of `touchline serve`; Dagster's own webserver has no such page, and there the command above is the way.
             "report": dg.MetadataValue.url(path_of(str(job.id))),

@@ -11,7 +11,7 @@ from detection_assets.checks.outputs import intact_spec, judged, row_of, spec
 from resources.brand_lists import stored_list
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
-from touchline.checks import Verdict, brands_known, brands_of
+from touchline.checks import RuleResult, brands_known, brands_of
 from touchline.library import repository
 
 
@@ -36,7 +36,7 @@ def match_brands_checks(
     connection = storage.connect()
     row = row_of(context, connection, "match_brands")
 
-    def rule(found: dict[str, str]) -> Verdict:
+    def rule(found: dict[str, str]) -> RuleResult:
         return brands_known(found, _known(connection, run_settings))
 
     yield from judged(context, connection, row, "brands_known", brands_of, rule)

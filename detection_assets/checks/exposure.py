@@ -10,7 +10,7 @@ import dagster as dg
 
 from detection_assets.checks.outputs import result, source_of, spec, wanted
 from resources.storage import Connection, Storage
-from touchline.checks import Verdict, exposure_fits, intervals_in_order
+from touchline.checks import RuleResult, exposure_fits, intervals_in_order
 from touchline.errors import CheckpointError
 from touchline.library import repository
 from touchline.library.tables import SourceAsset
@@ -47,10 +47,10 @@ def brand_report_checks(context: dg.AssetCheckExecutionContext, storage: Storage
         report = json.loads(connection.objects.get(key))
         verdicts = {name: rule(report) for name, rule in RULES.items()}
     except (CheckpointError, ValueError, KeyError, TypeError) as error:
-        why = Verdict(False, f"{key} cannot be read ({error}); materialize brand_report again", {"report": key})
+        why = RuleResult(False, f"{key} cannot be read ({error}); materialize brand_report again", {"report": key})
         verdicts = dict.fromkeys(RULES, why)
     results = {
-        name: result(REPORT, name, Verdict(v.passed, v.message, {"report": key, **v.compared}, v.severe))
+        name: result(REPORT, name, RuleResult(v.passed, v.message, {"report": key, **v.compared}, v.severe))
         for name, v in verdicts.items()
     }
     yield from wanted(context, results)

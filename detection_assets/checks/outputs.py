@@ -1,6 +1,6 @@
 """What the checks of all nodes share: which checkpoint is checked, and reading it in one pass.
 
-Belongs here: going from a check's context to documents, and from verdicts to Dagster's results. The rules are in
+Belongs here: going from a check's context to documents, and from rules to Dagster's results. The rules are in
 `touchline/checks.py`. https://docs.dagster.io/guides/test/asset-checks
 """
 
@@ -14,7 +14,7 @@ from detection_assets.execution.registry import STAGES
 from detection_assets.metadata.markdown import bullets, plain
 from detection_assets.partitions import sources
 from resources.storage import Connection
-from touchline.checks import Verdict
+from touchline.checks import RuleResult
 from touchline.errors import CheckpointError
 from touchline.library import repository
 from touchline.library.tables import SourceAsset, StageCheckpoint
@@ -30,7 +30,7 @@ def spec(stage: str, name: str, description: str, *, blocking: bool) -> dg.Asset
     """A check on one node, one result for each source."""
     with warnings.catch_warnings():
         # Dagster says of partitioned checks that they are new; the user can do nothing about it.
-        warnings.filterwarnings("ignore", message=".*is currently in preview.*")
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         return dg.AssetCheckSpec(name, asset=stage, description=description, blocking=blocking, partitions_def=sources)
 
 
@@ -84,20 +84,20 @@ def examine(
         for _ in documents:
             pass
     except CheckpointError as error:
-        return result(row.stage, INTACT, Verdict(False, str(error), compared)), None
-    verdict = Verdict(count == row.item_count, f"{count} documents, {row.stage_output_size} bytes", compared)
-    return result(row.stage, INTACT, verdict), found
+        return result(row.stage, INTACT, RuleResult(False, str(error), compared)), None
+    outcome = RuleResult(count == row.item_count, f"{count} documents, {row.stage_output_size} bytes", compared)
+    return result(row.stage, INTACT, outcome), found
 
 
-def result(stage: str, name: str, verdict: Verdict) -> dg.AssetCheckResult:
-    """A verdict as Dagster takes it; what was compared is its metadata."""
+def result(stage: str, name: str, outcome: RuleResult) -> dg.AssetCheckResult:
+    """The result of a rule as Dagster's; the compared values are its metadata."""
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(stage),
         check_name=name,
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.ERROR if verdict.severe else dg.AssetCheckSeverity.WARN,
-        description=plain(verdict.message, LONGEST),
-        metadata=compared_metadata(verdict.compared),
+        passed=outcome.passed,
+        severity=dg.AssetCheckSeverity.ERROR if outcome.severe else dg.AssetCheckSeverity.WARN,
+        description=plain(outcome.message, LONGEST),
+        metadata=compared_metadata(outcome.compared),
     )
 
 
@@ -107,7 +107,7 @@ def judged(
     row: StageCheckpoint,
     name: str,
     consume: Callable[[Iterator[Any]], T],
-    rule: Callable[[T], Verdict],
+    rule: Callable[[T], RuleResult],
 ) -> Iterator[dg.AssetCheckResult]:
     """The results of a stage's own rule and of `output_intact`, in one pass over a checkpoint: what `consume` made of
     its documents is what the `rule` called `name` judges.
@@ -119,7 +119,7 @@ def judged(
 
 def unreadable(stage: str, name: str) -> dg.AssetCheckResult:
     """The result of a rule that could not be judged: the output is damaged, as the check beside it says."""
-    return result(stage, name, Verdict(False, f"not judged: the output of {stage} cannot be read, see {INTACT}"))
+    return result(stage, name, RuleResult(False, f"not judged: the output of {stage} cannot be read, see {INTACT}"))
 
 
 def wanted(

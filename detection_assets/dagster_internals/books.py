@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from dagster import DagsterInstance
-from dagster._core.instance.ref import InstanceRef
 
+from detection_assets.dagster_internals.storage import close
 from detection_assets.jobs.process_liveness import Process
 from detection_assets.jobs.watchdog import end_with_process
 from resources.connection import Connection, connect
@@ -25,7 +25,7 @@ CONFIGURATION: Final = Path(__file__).resolve().parent.parent.parent / "dagster.
 
 UNCAPTURED: Final = {
     "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
+        "module": "dagster.core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
         "config": {},
     }
@@ -44,7 +44,7 @@ class Books:
 
     def close(self) -> None:
         """Lets go of the instance's connections."""
-        self.instance.dispose()
+        close(self.instance)
 
 
 def prepare(settings: Settings, endpoints: Endpoints) -> Path:
@@ -60,7 +60,8 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
 
 def open_instance(home: Path) -> DagsterInstance:
     """Dagster's instance of a home that `prepare` made; what runs print here is not captured."""
-    return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=UNCAPTURED))
+    # The public way to open a home with other settings than its dagster.yaml has; a folder that is given is kept.
+    return DagsterInstance.local_temp(str(home), overrides=UNCAPTURED)
 
 
 def bury(settings: Settings, endpoints: Endpoints, process: Process, why: str) -> str:

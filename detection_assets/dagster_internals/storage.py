@@ -3,15 +3,23 @@
 Belongs here: how this process talks to Dagster's tables. What Dagster is configured to be is in `dagster.yaml`.
 
 A run asks Dagster's tables some hundred times. By default each question opens a connection to Postgres (about 7 ms,
-most of it the exchange of the password), which was half of the time that a run spends beside its stages. A fifth of the
-questions would be whether Dagster's own tables and columns, and the run's partition, exist.
+most of it the exchange of the password). Medians of 8 runs of a 6 s clip by turns, seconds outside the stages:
+
+| | s |
+|---|---|
+| as here | 1.0 |
+| without the answers that are kept | 1.2 |
+| without connections that are kept | 5.3 |
+
+Dagster has no public way for either. A subclass of its storage, named under `storage: custom:` in `dagster.yaml`, would
+override the same names, in the webserver and the daemon as well, and without an error where one of them was renamed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec
+from typing import Final, ParamSpec
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -26,10 +34,11 @@ OVERFLOW: Final = 8
 """Connections beyond the first that each storage may open at once."""
 RECYCLE_S: Final = 600
 """Age at which a connection is replaced: firewalls forget those that live for hours [s]."""
-_OF_RUNS: Final = ("has_run_stats_index_cols", "has_backfill_id_column")
-"""Questions to which a yes stays true: what migrations once added is never taken away again..."""
-_OF_EVENTS: Final = ("has_table", "has_asset_key_index_cols", "has_asset_key_col", "has_dynamic_partition")
-"""...and the partition that is worked on stands: sources that are at work are not forgotten."""
+OF_RUNS: Final = ("has_run_stats_index_cols", "has_backfill_id_column")
+"""Methods of the run storage whose yes stays true: what a migration has added is never taken away again."""
+OF_EVENTS: Final = ("has_table", "has_asset_key_index_cols", "has_asset_key_col", "has_dynamic_partition")
+"""Methods of the event log storage whose yes stays true: of migrations, and of the partition that a run works on (a
+source is not retired while it is worked on)."""
 
 _ENDS: Final = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 
@@ -46,19 +55,17 @@ def keep_connections(instance: DagsterInstance) -> None:
         engines = [runs_connection.engine, events_connection.engine]
     for engine in engines:
         only_living(engine)
-        sa.event.listen(engine, "connect", _lazily)
-        # What is open already was not told.
-        engine.dispose()
-    for storage, questions in ((runs, _OF_RUNS), (events, _OF_EVENTS)):
+    for storage, questions in ((runs, OF_RUNS), (events, OF_EVENTS)):
         for question in questions:
             setattr(storage, question, _once_true(getattr(storage, question)))
     _kept[instance] = engines
 
 
-def close_connections(instance: DagsterInstance) -> None:
-    """Closes the connections that are kept; the next question opens new ones."""
-    for engine in _kept.get(instance, ()):
+def close(instance: DagsterInstance) -> None:
+    """Closes an instance and the connections that it kept."""
+    for engine in _kept.pop(instance, ()):
         engine.dispose()
+    instance.dispose()
 
 
 def when_over(instance: DagsterInstance, run_id: str, tell: Callable[[], None]) -> None:
@@ -76,16 +83,6 @@ def when_over(instance: DagsterInstance, run_id: str, tell: Callable[[], None]) 
             logging.getLogger(__name__).warning("run %s is over, but its jobs could not be told", run_id, exc_info=True)
 
     instance.add_event_listener(run_id, heard)
-
-
-def _lazily(connection: Any, _record: object) -> None:
-    """Commits are not waited for, three in four of a run's: of a machine that loses power the run is lost as well.
-
-    Touchline's own rows, and Postgres against its own end, are as safe as before.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SET synchronous_commit TO off")
-    connection.commit()
 
 
 def _once_true(ask: Callable[P, bool]) -> Callable[P, bool]:

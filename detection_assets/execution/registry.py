@@ -5,10 +5,10 @@ Belongs here: the wiring of stages to models and brands. Running a stage chunk b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, Optional, get_origin
+from typing import Any, Final, Literal, Optional, TypeVar, get_origin
 
 import dagster as dg
 from pydantic import Field, create_model
@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 from resources.models import Models
 from touchline.brands import BrandBook
 from touchline.config import StageConfig
+from touchline.nodes import NODE_NAMES, REPORT
+from touchline.profiles import Profile
 from touchline.stages import (
-    brand_report,
     detect_edges,
     detect_objects,
     escalate_cloud,
@@ -31,6 +32,7 @@ from touchline.stages import (
 from touchline.values import StageWorker
 
 State = dict[str, Any] | None
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ STAGES: dict[str, Stage] = {
 def launchpad(config: type[StageConfig]) -> type[dg.Config]:
     """A Dagster config with the fields of a stage's settings, all optional: what is left out is the profile's.
 
-    Values are checked by the stage's own settings when the stage starts, so that bounds are written once.
+    Values are checked by the stage's own settings when the stage starts, so that bounds are written once. Where fields
+    were renamed, Dagster lets other names through, so that the former ones are accepted and not shown;
+    `refuse_unknown` in `resources/run_settings.py` refuses the rest.
     """
     fields: dict[str, Any] = {}
     for field_name, field in config.model_fields.items():
@@ -118,7 +122,8 @@ def launchpad(config: type[StageConfig]) -> type[dg.Config]:
         sentences = [str(field.description).rstrip("."), limits(field), f"Profile's default: {field.default!r}"]
         text = " ".join(f"{sentence}." for sentence in sentences if sentence)
         fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
-    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=dg.Config, **fields)
+    base: type[dg.Config] = dg.PermissiveConfig if config.former_names() else dg.Config
+    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=base, **fields)
     return made
 
 
@@ -130,37 +135,21 @@ def limits(field: FieldInfo) -> str:
     return text[:1].upper() + text[1:]
 
 
-class ExtractFramesSettings(launchpad(extract_frames.ExtractFramesConfig)):  # type: ignore[misc]
-    """Settings of `extract_frames`; what is left out is the profile's."""
+SETTINGS: Final[Mapping[str, type[dg.Config]]] = {
+    stage: launchpad(type(Profile().stage(stage))) for stage in (*NODE_NAMES, REPORT)
+}
+"""What the launchpad takes for each asset."""
 
 
-class FilterScenesSettings(launchpad(filter_scenes.FilterScenesConfig)):  # type: ignore[misc]
-    """Settings of `filter_scenes`; what is left out is the profile's."""
+def takes_settings(stage: str) -> Callable[[F], F]:
+    """A decorator below `@dg.asset`: the function's parameter `config` is what the launchpad takes for that stage.
 
+    Dagster reads the class from the annotation. The classes are made from the stages' own settings, so that no name of
+    one can be written there.
+    """
 
-class DetectEdgesSettings(launchpad(detect_edges.DetectEdgesConfig)):  # type: ignore[misc]
-    """Settings of `detect_edges`; what is left out is the profile's."""
+    def decorate(function: F) -> F:
+        function.__annotations__["config"] = SETTINGS[stage]
+        return function
 
-
-class DetectObjectsSettings(launchpad(detect_objects.DetectObjectsConfig)):  # type: ignore[misc]
-    """Settings of `detect_objects`; what is left out is the profile's."""
-
-
-class RunOcrSettings(launchpad(run_ocr.RunOcrConfig)):  # type: ignore[misc]
-    """Settings of `run_ocr`; what is left out is the profile's."""
-
-
-class MatchBrandsSettings(launchpad(match_brands.MatchBrandsConfig)):  # type: ignore[misc]
-    """Settings of `match_brands`; what is left out is the profile's."""
-
-
-class EscalateVlmSettings(launchpad(escalate_vlm.EscalateVlmConfig)):  # type: ignore[misc]
-    """Settings of `escalate_vlm`; what is left out is the profile's."""
-
-
-class EscalateCloudSettings(launchpad(escalate_cloud.EscalateCloudConfig)):  # type: ignore[misc]
-    """Settings of `escalate_cloud`; what is left out is the profile's."""
-
-
-class BrandReportSettings(launchpad(brand_report.BrandReportConfig)):  # type: ignore[misc]
-    """Settings of `brand_report`; what is left out is the profile's."""
+    return decorate

@@ -35,11 +35,13 @@ from resources.storage import Connection, Storage
 from resources.uploads import local_video
 from touchline.brands import BrandBook
 from touchline.bson_stream import Document
+from touchline.config import silently
 from touchline.errors import BadInputError, CheckpointError
 from touchline.fingerprint import fingerprint_of
 from touchline.library import repository
 from touchline.library.retention import ADOPTABLE
 from touchline.library.tables import DetectJob, SourceAsset, StageCheckpoint
+from touchline.nodes import TRACES
 from touchline.profiles import Profile, difference, profile_of, with_settings
 from touchline.stages.extract_frames import ExtractFrames
 from touchline.values import Chunk, FrameLoader, Image, SampledFrame, SceneFrame, UnresolvedCandidate
@@ -86,17 +88,17 @@ def run_stage(
     connection = storage.connect()
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
-    base = profile_of(source.partition_key, source.profile_name, run_settings.profile)
+    base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with truthful(connection, job):
-        profile = with_settings(base, {stage.name: given(config.model_dump())})
+        profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
         work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
         work.heart.begin()
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
-        tags = input_tags(context, inputs)
+        tags = input_tags(context, _read(connection, stage.name, inputs))
         metadata: dict[str, Any] = {}
         if old is None and output.journal is not None:
             load = frame_loader(connection, lambda: _frames(work, output))
@@ -105,6 +107,13 @@ def run_stage(
         metadata |= {**described(output), **read_from(inputs), "fingerprint": print_}
     announce(stage.name, 1.0)
     return dg.MaterializeResult(value=output, metadata=metadata, data_version=dg.DataVersion(print_), tags=tags)
+
+
+def _read(connection: Connection, stage: str, inputs: Mapping[str, StageInput]) -> dict[str, StageCheckpoint]:
+    """All checkpoints that a stage reads, by stage: the chosen ones, and those they were computed from."""
+    rows = {name: chosen.row for name, chosen in inputs.items()}
+    traces = [name for name in TRACES[stage] if name not in rows]
+    return rows | (ancestors(connection, next(iter(rows.values())), traces) if traces else {})
 
 
 def fingerprint(work: Work) -> str:
@@ -123,7 +132,7 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
     ops: Mapping[str, Any] = run_config.get("ops") or {}
     settings = {name: values for name, op in ops.items() if (values := given(op.get("config") or {}))}
     try:
-        return difference(with_settings(base, settings), base)
+        return difference(with_settings(base, settings, silently), base)
     except BadInputError:
         return settings
 

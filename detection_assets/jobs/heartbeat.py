@@ -54,8 +54,6 @@ class Heartbeat:
 
     def begin(self) -> None:
         """The stage is the one at work."""
-        global _at_work
-        _at_work = self
         self.reached(0.0)
 
     def reached(self, share: float) -> None:
@@ -85,10 +83,6 @@ class Heartbeat:
         finally:
             self._lock.release()
 
-    def waits(self) -> None:
-        """It does nothing, but of its own will: for a place in a pool."""
-        self.moved(self._share)
-
     def _progress(self, session: Session, done: float) -> None:
         repository.set_progress(session, self._job_id, self._stage, done)
         guard_of(self._run_id)(session)
@@ -101,12 +95,3 @@ class Heartbeat:
                 repository.beat(session, self._job_id, self._stage, done)
         except ServiceError:
             return
-
-
-_at_work: Heartbeat | None = None
-
-
-def waiting() -> None:
-    """This process waits for its turn, and looks up now and then: it does not hang."""
-    if _at_work is not None:
-        _at_work.waits()

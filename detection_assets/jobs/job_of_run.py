@@ -13,10 +13,11 @@ from typing import Any, Final
 import dagster as dg
 from sqlalchemy.orm import Session
 
+from detection_assets.dagster_internals.runs import begin_cancel, tag_run
 from detection_assets.dagster_internals.storage import keep_connections
+from detection_assets.dagster_internals.tags import PRIORITY_TAG, PROCESS_TAG
 from detection_assets.jobs import lifecycle
-from detection_assets.jobs.process_liveness import PROCESS_TAG, marked, process_tag
-from detection_assets.jobs.run_config import PRIORITY_TAG
+from detection_assets.jobs.process_liveness import marked, process_tag
 from resources.leases import LeaseLostError, hold, let_go
 from resources.storage import Connection
 from touchline.causes import causes
@@ -67,7 +68,7 @@ def open_job(
         job = repository.job_of_run(session, run.run_id, source.id)
         if job is None:
             if not marked(run.tags, run.run_id):
-                context.instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(run.run_id)})
+                tag_run(context.instance, run.run_id, {PROCESS_TAG: process_tag(run.run_id)})
             stages = selected_stages(run)
             nodes = [stage for stage in stages if stage in NODE_INDEX]
             whole = len(nodes) == len(NODE_NAMES)
@@ -170,12 +171,12 @@ def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job
     found = connection.database.transact(stopped)
     if tagged:
         # A re-execution inherits its parent's tags: what was done must not be asked of it again.
-        context.instance.add_run_tags(context.run.run_id, {STOP_TAG: ""})
+        tag_run(context.instance, context.run.run_id, {STOP_TAG: ""})
     if found is DetectJobStatus.PAUSED:
         raise JobStoppedError(f"job {job.id} was paused; what is finished is kept, `touchline resume {job.id}` goes on")
     if found is DetectJobStatus.CANCELLED:
         if run is not None:
-            context.instance.report_run_canceling(run, f"Job {job.id} was cancelled.")
+            begin_cancel(context.instance, run, f"Job {job.id} was cancelled.")
         raise dg.DagsterExecutionInterruptedError
 
 
@@ -192,7 +193,7 @@ def _drop_inherited_stop(context: dg.AssetExecutionContext) -> None:
     run = context.run
     parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
     if parent is not None and run.tags.get(STOP_TAG) and run.tags.get(STOP_TAG) == parent.tags.get(STOP_TAG):
-        context.instance.add_run_tags(run.run_id, {STOP_TAG: ""})
+        tag_run(context.instance, run.run_id, {STOP_TAG: ""})
 
 
 def _retries(context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset) -> bool:

@@ -13,13 +13,13 @@ from uuid import UUID
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus
-from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.orm import Session
 
+from detection_assets.dagster_internals.failures import Failure, failure_of
 from detection_assets.dagster_internals.storage import when_over
 from resources.connection import Connection
-from resources.leases import LeaseLostError, let_go
-from touchline.errors import ServiceError, without_class
+from resources.leases import let_go
+from touchline.errors import ServiceError
 from touchline.library import repository
 from touchline.library.job_lifecycle import ACTIVE
 from touchline.library.tables import DetectJob, DetectJobStatus
@@ -27,13 +27,6 @@ from touchline.library.tables import DetectJob, DetectJobStatus
 INTERRUPTED: Final = "interrupted"
 """How the message of a job begins that was ended from outside, not by a fault."""
 AGAIN: Final = "run the same again to continue"
-FROM_OUTSIDE: Final = "This run has been marked as failed from outside"
-"""How Dagster's message begins where it has nothing to say."""
-INTERRUPTION: Final = dg.DagsterExecutionInterruptedError.__name__
-AWAY: Final = ("OperationalError", "InterfaceError", "DagsterPostgresException")
-"""Errors of SQLAlchemy, psycopg2 and Dagster's storages where the database went away under Dagster's own books."""
-OUTSIDE: Final = frozenset({INTERRUPTION, ServiceError.__name__, LeaseLostError.__name__, *AWAY})
-"""Classes of errors that are no fault of the work itself."""
 
 Change = tuple[UUID, DetectJobStatus]
 """A job and the status that it got."""
@@ -118,8 +111,9 @@ def follow(
         waiting = [job for job in jobs if job.status in ACTIVE]
         if not waiting:
             return []
-        told, outside = failure(instance, run.run_id), ended_from_outside(instance, run.run_id)
-        words = {job.id: _with_remedy(job, told) if outside else told for job in waiting}
+        failure = failure_of(instance, run.run_id)
+        told = told_of(failure)
+        words = {job.id: _with_remedy(job, told) if failure.from_outside else told for job in waiting}
         return [c for job in waiting for c in _settle(connection, [job], DetectJobStatus.FAILED, words[job.id])]
     if run.status is DagsterRunStatus.SUCCESS:
         return _settle(connection, jobs, DetectJobStatus.COMPLETED, None)
@@ -132,42 +126,9 @@ def lose(connection: Connection, job: DetectJob) -> list[Change]:
     return _settle(connection, [job], DetectJobStatus.FAILED, why)
 
 
-def failure(instance: DagsterInstance, run_id: str) -> str:
-    """Why a run failed: the message of the first step that did, the cause before its wrappings; else the run's own.
-
-    "interrupted" where the step was ended from outside.
-    """
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.ENGINE_EVENT}
-    own = noted = ""
-    for entry in instance.all_logs(run_id, of_type=kinds):
-        event = entry.dagster_event
-        if event is not None and event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            cause = error.cause or error
-            return INTERRUPTED if INTERRUPTION in {error.cls_name, cause.cls_name} else message_of(cause)
-        message = (event.message if event is not None else None) or ""
-        if event is not None and event.is_engine_event:
-            noted = message or noted
-        else:
-            own = message or own
-    # Of a worker that died Dagster says how in an event of its own, and then only that the run has ended.
-    return noted if noted and own.startswith(FROM_OUTSIDE) else own or "the run failed without a message"
-
-
-def ended_from_outside(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether a failed run has no fault of its own: its process died or was interrupted, or a server stayed away."""
-    for entry in instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE}):
-        event = entry.dagster_event
-        if event is not None and event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            if not OUTSIDE & {error.cls_name, (error.cause or error).cls_name}:
-                return False
-    return True
-
-
-def message_of(error: SerializableErrorInfo) -> str:
-    """What Dagster kept of an exception, in words: one that is raised on purpose without the name of its class."""
-    return without_class(str(error.message))
+def told_of(failure: Failure) -> str:
+    """What a job says of a run's failure: "interrupted" where it was ended from outside by an interruption."""
+    return INTERRUPTED if failure.interrupted else failure.message or "the run failed without a message"
 
 
 def interrupted(job_id: UUID) -> str:

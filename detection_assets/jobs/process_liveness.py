@@ -17,10 +17,10 @@ from typing import Final
 
 import psutil
 
+from detection_assets.dagster_internals.tags import PROCESS_TAG
 from resources.embedded.processes import is_same
 from resources.holders import host, name_of, process_here
 
-PROCESS_TAG: Final = ".dagster/touchline/process"
 """On every run of ours: which process does its work. Dagster's pages hide tags that begin so."""
 OLD_PROCESS_TAG: Final = "touchline/process"
 """The same on runs of older versions, which may have died at work."""

@@ -17,6 +17,8 @@ from uuid import UUID
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus
 
+from detection_assets.dagster_internals.runs import cancel_run, fail_run, notes_code_servers, runs_where
+from detection_assets.dagster_internals.tags import LAUNCHER_TAG
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.process_liveness import dead_process, done_here, marked
 from detection_assets.upkeep.retry_uploads import recover_uploads
@@ -27,8 +29,6 @@ from touchline.library.tables import DetectJobStatus, RunLease
 from touchline.watch import in_minutes
 
 AT_WORK: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
-LAUNCHER_TAG: Final = ".dagster/grpc_info"
-"""Where Dagster's launcher notes the server that has launched a run."""
 NEVER_BEGAN: Final = "the server that launched it ended before the run began"
 BATCH: Final = 500
 """Runs asked for at a time."""
@@ -68,7 +68,7 @@ def reconcile(instance: DagsterInstance, connection: Connection, *, begun_before
     for start in range(0, len(jobs), BATCH):
         batch = jobs[start : start + BATCH]
         ids = sorted({job.dagster_run_id or "" for job in batch})
-        runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))}
+        runs = {run.run_id: run for run in runs_where(instance, dg.RunsFilter(run_ids=ids))}
         for job in batch:
             run = runs.get(job.dagster_run_id or "")
             if run is None:
@@ -83,7 +83,7 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
         repository.doubt_leases(session)
         silent = repository.silent_leases(session)
         leases = {lease.run_id: lease for lease in repository.list_leases(session)}
-    runs = list(instance.get_runs(dg.RunsFilter(statuses=list(AT_WORK))))
+    runs = runs_where(instance, dg.RunsFilter(statuses=list(AT_WORK)))
     ended = []
     for run in runs:
         lease = leases.pop(run.run_id, None)
@@ -136,9 +136,9 @@ def end_run(instance: DagsterInstance, run_id: str, why: str) -> bool:
     if now is None or now.is_finished:
         return False
     if now.status is DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(now, f"{why}, before it could confirm the cancellation")
+        cancel_run(instance, now, f"{why}, before it could confirm the cancellation")
     else:
-        instance.report_run_failed(now, f"{why}; {lifecycle.AGAIN}")
+        fail_run(instance, now, f"{why}; {lifecycle.AGAIN}")
     return True
 
 
@@ -146,7 +146,7 @@ def not_begun(instance: DagsterInstance, connection: Connection) -> list[dg.Dags
     """Runs at work, as Dagster has it, that nobody does: as `never_began`, and nobody holds their lease."""
     with connection.database.session() as session:
         held = {lease.run_id for lease in repository.list_leases(session)}
-    runs = instance.get_runs(dg.RunsFilter(statuses=list(AT_WORK)))
+    runs = runs_where(instance, dg.RunsFilter(statuses=list(AT_WORK)))
     return [run for run in runs if run.run_id not in held and never_began(instance, run)]
 
 
@@ -159,7 +159,7 @@ def never_began(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
         return False
     if LAUNCHER_TAG not in run.tags:
         # Dagster's own launcher says so before anything else; one that had no time to has launched nothing.
-        return run.status is DagsterRunStatus.STARTING and isinstance(instance.run_launcher, dg.DefaultRunLauncher)
+        return run.status is DagsterRunStatus.STARTING and notes_code_servers(instance)
     try:
         server = json.loads(run.tags.get(LAUNCHER_TAG, ""))
     except ValueError:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import dagster as dg
 from dagster import DagsterInstance
 
+from detection_assets.dagster_internals.runs import runs_where
+from detection_assets.dagster_internals.tags import PARENT_RUN_TAG
 from detection_assets.jobs.job_of_run import CONTINUES_TAG, selected_stages
 from detection_assets.jobs.run_config import run_config
 from detection_assets.local.registered_files import hand_over, handed_over
@@ -71,9 +73,9 @@ def continuations(
     instance: DagsterInstance, connection: Connection, job: DetectJob
 ) -> list[tuple[dg.DagsterRun, DetectJob | None]]:
     """The runs that go on with a job, each with its own job if it has begun, but for those that ended before that."""
-    runs = list(instance.get_runs(dg.RunsFilter(tags={CONTINUES_TAG: str(job.id)})))
+    runs = runs_where(instance, dg.RunsFilter(tags={CONTINUES_TAG: str(job.id)}))
     if job.dagster_run_id:
-        runs += instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": job.dagster_run_id}))
+        runs += runs_where(instance, dg.RunsFilter(tags={PARENT_RUN_TAG: job.dagster_run_id}))
     found = []
     for run in runs:
         with connection.database.session() as session:

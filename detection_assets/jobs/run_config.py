@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 JOB: Final = "detect_brands"
 """The job over all assets."""
-PRIORITY_TAG: Final = "dagster/priority"
 """Dagster's own run tag: a run's place in the queue, higher first."""
 MATCHING: Final = "match_brands"
 """The stage that reads the list of brands of a run."""
@@ -63,6 +62,7 @@ def refuse_split(
     Raises BadInputError as `profile_of`, and for a profile that is `given` and has other settings than the checkpoints
     of earlier stages that the run reads: those do not run again. Fields that were overridden then do not count.
     """
+    from touchline.config import silently
     from touchline.library.repository import resolve_checkpoint
     from touchline.profiles import profile_of
 
@@ -73,8 +73,12 @@ def refuse_split(
         except CheckpointError:
             # What is missing is told when it is read.
             continue
-        now = profile.stage(stage).decisive()
-        then = {**now, **row.config_snapshot, **{name: now.get(name) for name in row.config_overrides}}
+        config = profile.stage(stage)
+        now = config.decisive()
+        made_with, overridden = (
+            type(config).renamed(values, tell=silently) for values in (row.config_snapshot, row.config_overrides)
+        )
+        then = {**now, **made_with, **{name: now.get(name) for name in overridden}}
         changed = sorted(name for name, value in now.items() if then[name] != value)
         if row.profile_name != given and changed:
             raise BadInputError(

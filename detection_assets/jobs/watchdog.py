@@ -15,7 +15,7 @@ from uuid import UUID
 import dagster as dg
 from dagster import DagsterInstance
 
-from detection_assets.dagster_internals.pools import free_ended
+from detection_assets.dagster_internals.runs import cancel_run, fail_run, runs_where
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.lifecycle import goes_on
 from detection_assets.jobs.process_liveness import Process, kill_process, works_here
@@ -103,7 +103,8 @@ def end_with_process(instance: DagsterInstance, connection: Connection, process:
 
     Returns what its job says, which others may have said before us; nothing where it had none.
     """
-    last = next((run for run in instance.get_runs(limit=RECENT) if works_here(run.tags, run.run_id, process)), None)
+    recent = runs_where(instance, dg.RunsFilter(), RECENT)
+    last = next((run for run in recent if works_here(run.tags, run.run_id, process)), None)
     if last is None:
         return ""
     with connection.database.session() as session:
@@ -129,10 +130,9 @@ def _end_run(instance: DagsterInstance, run: dg.DagsterRun, status: DetectJobSta
     now = instance.get_run_by_id(run.run_id)
     if now is not None and not now.is_finished:
         if status is DetectJobStatus.CANCELLED or now.status is dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(now, message)
+            cancel_run(instance, now, message)
         else:
-            instance.report_run_failed(now, message)
-    free_ended(instance)
+            fail_run(instance, now, message)
 
 
 def _sign(job: DetectJob) -> tuple[object, ...]:

@@ -13,16 +13,16 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster_postgres.utils import DagsterPostgresException
 
 from detection_assets.dagster_internals.books import open_instance, prepare
-from detection_assets.dagster_internals.pools import free_ended, set_limits
-from detection_assets.dagster_internals.storage import close_connections, keep_connections
+from detection_assets.dagster_internals.failures import DagsterPostgresError, failure_in
+from detection_assets.dagster_internals.runs import job_of
+from detection_assets.dagster_internals.storage import close, keep_connections
+from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.jobs import heartbeat, lifecycle
 from detection_assets.jobs.job_of_run import ALONE_TAG, CONTINUES_TAG, refuse_beside
-from detection_assets.jobs.lifecycle import message_of
-from detection_assets.jobs.process_liveness import PROCESS_TAG, done_here, process_tag
+from detection_assets.jobs.process_liveness import done_here, process_tag
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.jobs.resume import Request, request_of
 from detection_assets.jobs.run_config import refuse_idle, refuse_split, run_config
@@ -51,8 +51,7 @@ class Runner:
         self.connection: Connection = connect(endpoints)
         self.instance = open_instance(home)
         keep_connections(self.instance)
-        set_limits(self.instance)
-        self._job = build_defs().resolve_job_def(JOB)
+        self._job = job_of(build_defs(), JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
         """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""
@@ -124,7 +123,6 @@ class Runner:
         tags: Mapping[str, str] | None,
     ) -> RunOutcome:
         """One run in this process."""
-        free_ended(self.instance)
         run_id = str(uuid4())
         whole = len(request.stages) == len(NODE_NAMES) + 1
         with _listening(listener), self._interruptible(run_id, source):
@@ -144,16 +142,16 @@ class Runner:
             self._follow(run_id)
             job = self._job_of(run_id, source)
             cancelled = job is not None and job.status is DetectJobStatus.CANCELLED
-            if not result.success and not cancelled and lifecycle.INTERRUPTION in _failure(result):
+            failure = failure_in(result.all_events)
+            if not result.success and not cancelled and failure.interrupted:
                 # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
                 raise KeyboardInterrupt
+        message = failure.message or "it failed before its first step"
         if job is None:
             with self.connection.database.session() as session:
                 refuse_beside(session, source)
-            raise TouchlineError(
-                f"{source.video_path}: run {result.run_id} ended before its job was made: {_failure(result)}"
-            )
-        error = f"job {job.id} was cancelled; what is finished is kept" if cancelled else _failure(result)
+            raise TouchlineError(f"{source.video_path}: run {result.run_id} ended before its job was made: {message}")
+        error = f"job {job.id} was cancelled; what is finished is kept" if cancelled else message
         return RunOutcome(job, result.run_id, result.success, continued, "" if result.success else error)
 
     def _job_of(self, run_id: str, source: SourceAsset) -> DetectJob | None:
@@ -162,15 +160,14 @@ class Runner:
 
     def close(self) -> None:
         """Lets go of the instance's connections."""
-        close_connections(self.instance)
-        self.instance.dispose()
+        close(self.instance)
 
     @contextmanager
     def _interruptible(self, run_id: str, source: SourceAsset) -> Iterator[None]:
         """Ctrl-C between two stages, or while a checkpoint is written, is told to the job as well."""
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresException) as error:
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresError) as error:
             # Dagster could not keep its own books.
             trouble = self.connection.database.trouble(error.__cause__ or error)
             self._tell(run_id, source, str(trouble), trouble)
@@ -220,15 +217,3 @@ def _listening(listener: heartbeat.Listener | None) -> Iterator[None]:
         yield
     finally:
         heartbeat.listeners.remove(listener)
-
-
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """The message of the step that failed, the cause before its wrappings; else that of the run itself."""
-    own = "it failed before its first step"
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            return message_of(error.cause or error)
-        if event.is_job_failure and (fault := event.job_failure_data.error):
-            own = message_of(fault.cause or fault)
-    return own

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
 from detection_assets.metadata.markdown import bullets, table
 from io_managers.stage_io import StageOutput
+from touchline.nodes import NODE_NAMES
+
+EXTRACTION: Final = NODE_NAMES[0]
+"""The stage whose documents are the frames."""
 
 
 def described(output: StageOutput) -> dict[str, Any]:
@@ -21,6 +25,8 @@ def described(output: StageOutput) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if warnings := output.stats.get("warnings"):
         found["warnings"] = bullets(map(str, warnings))
+    if (frames := _frames(output)) is not None:
+        found["frames"] = dg.MetadataValue.int(frames)
     found |= numbers(output.stats)
     found["wall_s"] = dg.MetadataValue.float(round(output.wall_s, 3))
     words = {key: value for key, value in output.stats.items() if key not in found and _is_word(value)}
@@ -42,6 +48,13 @@ def numbers(stats: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "objects" and isinstance(value, Mapping):
             found[key] = dg.MetadataValue.int(sum(value.values()))
     return found
+
+
+def _frames(output: StageOutput) -> int | None:
+    """The frames of an extraction; its stats count those of the last attempt only. Nothing for other stages."""
+    if output.frames is not None:
+        return len(output.frames)
+    return output.reused.item_count if output.reused is not None and output.stage == EXTRACTION else None
 
 
 def _is_word(value: Any) -> bool:

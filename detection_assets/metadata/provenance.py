@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import dagster as dg
 
+from detection_assets.dagster_internals.tags import DATA_VERSION_TAG, INPUT_POINTER_TAG
 from io_managers.stage_io import StageInput
+from touchline.library.tables import StageCheckpoint
 
-DATA_VERSION_TAG: Final = "dagster/data_version"
-POINTER_TAG: Final = "dagster/input_event_pointer"
 LOOK_BACK: Final = 500
 """Materializations of one partition that are looked through for the one that was read."""
 
@@ -24,21 +24,21 @@ def read_from(inputs: Mapping[str, StageInput]) -> dict[str, Any]:
     return {f"read_{name}": f"{i.row.stage_output_key} (checkpoint {i.row.id}: {i.why})" for name, i in inputs.items()}
 
 
-def input_tags(context: dg.AssetExecutionContext, inputs: Mapping[str, StageInput]) -> dict[str, str]:
-    """Tags that point at the materializations which were really read, where those are not the newest.
+def input_tags(context: dg.AssetExecutionContext, rows: Mapping[str, StageCheckpoint]) -> dict[str, str]:
+    """Tags that point at the materializations of `rows` (checkpoints by stage), where those are not the newest.
 
     Dagster takes it that the newest one is read, and would show an asset computed from an older checkpoint as in step
     with an upstream that it never saw. An upstream that Dagster has no record of is left as it is.
     """
     tags: dict[str, str] = {}
-    for name, value in inputs.items():
+    for name, row in rows.items():
         newest: str | None = None
         for record in _materializations(context, name):
             version = (record.event_log_entry.tags or {}).get(DATA_VERSION_TAG)
             newest = newest or version
-            if version == value.row.fingerprint:
+            if version == row.fingerprint:
                 if version != newest:
-                    tags[f"{POINTER_TAG}/{name}"] = str(record.storage_id)
+                    tags[f"{INPUT_POINTER_TAG}/{name}"] = str(record.storage_id)
                 break
     return tags
 

@@ -29,7 +29,7 @@ def totals(report: Report) -> dict[str, Any]:
     return numbers(
         {
             "brands": len(report.brands),
-            "seconds": float(sum(brand.seconds for brand in report.brands)),
+            "seconds": round(float(sum(brand.seconds for brand in report.brands)), 3),
             "occurrences": sum(brand.occurrences for brand in report.brands),
             "unresolved": report.unresolved_total,
             "duration_s": float(report.duration_s),

@@ -11,7 +11,7 @@ from typing import Final
 import dagster as dg
 
 from detection_assets.assets import JOB
-from detection_assets.jobs.run_config import PRIORITY_TAG
+from detection_assets.dagster_internals.tags import PRIORITY_TAG
 from detection_assets.metadata.markdown import plain
 from detection_assets.partitions import sources
 from detection_assets.upkeep.ingest_uploads import continued, look, refusal

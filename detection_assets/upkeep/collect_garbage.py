@@ -27,6 +27,8 @@ import dagster as dg
 from dagster import DagsterInstance
 from sqlalchemy.orm import Session
 
+from detection_assets.dagster_internals.runs import runs_where
+from detection_assets.dagster_internals.tags import PARTITION_TAG
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.upkeep.retire_source import UNFINISHED
 from resources.object_store import READY, StoredObject
@@ -37,6 +39,8 @@ from touchline.library import repository
 from touchline.library.retention import (
     FOLDERS,
     GARBAGE,
+    LOGS,
+    LOGS_KEPT,
     UNTOUCHED,
     Facts,
     Kind,
@@ -120,6 +124,7 @@ def collect(
             listener(number + 1, len(jobs))
     collected.jobs = len(jobs)
     _uploads(library, collected, dry_run)
+    _logs(connection, collected, dry_run)
     return collected
 
 
@@ -129,7 +134,7 @@ def _folders(connection: Connection, collected: Collected) -> list[UUID]:
     jobs: set[UUID] = set()
     names, keys = objects.folders()
     strange = [key for key in keys if key != READY]
-    folders = [f"{name}/" for name in names if name not in (*FOLDERS, *UNTOUCHED)]
+    folders = [f"{name}/" for name in names if name not in (*FOLDERS, *UNTOUCHED, LOGS)]
     for folder in FOLDERS:
         names, keys = objects.folders(folder)
         jobs.update(job for name in names if (job := job_folder(name)) is not None)
@@ -181,9 +186,9 @@ def _live(library: _Library, job: UUID) -> bool:
         standing = repository.standing(session, job)
     if standing is None:
         return False
-    tags = {"dagster/partition": standing.partition_key}
+    tags = {PARTITION_TAG: standing.partition_key}
     filters = dg.RunsFilter(statuses=list(UNFINISHED), tags=tags)
-    return bool(library.instance.get_runs(filters, limit=1))
+    return bool(runs_where(library.instance, filters, limit=1))
 
 
 def _judged(
@@ -265,3 +270,14 @@ def _uploads(library: _Library, collected: Collected, dry_run: bool) -> None:
             collected.size[PARTS] += upload.size
             if not dry_run:
                 library.connection.objects.abandon(upload)
+
+
+def _logs(connection: Connection, collected: Collected, dry_run: bool) -> None:
+    """Deletes what runs printed long ago. Logs of runs at work are young: they are uploaded while they grow."""
+    before = datetime.now(UTC) - LOGS_KEPT
+    old = [item for item in connection.objects.stored(f"{LOGS}/") if item.modified < before]
+    if old:
+        collected.objects[LOGS] += len(old)
+        collected.size[LOGS] += sum(item.size for item in old)
+    if not dry_run:
+        connection.objects.delete_all([item.key for item in old])

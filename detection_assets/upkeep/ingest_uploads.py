@@ -18,8 +18,9 @@ from typing import Final
 import dagster as dg
 from dagster import DagsterInstance
 
+from detection_assets.dagster_internals.runs import runs_where
+from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
-from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
 from resources.probing import Prober
 from resources.storage import Connection
 from resources.uploads import Listing, Place
@@ -266,7 +267,7 @@ def _confirm(instance: DagsterInstance, connection: Connection) -> None:
         keys = [upload.run_key for upload in repository.requested_uploads(session, limit=AT_ONCE, gone=True)]
     if not keys:
         return
-    runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: keys}))
+    runs = runs_where(instance, dg.RunsFilter(tags={RUN_KEY_TAG: keys}))
     started = {run.tags[RUN_KEY_TAG] for run in runs} & set(keys)
     if started:
         with connection.database.session() as session:

@@ -18,6 +18,8 @@ from uuid import UUID
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus
 
+from detection_assets.dagster_internals.runs import runs_where
+from detection_assets.dagster_internals.tags import PARTITION_TAG
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.partitions import sources
 from resources.storage import Connection
@@ -103,8 +105,8 @@ def _idle(rows: repository.Holdings, source: SourceAsset) -> repository.Holdings
 
 
 def _check_runs(instance: DagsterInstance, source: SourceAsset) -> None:
-    tags = {"dagster/partition": source.partition_key}
-    run = next(iter(instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED), tags=tags), limit=1)), None)
+    tags = {PARTITION_TAG: source.partition_key}
+    run = next(iter(runs_where(instance, dg.RunsFilter(statuses=list(UNFINISHED), tags=tags), limit=1)), None)
     if run is not None:
         raise BadInputError(
             f"{source.partition_key}: Dagster run {run.run_id} is {run.status.value.lower()}; wait for its end or "

@@ -16,6 +16,9 @@ from typing import Final
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus
 
+from detection_assets.dagster_internals.failures import failure_of
+from detection_assets.dagster_internals.runs import runs_where
+from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.resume import continuations
 from resources.connection import Connection
@@ -23,7 +26,6 @@ from touchline.library import repository
 from touchline.library.intake import PAUSES, next_run_key
 from touchline.library.tables import DetectJob, DetectJobStatus, Upload
 
-RUN_KEY_TAG: Final = "dagster/run_key"
 AT_ONCE: Final = 1000
 """Uploads whose ended runs are looked for in one question."""
 AT_LEAST: Final = 50
@@ -67,7 +69,7 @@ def _runs_of(
     """The runs that were made for run keys, newest first; keys without any are left out."""
     found: dict[str, list[dg.DagsterRun]] = {}
     if keys:
-        for run in instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: list(keys)}, statuses=statuses)):
+        for run in runs_where(instance, dg.RunsFilter(tags={RUN_KEY_TAG: list(keys)}, statuses=statuses)):
             found.setdefault(run.tags[RUN_KEY_TAG], []).append(run)
     return found
 
@@ -87,8 +89,8 @@ def _lost(instance: DagsterInstance, connection: Connection, runs: Sequence[dg.D
     if run.status is DagsterRunStatus.CANCELED:
         return "its run was cancelled in Dagster before it began" if job is None else None
     if job is None:
-        return f"its run ended before it began: {lifecycle.failure(instance, run.run_id)}"
-    if job.status is not DetectJobStatus.FAILED or not lifecycle.ended_from_outside(instance, run.run_id):
+        return f"its run ended before it began: {lifecycle.told_of(failure_of(instance, run.run_id))}"
+    if job.status is not DetectJobStatus.FAILED or not failure_of(instance, run.run_id).from_outside:
         return None
     return None if continuations(instance, connection, job) else _of_job(job)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import dagster as dg
 import yaml
 
 from detection_assets.definitions import JOB, build_defs
-from touchline.nodes import NODES
+from touchline.nodes import NODE_NAMES, NODES, REPORT
 
 SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "definitions.json"
 
@@ -69,8 +71,10 @@ def test_the_graph_follows_the_nodes() -> None:
     assets = described(build_defs())["assets"]
     assert len(assets) == 9
     for node in NODES:
-        assert assets[node.name]["deps"] == sorted(node.reads)
-    assert assets["brand_report"]["deps"] == ["escalate_cloud"]
+        assert assets[node.name]["deps"] == sorted({*node.reads, *node.traces})
+    # What a stage reads from the database by lineage stands in the graph as well.
+    assert all("extract_frames" in assets[name]["deps"] for name in (*NODE_NAMES[1:], REPORT))
+    assert assets[REPORT]["deps"] == sorted(NODE_NAMES)
 
 
 def test_every_asset_is_described_and_every_setting_documented() -> None:
@@ -99,6 +103,17 @@ def test_definitions_load_with_no_server_and_no_settings() -> None:
         "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)", environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_dg_finds_the_same_code_location_as_the_webserver() -> None:
+    root = Path(__file__).resolve().parents[2]
+    dg_project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["dg"]["project"]
+    [served] = yaml.safe_load((root / "workspace.yaml").read_text("utf-8"))["load_from"]
+    target, name = dg_project["code_location_target_module"], dg_project["code_location_name"]
+    assert {"module_name": target, "location_name": name} == served["python_module"]
+    assert target.partition(".")[0] == dg_project["root_module"]
+    module = importlib.import_module(target)
+    assert [kind for kind in map(type, vars(module).values()) if kind is dg.Definitions] == [dg.Definitions]
 
 
 def test_a_command_whose_work_is_done_beside_it_loads_no_dagster() -> None:

@@ -138,7 +138,7 @@ def test_what_is_found_in_a_picture_does_not_depend_on_the_others_of_its_batch(
 ) -> None:
     images = [frame.image for frame in held_out]
     # A recording may change its size on the way.
-    images[1::2] = [cv2.resize(image, (480, 480)) for image in images[1::2]]
+    images[1::2] = [cv2.resize(image, (480, 480)).astype(np.uint8) for image in images[1::2]]
     alone = [detector.detect([image])[0] for image in images]
     assert any(alone)
     assert detector.detect(images) == alone
@@ -367,7 +367,7 @@ def test_the_node_writes_one_document_a_kept_frame_in_batches(detector: YoloDete
 
 
 def test_without_a_model_the_node_writes_empty_documents_and_says_why(held_out: list[Rendered]) -> None:
-    worker = DetectObjects(DetectObjectsConfig(every=3), None, "no weights are here")
+    worker = DetectObjects(DetectObjectsConfig(frame_stride=3), None, "no weights are here")
     documents = list(worker.run_chunk(chunk_of(held_out)))
     assert documents == [FrameObjects(f.index, f.time, ()) for f in held_out]
     assert worker.stats()["skipped"] == "no weights are here"
@@ -376,7 +376,7 @@ def test_without_a_model_the_node_writes_empty_documents_and_says_why(held_out: 
 
 
 def test_every_nth_frame_counts_within_a_shot_and_across_processes(held_out: list[Rendered]) -> None:
-    config = DetectObjectsConfig(every=3, batch=2)
+    config = DetectObjectsConfig(frame_stride=3, batch=2)
     shots = [0, 0, 1, 1, 1, 1, 1, 1]
     whole = DetectObjects(config, Counting())
     looked = [d.sequence for d in whole.run_chunk(chunk_of(held_out, shots=shots))]

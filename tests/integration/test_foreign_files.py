@@ -17,7 +17,7 @@ from resources.run_settings import RunSettings, refuse_foreign
 from touchline.brands import BrandEntry, read_csv
 from touchline.errors import BadInputError
 from touchline.library.tables import SourceAsset
-from touchline.profiles import STAGES, Profile, file_settings, load_profile, own_profiles
+from touchline.profiles import STAGE_NAMES, Profile, file_settings, load_profile, own_profiles
 from touchline.vision.yolo import find_weights
 from touchline.weights import sha256_of
 
@@ -48,7 +48,7 @@ def texts(model: type[BaseModel]) -> set[str]:
 
 
 def test_every_setting_of_text_is_known_to_name_a_file_or_none() -> None:
-    found = {f"{name}.{field}" for name in STAGES for field in texts(type(Profile().stage(name)))}
+    found = {f"{name}.{field}" for name in STAGE_NAMES for field in texts(type(Profile().stage(name)))}
     found |= {f"run_settings.{field}" for field in texts(RunSettings)}
     assert found == {*NAMES_NO_FILE, *file_settings(), "run_settings.brands_csv"}
 

@@ -27,10 +27,10 @@ def refused(first: str | None, until: str | None, **given: Any) -> str:
 @pytest.mark.parametrize(
     ("first", "until", "given", "told", "remedy"),
     [
-        ("match_brands", None, {"overrides": ["run_ocr.carry"]}, "run_ocr does not run", "--from run_ocr"),
+        ("match_brands", None, {"overrides": ["run_ocr.max_propagation"]}, "run_ocr does not run", "--from run_ocr"),
         # Beside, not before: one run of both begins at what both depend on.
         ("detect_objects", None, {"overrides": ["detect_edges.overlays"]}, "detect_edges", "--from filter_scenes"),
-        (None, "filter_scenes", {"overrides": ["run_ocr.carry"]}, "run_ocr does not run", "--until run_ocr"),
+        (None, "filter_scenes", {"overrides": ["run_ocr.max_propagation"]}, "run_ocr does not run", "--until run_ocr"),
         (None, "run_ocr", {"overrides": ["brand_report.crop_width"]}, "brand_report", "Leave --until out"),
         ("escalate_vlm", None, {"brands_csv": Path("b.csv")}, "--brands b.csv", "--from match_brands"),
         (REPORT, None, {"brands_csv": Path("b.csv")}, "--brands b.csv", "--from match_brands"),
@@ -58,7 +58,7 @@ def test_the_remedy_of_every_stage_makes_it_run(stage: str) -> None:
 
 def test_whoever_makes_a_run_config_is_refused_too() -> None:
     with pytest.raises(BadInputError, match="run_ocr does not run"):
-        run_config(selection("match_brands"), overrides={"run_ocr.carry": 1.0})
+        run_config(selection("match_brands"), overrides={"run_ocr.max_propagation": 1.0})
 
 
 def test_a_run_rests_on_what_its_stages_read() -> None:

@@ -19,8 +19,9 @@ import pytest
 import sqlalchemy as sa
 from dagster._core.test_utils import create_run_for_test
 
+from detection_assets.dagster_internals.tags import LAUNCHER_TAG
 from detection_assets.jobs import watchdog
-from detection_assets.jobs.reconcile import LAUNCHER_TAG, NEVER_BEGAN, reconcile
+from detection_assets.jobs.reconcile import NEVER_BEGAN, reconcile
 from detection_assets.jobs.watchdog import Watchdog
 from detection_assets.local.runner import Runner
 from resources import leases

@@ -16,10 +16,10 @@ from dagster._core.execution.plan.objects import StepFailureData
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
+from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.upkeep.ingest_uploads import continued
-from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
 from resources.database import Database
 from resources.local_services import Endpoints
 from tests.support.upload_library import Library, opened, picture

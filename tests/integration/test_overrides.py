@@ -22,12 +22,14 @@ from detection_assets.jobs.run_config import given as given_settings
 from detection_assets.jobs.run_config import run_config
 from detection_assets.local.registered_files import handed_over
 from detection_assets.local.runner import Runner
+from touchline.config import PLUGIN
 from touchline.errors import BadInputError
 from touchline.fingerprint import Staleness
 from touchline.library import repository
 from touchline.library.tables import SourceAsset
 from touchline.nodes import NODE_NAMES, REPORT
-from touchline.profiles import STAGES, Profile, load_profile, override_text, with_settings
+from touchline.plugins import GROUPS
+from touchline.profiles import STAGE_NAMES, Profile, load_profile, override_text, with_settings
 from touchline_cli.session import check_settings, parse_overrides
 
 LOOKS_LIKE_ANOTHER = (
@@ -53,7 +55,7 @@ def arrived(job: dg.JobDefinition, overrides: dict[str, Any]) -> Profile:
     again = handed_over(None, stored)  # type: ignore[arg-type]
     assert again["ops"] == stored["ops"]
     ops = dg.validate_run_config(job, stored)["ops"]
-    found = with_settings(load_profile(), {stage: given_settings(ops[stage]["config"]) for stage in STAGES})
+    found = with_settings(load_profile(), {stage: given_settings(ops[stage]["config"]) for stage in STAGE_NAMES})
     recorded = job_overrides(SimpleNamespace(run=SimpleNamespace(run_config=stored)), load_profile())  # type: ignore[arg-type]
     # What the job records leads to the same settings: a run that Dagster has forgotten is resumed with it.
     assert with_settings(load_profile(), json.loads(json.dumps(recorded))) == found
@@ -72,19 +74,15 @@ def fitting(field: FieldInfo) -> st.SearchStrategy[Any]:
     }
     least, most = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
     kinds = get_args(field.annotation) or (field.annotation,)
+    if isinstance(extra := field.json_schema_extra, dict) and PLUGIN in extra:
+        return st.sampled_from(GROUPS[str(extra[PLUGIN])].names())
     if field.annotation is bool:
         return st.booleans()
     if field.annotation is int:
         return st.integers(least, most)
     if float in kinds:
-        return st.floats(
-            least,
-            most,
-            allow_nan=False,
-            allow_infinity=False,
-            exclude_min="gt" in limits,
-            exclude_max="lt" in limits,
-        )
+        exclusive: dict[str, Any] = {"exclude_min": "gt" in limits, "exclude_max": "lt" in limits}
+        return st.floats(least, most, allow_nan=False, allow_infinity=False, **exclusive)
     if field.annotation is str:
         return st.sampled_from(LOOKS_LIKE_ANOTHER) | st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -96,7 +94,7 @@ def all_settings() -> st.SearchStrategy[dict[str, Any]]:
     """Some of all settings, each with a value that fits. Names of weights and checksums have a form of their own."""
     fields = {
         f"{stage}.{name}": field
-        for stage in STAGES
+        for stage in STAGE_NAMES
         for name, field in type(Profile().stage(stage)).model_fields.items()
     }
     return st.fixed_dictionaries(
@@ -153,11 +151,12 @@ def test_a_value_of_another_type_is_refused_before_any_run(written: str) -> None
 
 
 def test_a_config_that_the_launchpad_filled_with_nulls_changes_nothing(job: dg.JobDefinition) -> None:
-    filled = {"ops": {stage: {"config": dict.fromkeys(type(Profile().stage(stage)).model_fields)} for stage in STAGES}}
+    nothing = {stage: dict.fromkeys(type(Profile().stage(stage)).model_fields) for stage in STAGE_NAMES}
+    filled = {"ops": {stage: {"config": values} for stage, values in nothing.items()}}
     context = SimpleNamespace(run=SimpleNamespace(run_config=filled))
     assert job_overrides(context, load_profile()) == {}  # type: ignore[arg-type]
     ops = dg.validate_run_config(job, filled)["ops"]
-    assert with_settings(load_profile(), {s: given_settings(ops[s]["config"]) for s in STAGES}) == load_profile()
+    assert with_settings(load_profile(), {s: given_settings(ops[s]["config"]) for s in STAGE_NAMES}) == load_profile()
 
 
 def test_a_checkpoint_made_with_such_text_is_not_stale() -> None:

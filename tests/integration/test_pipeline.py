@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
+import dagster as dg
 import pytest
 
 from detection_assets.execution.registry import STAGES, Stage
@@ -16,10 +19,12 @@ from detection_assets.local.runner import Runner
 from touchline.brands import BrandEntry
 from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
-from touchline.nodes import NODE_NAMES
+from touchline.nodes import NODE_NAMES, REPORT
 from touchline.synthetic import Truth
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,45 @@ def test_every_node_leaves_a_checkpoint_with_its_blob(runner: Runner, first: tup
     assert "yolo11n.pt" in rows["detect_objects"].stats["skipped"]
 
 
+def promised_numbers() -> dict[str, set[str]]:
+    """The names that docs/operations.md promises, by asset."""
+    page = (ROOT / "docs/operations.md").read_text("utf-8")
+    table = page.partition("### Numbers to plot")[2].partition("\n`dagster/uri`")[0]
+    lines = [line.split("|") for line in table.splitlines() if line.startswith("| ")]
+    cells = {asset.strip(" `"): text for _, asset, text, _ in lines}
+    common = set(re.findall(r"`([\w/]+)`", cells["every asset"]))
+    # What stands behind a semicolon depends on a model.
+    return {
+        name: common | set(re.findall(r"`([\w/]+)`", cells[name].partition(";")[0])) for name in (*NODE_NAMES, REPORT)
+    }
+
+
+def metadata_of(runner: Runner, name: str, source: SourceAsset, run_id: str) -> Mapping[str, dg.MetadataValue]:
+    """The metadata of the newest materialization of an asset, which must be that of a run."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(name), asset_partitions=[source.partition_key])
+    [record] = runner.instance.fetch_materializations(wanted, limit=1).records
+    assert record.asset_materialization is not None
+    assert record.run_id == run_id
+    return record.asset_materialization.metadata
+
+
+def test_a_materialization_has_the_numbers_that_the_docs_promise_for_plots(
+    runner: Runner, first: tuple[SourceAsset, RunOutcome]
+) -> None:
+    source, outcome = first
+    bucket, rows = runner.connection.objects.bucket, rows_of(runner, outcome.job.id)
+    for name, numbers in promised_numbers().items():
+        metadata = metadata_of(runner, name, source, outcome.run_id)
+        plotted = {k for k, v in metadata.items() if isinstance(v, dg.IntMetadataValue | dg.FloatMetadataValue)}
+        assert numbers <= plotted, f"{name} lacks {sorted(numbers - plotted)}"
+        key = rows[name].stage_output_key if name in rows else f"reports/{outcome.job.id}/report.html"
+        assert metadata["dagster/uri"].value == f"s3://{bucket}/{key}"
+        count = rows[name].item_count if name in rows else outcome.job.brands_found
+        assert metadata["dagster/row_count"].value == metadata["dagster/partition_row_count"].value == count
+    # The same frames counted at the first node and at the next one.
+    assert rows["extract_frames"].item_count == rows["filter_scenes"].stats["frames"]
+
+
 def test_the_job_tells_the_truth(runner: Runner, first: tuple[SourceAsset, RunOutcome]) -> None:
     source, outcome = first
     job = outcome.job
@@ -87,6 +131,9 @@ def test_the_same_again_reuses_every_checkpoint(runner: Runner, first: tuple[Sou
     rows, old = rows_of(runner, again.job.id), rows_of(runner, outcome.job.id)
     assert {name: row.reused_from for name, row in rows.items()} == {name: old[name].id for name in NODE_NAMES}
     assert again.job.parent_job_id == outcome.job.id
+    metadata = metadata_of(runner, "extract_frames", source, again.run_id)
+    assert metadata["frames"].value == old["extract_frames"].item_count
+    assert metadata["wall_s"].value == 0.0
 
 
 def test_a_replay_from_ocr_reads_upstream_from_checkpoints(

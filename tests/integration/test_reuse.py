@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import cv2
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.loader import LoadingContextForTest
 
-from detection_assets.dagster_internals.pools import LONGEST_SLEEP_S, POOLS, free_ended, set_limits
 from detection_assets.definitions import build_defs
+from detection_assets.jobs.run_config import refuse_split
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.runner import Runner
 from io_managers.resolution import FROM_JOB_TAG, choose
@@ -25,7 +23,7 @@ from tests.support.tiny_yolo import ARCHITECTURE
 from touchline.errors import BadInputError
 from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset, StageCheckpoint
-from touchline.nodes import NODE_NAMES, downstream
+from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline.synthetic import Truth
 from touchline.vision.yolo import contained
 from touchline.weights import sha256_of
@@ -199,6 +197,42 @@ def test_a_setting_out_of_bounds_from_the_launchpad_leaves_a_failed_job_that_sho
     assert "match_brands.min_score=7.0" in (job.error_message or "")
 
 
+def test_a_run_config_with_a_former_name_works_is_told_and_shares_its_checkpoint_with_the_new_name(
+    runner: Runner, source: SourceAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = "detect_objects"
+    old = runner.run(source, until=until, overrides={"detect_objects.every": 3})
+    rows = rows_of(runner, old)
+    assert old.job.config_overrides == {until: {"frame_stride": 3}}
+    told = {entry.user_message for entry in runner.instance.all_logs(str(old.job.dagster_run_id))}
+    assert any("detect_objects.every is deprecated: use detect_objects.frame_stride" in text for text in told)
+    new = rows_of(runner, runner.run(source, until=until, overrides={"detect_objects.frame_stride": 3}))
+    assert new[until].reused_from == rows[until].id
+    # As an earlier version stored it: a profile with the same value holds for what comes after, under either name.
+    with runner.connection.database.session() as session:
+        for row in (session.get_one(StageCheckpoint, rows_of_stage[until].id) for rows_of_stage in (rows, new)):
+            row.config_snapshot = {n: v for n, v in row.config_snapshot.items() if n != "frame_stride"} | {"every": 2}
+            row.config_overrides = {}
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    for name, stride in (("same", 2), ("other", 3)):
+        (folder / f"{name}.yaml").write_text(f"detect_objects: {{frame_stride: {stride}}}\n", "utf-8")
+    with runner.connection.database.session() as session:
+        refuse_split(session, source, "same", ["match_brands", "run_ocr"])
+        with pytest.raises(BadInputError, match=r"detect_objects\.frame_stride is 3 in it; .* was made with 2"):
+            refuse_split(session, source, "other", ["match_brands", "run_ocr"])
+
+
+def test_an_unknown_setting_of_a_stage_with_former_names_fails_the_run_before_any_step(
+    runner: Runner, source: SourceAsset
+) -> None:
+    with pytest.raises(Exception, match="match_brands has no setting 'min_scores'"):
+        rows_of(runner, runner.run(source, overrides={"match_brands.min_scores": 0.9}))
+    with runner.connection.database.session() as session:
+        assert repository.list_jobs(session, source.id) == []
+
+
 def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, source: SourceAsset) -> None:
     first = runner.run(source)
     rows_of(runner, first)
@@ -208,54 +242,26 @@ def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, sour
     assert stale(runner, source) == {}
     # Readings made anew, with other settings: what was matched on the old ones is out of step.
     rows_of(runner, runner.run(source, first="run_ocr", until="run_ocr", overrides={"run_ocr.min_confidence": 0.9}))
-    assert stale(runner, source) == {"match_brands": ["run_ocr"]}
+    assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
     rows_of(runner, runner.run(source, first="match_brands"))
     assert stale(runner, source) == {}
     # Computed from the readings of the first job, while newer ones are there: out of step, though just made.
     rows_of(runner, runner.run(source, first="match_brands", from_job=first.job.id))
-    assert stale(runner, source) == {"match_brands": ["run_ocr"]}
+    assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
 
 
-def test_a_killed_run_does_not_keep_its_place_in_a_pool_once_it_is_ended(runner: Runner, source: SourceAsset) -> None:
-    killed = runner.instance.create_run_for_job(runner._job, status=dg.DagsterRunStatus.STARTED)
-    storage = runner.instance.event_log_storage
-    for number in range(POOLS["gpu"]):
-        assert storage.claim_concurrency_slot("gpu", killed.run_id, f"step {number}").is_claimed
-    # Only those of ended runs are given back.
-    free_ended(runner.instance)
-    assert not storage.claim_concurrency_slot("gpu", "another run", "step").is_claimed
-    storage.free_concurrency_slots_for_run("another run")
-    runner.instance.report_run_failed(killed)
-    assert runner.run(source).succeeded
-
-
-def test_a_run_that_waits_for_a_place_sleeps(runner: Runner) -> None:
-    run = runner.instance.create_run_for_job(runner._job, status=dg.DagsterRunStatus.STARTED)
-    storage = runner.instance.event_log_storage
-    for number in range(POOLS["gpu"]):
-        assert storage.claim_concurrency_slot("gpu", "another run", f"step {number}").is_claimed
-    try:
-        with InstanceConcurrencyContext(runner.instance, run) as places:
-            assert not places.claim("gpu", "detect_objects")
-            assert 0 < places.interval_to_next_pending_claim_check() <= LONGEST_SLEEP_S
-            places._pending_timeouts["detect_objects"] = time.time() - 1
-            assert places.interval_to_next_pending_claim_check() == 0
-            storage.free_concurrency_slots_for_run("another run")
-            assert places.claim("gpu", "detect_objects")
-    finally:
-        storage.free_concurrency_slots_for_run("another run")
-        runner.instance.report_run_failed(run)
-
-
-def test_a_limit_that_was_set_by_hand_is_kept(runner: Runner) -> None:
-    storage = runner.instance.event_log_storage
-    storage.set_concurrency_slots("ocr", 5)
-    try:
-        set_limits(runner.instance)
-        limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
-        assert limits == {**POOLS, "ocr": 5}
-    finally:
-        storage.set_concurrency_slots("ocr", POOLS["ocr"])
+def test_what_was_computed_from_older_frames_is_marked_at_every_stage_that_reads_them(
+    runner: Runner, source: SourceAsset
+) -> None:
+    first = rows_of(runner, runner.run(source))
+    other = {"extract_frames.sample_fps": 1.0}
+    rows_of(runner, runner.run(source, first="extract_frames", until="extract_frames", overrides=other))
+    readers = {name: ["extract_frames"] for name in (*NODE_NAMES[1:], REPORT)}
+    assert stale(runner, source) == readers
+    # Made just now, on kept frames of the first extraction: the frames that it reads are those, not the newest.
+    edges = rows_of(runner, runner.run(source, first="detect_edges", until="detect_edges"))["detect_edges"]
+    assert edges.input_checkpoint_ids == [first["filter_scenes"].id]
+    assert stale(runner, source) == readers
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ import psutil
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from detection_assets.jobs.process_liveness import OLD_PROCESS_TAG, PROCESS_TAG, dead_process, process_tag
+from detection_assets.dagster_internals.tags import PROCESS_TAG
+from detection_assets.jobs.process_liveness import OLD_PROCESS_TAG, dead_process, process_tag
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.local.runner import Runner
 from detection_assets.sensors.run_status import SENSORS

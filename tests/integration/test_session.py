@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,11 @@ from touchline.synthetic import Truth
 pytestmark = [pytest.mark.slow, pytest.mark.tells]
 
 EVERYTHING = [*NODE_NAMES, REPORT]
+LOGS = """
+query Logs($key: [String!]!) {
+  capturedLogs(logKey: $key) { stdout }
+  capturedLogsMetadata(logKey: $key) { stderrLocation stderrDownloadUrl }
+}"""
 FROM_OCR = list(downstream("run_ocr"))
 OVERRIDE = {"ops": {"run_ocr": {"config": {"min_confidence": 0.6}}}}
 
@@ -138,6 +144,22 @@ def backfill(page: Page, first: str, sources: list[SourceAsset]) -> str:
     answer = page.ask(BACKFILL, {"params": params})["launchPartitionBackfill"]
     assert answer["__typename"] == "LaunchBackfillSuccess", answer
     return str(answer["backfillId"])
+
+
+def test_what_a_run_printed_is_in_the_bucket_and_on_its_page(page: Page, first: str) -> None:
+    objects, prefix = page.runner.connection.objects, f"logs/storage/{first}/compute_logs/"
+    found = [key for key, _ in objects.list(prefix)]
+    assert {Path(key).suffix for key in found} == {".err", ".out"}
+    stem = Path(found[0]).stem
+    # The process that did the run keeps nothing, as if it had been on another machine.
+    assert not list(Path(os.environ["TOUCHLINE_COMPUTE_LOGS"]).rglob(f"{stem}.*"))
+    objects.put(f"{prefix}{stem}.out", b"printed elsewhere")
+    answer = page.ask(LOGS, {"key": [first, "compute_logs", stem]})
+    assert answer["capturedLogs"]["stdout"] == "printed elsewhere"
+    told = answer["capturedLogsMetadata"]
+    assert told["stderrLocation"] == f"s3://{objects.bucket}/{prefix}{stem}.err"
+    # Not an address of the store, which would hold a signature.
+    assert told["stderrDownloadUrl"] == f"/logs/{first}/compute_logs/{stem}/err"
 
 
 def test_materializing_all_makes_an_initial_job_with_eight_checkpoints(page: Page, first: str) -> None:
@@ -248,7 +270,7 @@ def test_a_job_is_paused_resumed_through_the_queue_and_cancelled_by_command(
     # Slow enough to be stopped: every frame is searched.
     settings = {
         "extract_frames": {"config": {"sample_fps": 25.0, "chunk_s": 1.0}},
-        "run_ocr": {"config": {"search_interval": 0.0, "ribbon_interval": 0.0}},
+        "run_ocr": {"config": {"search_interval": 0.0, "strip_interval": 0.0}},
     }
     run = page.materialize(source, EVERYTHING, {"ops": settings})
     _until(lambda: _stage(page, run) is not None)

@@ -17,8 +17,9 @@ import psutil
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
+from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.jobs import watchdog
-from detection_assets.jobs.process_liveness import PROCESS_TAG, kill_tree, process_tag
+from detection_assets.jobs.process_liveness import kill_tree, process_tag
 from detection_assets.jobs.watchdog import Ended, Watchdog, end_with_process
 from detection_assets.local.runner import Runner
 from resources.embedded.processes import identity

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from detection_assets.jobs.process_liveness import PROCESS_TAG
+from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.local.runner import Runner
 from resources.settings import Settings
 from tests.support.webserver import ADD, ASSETS, Ask, launch, loaded, wait

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from resources.run_settings import RunSettings
 from resources.settings import ENVIRONMENT
 from touchline.nodes import NODE_NAMES, REPORT
-from touchline.profiles import STAGES, load_profile, profile_names
+from touchline.profiles import STAGE_NAMES, load_profile, profile_names
 from touchline.report.model import Report
 from touchline_cli.app import app
 
@@ -102,7 +102,7 @@ def test_the_docs_name_no_variable_that_is_not_read() -> None:
             assert name in code_, f"{page.name} names {name}, which nothing reads"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_every_profile_field_is_in_its_table_with_default_bounds_and_meaning(stage: str) -> None:
     config = load_profile().stage(stage)
     expected = [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from touchline.errors import CheckpointError
 from touchline.exposure.candidates import text_key
 from touchline.exposure.intervals import subtract, total, union
-from touchline.exposure.measure import Exposure, Glimpse, expose, glimpse
+from touchline.exposure.measure import Exposure, Observation, expose, observation
 from touchline.exposure.timeline import Timeline
 from touchline.geometry import box_quad
 from touchline.values import Box, BrandDetection, SampledFrame, SceneFrame, Zone
@@ -48,7 +48,7 @@ def timeline(
 
 def seen(
     sequence: int, brand: str = "a", box: Box = (400, 225, 600, 275), zone: Zone = "board", **values: float
-) -> tuple[int, Glimpse]:
+) -> tuple[int, Observation]:
     detection = BrandDetection(
         sequence=sequence,
         timestamp=sequence / 2,
@@ -64,11 +64,11 @@ def seen(
         unoccluded=values.get("unoccluded", 1.0),
         clarity=values.get("clarity", 1.0),
     )
-    return sequence, glimpse(detection, SIZE)
+    return sequence, observation(detection, SIZE)
 
 
-def exposures(line: Timeline, *all_seen: tuple[int, Glimpse], gap: float = 1.0) -> list[Exposure]:
-    by_frame: dict[int, list[Glimpse]] = defaultdict(list)
+def exposures(line: Timeline, *all_seen: tuple[int, Observation], gap: float = 1.0) -> list[Exposure]:
+    by_frame: dict[int, list[Observation]] = defaultdict(list)
     for sequence, one in all_seen:
         by_frame[sequence].append(one)
     return expose(by_frame, line, bridge_gap=Fraction(gap), full_size_share=0.08)
@@ -132,9 +132,9 @@ def test_frames_that_a_kept_frame_represents_count_as_it() -> None:
 def test_black_frames_stand_for_nothing_but_a_short_gap_in_a_shot_is_bridged() -> None:
     scenes = [scene(i, kept=i not in {2, 3}) for i in range(6)]
     line = timeline(6, scenes)
-    glimpses = [seen(i) for i in (0, 1, 4, 5)]
-    assert seconds(exposures(line, *glimpses, gap=1.0)[0].intervals) == [(0.0, 3.0)]
-    assert seconds(exposures(line, *glimpses, gap=0.9)[0].intervals) == [(0.0, 0.75), (1.75, 3.0)]
+    observations = [seen(i) for i in (0, 1, 4, 5)]
+    assert seconds(exposures(line, *observations, gap=1.0)[0].intervals) == [(0.0, 3.0)]
+    assert seconds(exposures(line, *observations, gap=0.9)[0].intervals) == [(0.0, 0.75), (1.75, 3.0)]
 
 
 def test_a_gap_is_never_bridged_across_a_cut() -> None:
@@ -205,7 +205,7 @@ def test_a_bridged_gap_between_two_zones_belongs_to_the_first() -> None:
 
 
 def test_documents_of_other_frames_are_refused_by_name() -> None:
-    with pytest.raises(CheckpointError, match="filter_scenes speaks of frame 7"):
+    with pytest.raises(CheckpointError, match="filter_scenes names frame 7"):
         timeline(3, [scene(7)])
     with pytest.raises(CheckpointError, match="frame 5"):
         exposures(timeline(3), seen(5))

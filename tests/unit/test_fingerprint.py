@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from touchline.config import StageConfig
 from touchline.fingerprint import Staleness, fingerprint_of
-from touchline.profiles import STAGES, Profile, load_profile
+from touchline.profiles import STAGE_NAMES, Profile, load_profile
 
 CONFIGURATION = (Path(__file__).resolve().parents[2] / "docs/configuration.md").read_text("utf-8")
 OPERATIONAL = {f"detect_objects.{name}" for name in ("download", "device", "batch", "required")}
-FIELDS = [(stage, name) for stage in STAGES for name in type(load_profile().stage(stage)).model_fields]
+FIELDS = [(stage, name) for stage in STAGE_NAMES for name in type(load_profile().stage(stage)).model_fields]
 
 
 def fingerprint(stage: str, config: StageConfig) -> str:

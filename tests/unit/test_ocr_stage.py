@@ -155,8 +155,8 @@ def test_a_shots_last_frame_is_searched_a_second_after_the_search_before_it_howe
 def test_pictures_and_ribbons_are_searched_at_intervals_of_their_own(
     frames: dict[int, Image], edges: list[FrameEdges], engine: OcrEngine
 ) -> None:
-    def searches(picture_s: float, ribbon_s: float) -> tuple[int, int]:
-        worker = RunOcr(RunOcrConfig(search_interval=picture_s, ribbon_interval=ribbon_s, new_share=1.0), engine)
+    def searches(picture_s: float, strip_s: float) -> tuple[int, int]:
+        worker = RunOcr(RunOcrConfig(search_interval=picture_s, strip_interval=strip_s, new_share=1.0), engine)
         list(worker.run_chunk(chunk_of(frames, detect_edges=edges)))
         stats = worker.stats()
         return stats["frames_searched"], stats["strips_searched"]

@@ -23,6 +23,7 @@ from detection_assets.metadata.pictures import findings
 from detection_assets.metadata.report_summary import brand_table
 from io_managers.stage_io import StageOutput
 from touchline.checks import brands_known, exposure_fits
+from touchline.library.tables import DetectJob
 from touchline.report import Report
 from touchline.values import Image, Quad, Reading
 
@@ -128,10 +129,8 @@ def test_what_materializations_and_checks_show_is_text(text: str) -> None:
     found: dict[str, Any] = findings("run_ocr", [reading], lambda _: frame)
     brand = SimpleNamespace(name=text, seconds=1.0, zones={}, stretches=(), occurrences=1, visibility=0.5, evidence=())
     shown(brand_table(cast(Report, SimpleNamespace(brands=[brand]))))
-    output = StageOutput.__new__(StageOutput)
-    object.__setattr__(output, "stats", {"warnings": [text], "engine": text})
-    object.__setattr__(output, "wall_s", 1.0)
-    found |= described(output)
+    stats = {"warnings": [text], "engine": text}
+    found |= described(StageOutput(cast(DetectJob, None), "run_ocr", "", None, None, stats=stats, wall_s=1.0))
     verdicts = [
         brands_known({"id": text}, ()),
         exposure_fits({"duration_s": 1, "brands": [{"name": text, "seconds": 9, "zones": {}, "solus_seconds": 0}]}),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from touchline.errors import BadInputError
 from touchline.profiles import (
-    STAGES,
+    STAGE_NAMES,
     apply_overrides,
     difference,
     load_profile,
@@ -25,7 +25,7 @@ def test_the_shipped_profile_loads_and_knows_every_stage() -> None:
     assert profile_names() == ["soccer_broadcast"]
     profile = load_profile()
     assert profile.name == "soccer_broadcast"
-    assert len(STAGES) == 9
+    assert len(STAGE_NAMES) == 9
 
 
 def test_an_override_changes_one_field_and_the_difference_names_it() -> None:
@@ -101,6 +101,6 @@ def test_an_unknown_profile_is_refused_with_those_there_are() -> None:
 
 def test_every_field_is_described_with_its_unit() -> None:
     profile = load_profile()
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         for name, field in type(profile.stage(stage)).model_fields.items():
             assert field.description, f"{stage}.{name} has no description"

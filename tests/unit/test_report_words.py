@@ -14,7 +14,7 @@ from tests.unit.test_report import candidate, detected, report_of, scene
 from touchline.report import Report, StageSummary, render_html
 from touchline.report.html import MEASURED_ERROR, ZONE_LABELS, ZONE_MEANINGS
 from touchline.report.model import ZONE_WORDS
-from touchline.stages.brand_report import NOT_TOLD_APART
+from touchline.stages.brand_report import BOARD_OR_SHIRT
 from touchline.values import MatchDocument
 from touchline_cli.session import brand_table
 
@@ -52,7 +52,7 @@ def test_a_board_is_claimed_only_where_somebody_looked_for_people(stage: list[St
         assert {s.zone for s in shown_zones} == {zone}
     assert report.unresolved[0].zone == zone
     assert {s.zone for s in orbit.stretches} == {"overlay"}
-    assert (NOT_TOLD_APART in report.warnings) is not told
+    assert (BOARD_OR_SHIRT in report.warnings) is not told
     page = shown(render_html(report))
     assert ("Board or shirt" in page) is not told
     assert ("Boards" in page.replace("Boards and shirts are not", "")) is told

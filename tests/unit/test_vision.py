@@ -24,7 +24,7 @@ from touchline.values import Board, Image, Quad, SampledFrame
 from touchline.video.opening import decode_frame
 from touchline.vision.bands import BandSettings, find_boards, straight_pieces
 from touchline.vision.motion import camera_motion
-from touchline.vision.overlays import StandingEdges
+from touchline.vision.overlays import StaticEdges
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
 
@@ -234,27 +234,27 @@ def test_no_motion_is_claimed_across_a_cut() -> None:
     assert camera_motion(find_pitch(a).gray, find_pitch(b).gray, 720) is None
 
 
-def test_what_stands_while_the_camera_moves_is_an_overlay() -> None:
+def test_what_is_static_while_the_camera_moves_is_an_overlay() -> None:
     rng = np.random.default_rng(7)
     world = blurred(rng, (400, 1400), 2)
-    standing = StandingEdges()
+    static = StaticEdges()
     for step in range(8):
         picture = world[:360, step * 30 : step * 30 + 640].copy()
         cv2.rectangle(picture, (40, 20), (160, 50), 10, -1)
         cv2.putText(picture, "INT 0-0", (46, 42), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 250, 2)
-        standing.add(picture, moving=step > 0)
+        static.add(picture, moving=step > 0)
         if step == 3:
-            standing = StandingEdges(standing.state())
-    [overlay] = standing.overlays(1280, 720)
+            static = StaticEdges(static.state())
+    [overlay] = static.overlays(1280, 720)
     assert iou(overlay.box, (80, 40, 320, 100)) > 0.5
 
 
 def test_a_still_camera_is_no_evidence_of_overlays() -> None:
     picture = np.random.default_rng(8).integers(0, 255, (360, 640), np.uint8)
-    standing = StandingEdges()
+    static = StaticEdges()
     for _ in range(10):
-        standing.add(picture, moving=False)
-    assert standing.overlays(640, 360) == ()
+        static.add(picture, moving=False)
+    assert static.overlays(640, 360) == ()
 
 
 def test_arithmetic_of_quads() -> None:

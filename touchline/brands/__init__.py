@@ -1,9 +1,9 @@
 """Known brands and the matching of readings against them.
 
 Belongs here: the registry of brands (`registry.py`), lists of them (`brand_csv.py`, `sponsors.csv`), folding of text
-(`text.py`), likeness with a recogniser's errors in mind (`likeness.py`), the matcher (`matcher.py`), what stands around
-a reading (`surroundings.py`, `graphics.py`), scripts (`scripts.py`) and guesses (`suggest.py`). Votes of a track are in
-`touchline/stages/match_brands.py`.
+(`text.py`), the similarity of texts under a recogniser's errors (`likeness.py`), the matcher (`matcher.py`), the
+surroundings of a reading (`surroundings.py`, `graphics.py`), scripts (`scripts.py`) and suggestions (`suggest.py`).
+The vote over a track's readings is in `touchline/stages/match_brands.py`.
 """
 
 from touchline.brands.brand_csv import csv_line

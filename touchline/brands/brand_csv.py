@@ -1,4 +1,4 @@
-"""Lists of brands in CSV, with the habits of spreadsheets: from bytes to rows, and one row back to a line.
+"""Lists of brands in CSV as spreadsheets write them: from bytes to rows, and from a row back to a line.
 
 Belongs here: encodings, delimiters, white space, and what of a file is refused. What rows mean is in `registry.py`.
 """
@@ -14,10 +14,13 @@ from typing import Final, NamedTuple
 from touchline.errors import BadInputError
 
 HEADER: Final = ("canonical_name", "aliases")
+"""Names of the columns, in order."""
 DELIMITERS: Final = (",", ";", "\t")
-"""What a spreadsheet puts between columns, by the country it is set to; the header line tells which."""
+"""Delimiters between columns. A spreadsheet takes one by its country setting; the header line shows which."""
 REMEDY: Final = "Expected UTF-8 CSV with the header canonical_name,aliases and | between aliases."
+"""Last sentence of every refusal of a list."""
 SAVE_AS: Final = 'In a spreadsheet, save it as "CSV UTF-8 (comma delimited)"'
+"""Advice for a file that is not UTF-8 CSV."""
 _BOMS: Final = (
     # The mark of UTF-32 begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -26,10 +29,11 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+"""Byte order marks, each with the encoding that it announces."""
 _WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""How files begin that are workbooks (xlsx, ods; xls) and not text."""
+"""First bytes of workbooks (xlsx and ods; xls), which are not text."""
 _INVISIBLE: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
-"""Characters without width that web pages and spreadsheets leave inside cells."""
+"""Zero-width characters that web pages and spreadsheets leave in cells."""
 
 Refuse = Callable[[int, str], BadInputError]
 """Makes the error for a line of the file, with what is wrong there."""
@@ -96,7 +100,7 @@ def _decode(raw: bytes, bad: Refuse) -> str:
 
 
 def _unmarked(raw: bytes) -> str:
-    """The encoding of a file without a mark: UTF-16 where it begins as the header does there, else UTF-8."""
+    """The encoding of a file without a byte order mark: UTF-16 if it begins with the header in UTF-16, else UTF-8."""
     for name in ("utf-16-le", "utf-16-be"):
         if raw[: 2 * len(HEADER[0])].lower() == HEADER[0].encode(name):
             return name
@@ -105,7 +109,7 @@ def _unmarked(raw: bytes) -> str:
 
 def _rows(text: str, bad: Refuse) -> Iterator[tuple[int, list[str]]]:
     """The rows below the header, each with the number of its first line; rows without content are left out."""
-    # Lines end where CSV says so, and not at the line and page separators of Unicode.
+    # Lines end as CSV defines it, not at the line and page separators of Unicode.
     lines = io.StringIO(text, newline="").readlines()
     skipped, delimiter = _header(lines, bad)
     rows = csv.reader(lines[skipped:], delimiter=delimiter, strict=True, skipinitialspace=True)
@@ -125,7 +129,7 @@ def _rows(text: str, bad: Refuse) -> Iterator[tuple[int, list[str]]]:
 
 
 def _header(lines: list[str], bad: Refuse) -> tuple[int, str]:
-    """How many lines the header takes with what stands before it, and the delimiter that it is written with."""
+    """The number of lines up to and with the header, and the delimiter of the header."""
     number, said = 1, ""
     for number, line in enumerate(lines, 1):
         said = line.strip().strip('"')
@@ -139,12 +143,12 @@ def _header(lines: list[str], bad: Refuse) -> tuple[int, str]:
             if tuple(cell.casefold() for cell in _trimmed(row)) == HEADER:
                 return number, delimiter
         break
-    # What stands there is not told: the file may be any, and the message is read by more people than the file.
+    # The line is not quoted: the file may hold anything, and more people read the message than the file.
     raise bad(number, f"expected the header {','.join(HEADER)}, got another")
 
 
 def _trimmed(row: list[str]) -> list[str]:
-    """Cells with single blanks for white space; empty ones after the second column left out."""
+    """The cells with single spaces for white space, without empty cells after the second column."""
     cells = [" ".join(cell.translate(_INVISIBLE).split()) for cell in row]
     while len(cells) > len(HEADER) and not cells[-1]:
         cells.pop()

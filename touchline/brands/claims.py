@@ -1,6 +1,6 @@
-"""Whose a spelling is when a list of brands comes to those that are known: what is read can name one brand alone.
+"""Which brand a spelling belongs to when a list is imported: a reading can name only one brand.
 
-Belongs here: the rule and its words. The rows that it is put into effect on are in
+Belongs here: the rule and its messages. The rows that it changes are in
 `touchline/library/repository/known_brands.py`.
 """
 
@@ -15,8 +15,8 @@ from touchline.brands.registry import BrandEntry
 from touchline.brands.text import fold
 from touchline.errors import BadInputError
 
-TOLD: Final = 5
-"""Lines named in one refusal."""
+LISTED: Final = 5
+"""Largest number of lines that one refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Known:
 def given_up(
     entries: Sequence[BrandEntry], known: Iterable[Known], tell: Callable[[str], None]
 ) -> dict[str, frozenset[str]]:
-    """The aliases that known brands give up to the listed ones: by id of the known brand, as they are spelled there.
+    """The aliases that known brands lose to listed ones, by id of the known brand and as they are spelled there.
 
-    Of an alias the list that comes last decides; `tell` is called with a sentence for each that changes hands. A name
-    stays with its brand: a listed brand that claims it raises BadInputError, which says of all such lines what they
-    claim, of which brand, and how to decide.
+    An alias belongs to the brand of the list that was imported last; `tell` is called with a sentence for each alias
+    that changes its brand. A canonical name stays with its brand: raises BadInputError if listed brands claim one, with
+    the lines, the brands and what to do.
     """
     book = {one.id: one for one in known}
     owners: dict[str, list[Known]] = defaultdict(list)
@@ -63,8 +63,8 @@ def given_up(
                     f"now on; to take it back, import a line that gives it to {owner.name!r}"
                 )
     if refused:
-        more = f"; and {len(refused) - TOLD} more" if len(refused) > TOLD else ""
-        raise BadInputError("nothing is imported: " + "; ".join(refused[:TOLD]) + more)
+        more = f"; and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
+        raise BadInputError("nothing is imported: " + "; ".join(refused[:LISTED]) + more)
     for sentence in told:
         tell(sentence)
     return {identity: frozenset(aliases) for identity, aliases in lost.items()}

@@ -1,7 +1,7 @@
-"""Words that broadcasts write over the picture, some of which are also names of brands: LIVE is VIVO in Spanish.
+"""Words of broadcast graphics. Some are also names of brands: LIVE is VIVO in Spanish.
 
-Belongs here: the words by language, the names that channels put beside them, and what of a text is nothing else. Where
-such a word stands in the picture is looked at in `touchline/brands/surroundings.py`.
+Belongs here: the words by language, the names of channels that stand beside them, and whether a text consists of such
+words. Where such a word stands in the picture is the subject of `touchline/brands/surroundings.py`.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ BY_LANGUAGE: Final = {
         枠内 ボール 支配率 保持率 コーナーキック ファウル オフサイド 交代 先発 スタメン 控え 警告 退場 主審 順位表
     """,
 }
-"""Live, replay, half time, line-ups, next, statistics, cards, VAR, added time: as football broadcasts write them."""
+"""Words of football broadcasts by language: live, replay, half time, line-ups, next, statistics, cards, added time."""
 
 LEADS: Final = frozenset({"en", "ao", "in", "im", "al", "na"})
-"""Small words with which LIVE makes a phrase: en vivo, ao vivo, in diretta, en direct, na żywo."""
+"""Function words that form a phrase with LIVE: en vivo, ao vivo, in diretta, en direct, na żywo."""
 
 _CHANNELS: Final = """
     abc alkass antena antv ard astro atv axn azteca band bandsports bbc bein beinsports caliente canal
@@ -111,18 +111,20 @@ _CHANNELS: Final = """
     viasat vix vtv vtv6 winsports wowow ziggo zdf zee
 """
 CHANNELS: Final = frozenset(_CHANNELS.split())
-"""Channels' names, and words of which these are made, as they stand beside LIVE in a channel's mark."""
+"""Names of channels, and parts of such names, as they stand beside LIVE in a channel logo."""
 _CHANNEL_ENDS: Final = ("tv", "hd")
+"""Endings of channel names."""
 _SHORT: Final = 3
-"""Words of so many letters are no channel by their end alone."""
+"""A word of up to this many letters is not a channel because of its ending [letters]."""
 
 _FILLERS: Final = "a al am aan auf de del della des di do du el for in la las le les na of on op the to up w"
 FILLERS: Final = frozenset(_FILLERS.split())
-"""Small words between those of graphics, which say nothing either way: shots on target, tiros a puerta."""
+"""Function words between words of graphics, which are ignored: shots on target, tiros a puerta."""
 _FOLDED: Final = [fold(word) for words in BY_LANGUAGE.values() for word in words.split()]
 HAN_PHRASES: Final = frozenset(folded.letters for folded in _FOLDED if is_han(folded.letters[0]))
+"""The phrases of `BY_LANGUAGE` in Han characters, folded. They have no spaces between words."""
 WORDS: Final = frozenset(word for f in _FOLDED if f.letters not in HAN_PHRASES for word in (f.letters, *f.words()))
-"""All words of `BY_LANGUAGE`, folded, but for those in Han characters, between which there are no spaces."""
+"""All words of `BY_LANGUAGE`, folded, except those in Han characters."""
 _OF_SPORT: Final = "calcio football futbol futebol media soccer sport sporting sports esportes deportes"
 _OF_SPONSORS: Final = """
     by com official partner partners phone phones powered presented presenta presentado presenter presente oferece
@@ -130,13 +132,13 @@ _OF_SPONSORS: Final = """
     smartfon smartfony telefon telefone telefono www
 """
 PLATES: Final = frozenset(_OF_SPONSORS.split()) | (GENERIC - set(_OF_SPORT.split()) - CHANNELS)
-"""Words of sponsors' plates: who presents, and kinds of business."""
+"""Words of sponsors' captions: presented by, and kinds of business."""
 _PRODUCT: Final = re.compile(r"[a-z]{1,2}\d{2,3}[a-z]?")
-"""A product's number, as V15 or X100; halves and clocks (2T, 1H, 45) are none."""
+"""A product number such as V15 or X100. Halves and clocks (2T, 1H, 45) do not match."""
 
 
 def is_graphic(spelling: str) -> bool:
-    """Whether a brand's spelling is, in all its words, a word of broadcast graphics.
+    """Whether every word of a brand's spelling is a word of broadcast graphics.
 
     >>> is_graphic("vivo"), is_graphic("Live!"), is_graphic("vivo mobile"), is_graphic("TotalEnergies")
     (True, True, False, False)
@@ -149,9 +151,10 @@ def is_graphic(spelling: str) -> bool:
 
 
 def in_a_phrase(text: Folded, start: int, end: int) -> bool:
-    """Whether the letters [start, end) stand beside another word of graphics, a channel's name, or EN, AO...
+    """Whether the letters [start, end) are part of a phrase of broadcast graphics.
 
-    That is: ESPN VIVO, EN VIVO, NEXT MATCH, SHOTS ON TARGET. Repetitions of the word are none of these.
+    The phrase has another word of graphics, a channel's name or a word of LEADS: ESPN VIVO, EN VIVO, NEXT MATCH, SHOTS
+    ON TARGET. Repetitions of the same word are not a phrase.
     """
     word = text.letters[start:end]
     rest = f"{text.letters[:start]} {text.letters[end:]}"
@@ -167,7 +170,7 @@ def in_a_phrase(text: Folded, start: int, end: int) -> bool:
 
 
 def belongs_to_graphics(text: str) -> bool:
-    """Whether a text is made of words of graphics and channels' names alone: ESPN, EN, FOX SPORTS, 2ND HALF."""
+    """Whether a text consists of words of graphics and channel names alone: ESPN, EN, FOX SPORTS, 2ND HALF."""
     folded = fold(text)
     words = [word for word in folded.words() if word and not word.isdigit()]
     telling = [word for word in words if word not in FILLERS]
@@ -177,7 +180,7 @@ def belongs_to_graphics(text: str) -> bool:
 
 
 def says_more(text: str, word: str) -> bool:
-    """Whether a text holds, beside a word of graphics, what a sponsor's plate says: a business, a product, thanks.
+    """Whether a text holds, besides a word of graphics, words of a sponsor's caption: a business or a product.
 
     >>> says_more("vivo smartphones", "vivo"), says_more("vivo V15", "vivo"), says_more("VIVO HD 45", "vivo")
     (True, True, False)
@@ -188,5 +191,5 @@ def says_more(text: str, word: str) -> bool:
 
 
 def is_channel(word: str) -> bool:
-    """Whether a folded word is a channel's name, or made as such names are (GOLTV, FOXHD)."""
+    """Whether a folded word is the name of a channel, or ends like one (GOLTV, FOXHD)."""
     return word in CHANNELS or (len(word) > _SHORT and word.endswith(_CHANNEL_ENDS))

@@ -1,6 +1,6 @@
-"""How like a reading is to a spelling, where the errors are those a recogniser makes.
+"""Similarity of a reading to a spelling, weighted by the errors that a recogniser makes.
 
-Belongs here: the weighted edit distance and its costs. Thresholds and word boundaries are the matcher's business.
+Belongs here: the weighted edit distance and its costs. Thresholds and word boundaries are in `matcher.py`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,28 @@ from dataclasses import dataclass
 from typing import Final
 
 STRONG: Final = 0.25
-"""Cost of a look-alike that a recogniser cannot tell apart without knowing the word (0/O, 1/I/l, rn/m)."""
+"""Cost of letters that cannot be told apart without knowing the word (0/O, 1/I/l, rn/m) [edits]."""
 WEAK: Final = 0.5
-"""Cost of a look-alike in small or blurred print (c/e, u/n), and of a double letter read as one, or one as two."""
+"""Cost of letters that look alike in small or blurred print (c/e, u/n), and of a double letter read as one or one as
+two [edits]."""
 THIN_GAP: Final = 0.6
-"""Cost of a thin letter lost or gained inside a word."""
+"""Cost of a thin letter lost or gained inside a word [edits]."""
 INNER_GAP: Final = 0.8
-"""Cost of any other letter lost or gained inside a word. At its ends it costs a whole edit: a name that goes on, or
-begins earlier, is most often another name."""
+"""Cost of any other letter lost or gained inside a word [edits]. At the ends of a word it is a whole edit: a longer
+name is usually another name."""
 
 _STRONG_CLASSES: Final = ("0oq", "1il|", "8b", "5s", "2z", "uv", "9g")
+"""Classes of letters at the cost STRONG."""
 _WEAK_CLASSES: Final = ("cegoaq0", "unv", "nhb", "tfl1ij", "vyw", "rt", "pf", "mn", "kx", "zs", "6bg", "4a", "7ti")
+"""Classes of letters at the cost WEAK."""
 _WEAK_PAIRS: Final = ("3b", "3e", "db", "dc", "do", "d0", "bp", "mw")
+"""Pairs of letters at the cost WEAK."""
 _DOUBLES: Final = frozenset(
     [("rn", "m"), ("vv", "w"), ("nn", "m"), ("cl", "d"), ("ii", "u"), ("lo", "b"), ("iv", "w"), ("vi", "w")]
 )
+"""Two letters and the one that they look like, at the cost STRONG."""
 _THIN: Final = frozenset("il1|jtf")
+"""Thin letters, which are lost at the cost THIN_GAP."""
 
 
 def _substitutions() -> dict[tuple[str, str], float]:
@@ -41,7 +47,7 @@ _SUBSTITUTIONS: Final = _substitutions()
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Cost of turning a reading into a spelling: the sum, and what falls on each letter of the spelling."""
+    """Cost of turning a reading into a spelling: the sum, and the share of each letter of the spelling [edits]."""
 
     cost: float
     by_letter: tuple[float, ...]
@@ -53,7 +59,7 @@ def substitution_cost(a: str, b: str) -> float:
 
 
 def _gap_cost(text: str, index: int) -> float:
-    """Cost of the letter at `index` having no counterpart."""
+    """Cost of a letter without a counterpart [edits]."""
     if index in (0, len(text) - 1):
         return 1.0
     if text[index] == text[index - 1]:

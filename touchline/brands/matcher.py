@@ -1,8 +1,11 @@
-"""Which known brands a reading names, if any. A brand that is not there is worse than a brand missed.
+"""The matcher: which known brands a reading names. A false brand is worse than a missed one.
 
-A reading is compared by whole words and runs of words, joined, against every spelling: exactly; then with a
-recogniser's errors (`likeness.py`), the fewer allowed the shorter the spelling; then, at the ends of a reading, as a
-spelling cut off by the edge of the strip; and as a spelling written over and over without a space, as LED boards do.
+The words of a reading, and runs of them joined, are compared with every spelling:
+
+- exactly;
+- with a recogniser's errors (`likeness.py`), of which a short spelling allows fewer;
+- at the ends of a reading, as a spelling that the edge of the strip cuts off;
+- as a spelling repeated without spaces, as on LED boards, and as the words of a spelling without spaces.
 
 Belongs here: candidates, thresholds, the choice between overlapping candidates, scores. The vote over a track's
 readings is in `touchline/stages/match_brands.py`.
@@ -31,48 +34,49 @@ from touchline.brands.text import Folded, fold, skeleton
 from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
 
 SHORT: Final = 4
-"""Spellings of up to so many letters must be read exactly, as a whole word."""
+"""Spellings of up to this length must be read exactly, as a whole word [letters]."""
 SHORT_CONFIDENCE: Final = {3: 0.8, 4: 0.7}
-"""Recogniser's confidence [0-1] asked for spellings of so many letters; 2 letters need 0.9 and the reading to
-themselves, in the same case."""
+"""Least confidence of a reading by letters of the spelling [0-1]. A spelling of 2 letters needs 0.9, and the reading
+must consist of it, in the same case."""
 MIN_LIKENESS: Final = {5: 0.94, 6: 0.91, 7: 0.92}
-"""Likeness [0-1] by letters of the spelling: one look-alike up to 7 letters; above, `min_score` alone."""
+"""Least similarity by letters of the spelling [0-1]: one look-alike letter in up to 7. Above 7 `min_score` decides."""
 BEHIND_MARK: Final = 0.9
-"""Likeness of a spelling of 7 letters or more behind one letter too many: a pictorial mark that was read as one."""
+"""Similarity of a spelling of 7 letters or more with one letter before it: a pictorial logo read as a letter [0-1]."""
 COARSE: Final = 0.65
-"""Unweighted likeness of look-alike classes below which no weighted likeness can reach `min_score`."""
+"""Unweighted similarity of look-alike classes below which no weighted one can reach `min_score` [0-1]."""
 BROKEN_LIKENESS: Final = 0.92
-"""Likeness asked of words joined across spaces where the spelling has none, up to 9 letters."""
+"""Least similarity of words joined across spaces that the spelling does not have, up to 9 letters [0-1]."""
 MIN_FRAGMENT: Final = 6
-"""Letters that a cut-off reading must keep."""
+"""Least length of a cut-off reading [letters]."""
 FRAGMENT_SHARE: Final = 0.7
-"""Share of a spelling, and of its distinctive letters, that a cut-off reading must keep."""
+"""Least share of a spelling, and of its distinctive letters, that a cut-off reading must have [0-1]."""
 FRAGMENT_SHARE_WORDS: Final = 0.6
-"""Share it must keep where all distinctive letters are there: QATAR AIR."""
+"""Least share of a spelling that a cut-off reading with all its distinctive letters must have: QATAR AIR [0-1]."""
 FRAGMENT_OF: Final = 8
-"""Only spellings of so many letters are recognised by a piece: pieces of shorter ones are words of their own."""
-GLUED: Final = 8
-"""A spelling of two words or more and so many letters is found inside a run of letters without spaces."""
-GLUED_LIKENESS: Final = 0.93
+"""Length of the shortest spelling that is recognised by a piece [letters]. Pieces of shorter ones are other words."""
+CONCATENATED: Final = 8
+"""Length of the shortest spelling, of two words or more, that is found inside concatenated words [letters]."""
+CONCATENATED_LIKENESS: Final = 0.93
+"""Similarity of a spelling that is found inside concatenated words [0-1]."""
 MIN_COPIES: Final = 1.4
-"""Copies of a spelling in a word that is nothing else; of spellings up to 5 letters two."""
+"""Least number of copies of a spelling in a word that consists of them; two if the spelling has up to 5 letters."""
 MAX_WINDOW_WORDS: Final = 24
-"""Words (by soft boundaries) joined at most: a spelling written letter by letter."""
+"""Largest number of words, by soft boundaries, that are joined: a spelling written letter by letter."""
 LONGEST_TEXT: Final = 1000
-"""Characters of a reading that are looked at; lines of pictures have some 200. `match_brands` counts longer ones."""
+"""Number of characters of a reading that are matched. Lines have up to about 200. `match_brands` counts longer ones."""
 AT_ONCE: Final = 1024
-"""Pieces of a reading compared with all spellings at once: a table of so many rows."""
+"""Pieces of a reading that are compared with all spellings in one table [rows]."""
 CACHED: Final = 20_000
-"""Readings whose outcome is remembered."""
+"""Largest number of readings whose matches are cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
     """A brand named by a reading.
 
-    `score` 0..1 is the likeness with the spelling `matched`, less for a cut-off spelling and for words beside it that
-    it does not explain. `start` and `end` delimit the letters in the folded reading (`fold(text).letters`).
-    `graphic`: the spelling is also a word of broadcast graphics (VIVO, NEXT), so that its place has to speak for it.
+    `score` 0..1 is the similarity to the spelling `matched`, lowered for a cut-off spelling and for other words beside
+    it. `start` and `end` delimit the letters in the folded reading (`fold(text).letters`). `graphic`: the spelling is
+    also a word of broadcast graphics (VIVO, NEXT), so its place in the picture must show that the brand is meant.
     """
 
     entry: BrandEntry
@@ -85,7 +89,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A match, the length of spelling by which strictness goes, and whether its word is one of a graphic's phrase."""
+    """A match, the spelling's length for thresholds, and whether its word is part of a phrase of broadcast graphics."""
 
     match: Match
     length: int
@@ -101,7 +105,7 @@ class _Candidate:
 
     @property
     def weight(self) -> tuple[float, bool, int]:
-        """Longest explanation first, then a canonical name before an alias, then the book's order."""
+        """Longest match first, then a canonical name before an alias, then the order of the book."""
         return (
             (self.end - self.start) * self.likeness**2,
             self.spelling.canonical,
@@ -111,7 +115,7 @@ class _Candidate:
 
 @lru_cache(maxsize=4)
 def matcher_of(book: BrandBook, min_score: float = 0.85) -> BrandMatcher:
-    """The matcher of a book, made once: preparing a thousand brands takes as long as matching a whole match."""
+    """The matcher of a book, made once: it takes as long as matching the readings of a whole game."""
     return BrandMatcher(book, min_score=min_score)
 
 
@@ -132,12 +136,12 @@ class BrandMatcher:
             self._exact[spelling.letters].append(spelling)
             self._index_pieces(spelling)
         self._by_skeleton: dict[str, list[Spelling]] = defaultdict(list)
-        self._glued: dict[str, list[Spelling]] = defaultdict(list)
+        self._concatenated: dict[str, list[Spelling]] = defaultdict(list)
         for spelling in self._spellings:
             self._by_skeleton[spelling.skeleton].append(spelling)
-            if spelling.words > 1 and len(spelling.letters) >= GLUED:
-                self._glued[spelling.skeleton].append(spelling)
-        self._glued_lengths = sorted({len(letters) for letters in self._glued})
+            if spelling.words > 1 and len(spelling.letters) >= CONCATENATED:
+                self._concatenated[spelling.skeleton].append(spelling)
+        self._concatenated_lengths = sorted({len(letters) for letters in self._concatenated})
         self._long = [s for s in self._spellings if len(s.letters) > SHORT]
         self._skeletons = [s.skeleton for s in self._long]
         self._longest = max((len(s.letters) for s in self._spellings), default=0)
@@ -153,7 +157,7 @@ class BrandMatcher:
             for start, end in ((0, kept), (length - kept, length)):
                 cut = end if start == 0 else start
                 piece = spelling.letters[start:end]
-                # One letter of a word more is not enough to tell that word: SELECTS of Select Sport.
+                # One more letter does not identify the next word: SELECTS is not Select Sport.
                 if not inner.isdisjoint((cut - 1, cut, cut + 1)) or piece in GENERIC or piece in ORDINARY:
                     continue
                 share = spelling.distinctive_share(start, end)
@@ -162,10 +166,10 @@ class BrandMatcher:
                     self._cut[skeleton(piece)].append((spelling, start, end))
 
     def match(self, text: str, confidence: float = 1.0) -> list[Match]:
-        """The brands that a reading names, each once, in different places of it, the best explanation first.
+        """The brands that a reading names, each once, at different places of it, the longest match first.
 
-        `confidence` 0..1 is the recogniser's: short spellings ask for a good one. It does not enter the score.
-        A word of broadcast graphics in a phrase of these (ESPN VIVO, NEXT MATCH) names no brand.
+        `confidence` 0..1 is the recogniser's. Short spellings need a high one; it is not part of the score. A word of
+        broadcast graphics in a phrase of such words (ESPN VIVO, NEXT MATCH) names no brand.
         """
         return [
             found.match
@@ -174,14 +178,14 @@ class BrandMatcher:
         ]
 
     def graphics(self, text: str) -> list[BrandEntry]:
-        """The brands whose name a reading holds as a word of a broadcast graphic's phrase."""
+        """The brands whose name is a word of a phrase of broadcast graphics in a reading."""
         return [found.match.entry for found in self._found(text) if found.phrase]
 
     def _found(self, text: str) -> tuple[_Found, ...]:
         found = self._remembered.get(text)
         if found is None:
-            looked_at = text[:LONGEST_TEXT]
-            found = tuple(self._match(fold(looked_at), looked_at))
+            examined = text[:LONGEST_TEXT]
+            found = tuple(self._match(fold(examined), examined))
             if len(self._remembered) >= CACHED:
                 self._remembered.clear()
             self._remembered[text] = found
@@ -219,7 +223,7 @@ class BrandMatcher:
                 windows.append((start, end))
         yield from self._misread(folded, windows)
         yield from self._cut_off(folded)
-        yield from self._run_together(folded)
+        yield from self._concatenated_words(folded)
 
     def _windows(self, folded: Folded) -> Iterator[tuple[int, int]]:
         limit = self._longest + 3
@@ -230,7 +234,7 @@ class BrandMatcher:
                 yield start, end
 
     def _misread(self, folded: Folded, windows: list[tuple[int, int]]) -> Iterator[_Candidate]:
-        """Whole words that are a spelling but for a recogniser's errors."""
+        """Whole words that differ from a spelling by a recogniser's errors."""
         windows = [(a, b) for a, b in windows if not _all_ordinary(folded, a, b)]
         if not windows or not self._long:
             return
@@ -261,11 +265,11 @@ class BrandMatcher:
         return likeness
 
     def _cut_off(self, folded: Folded) -> Iterator[_Candidate]:
-        """Spellings that the beginning or the end of the reading cuts off; half of a letter may be left at the cut."""
+        """Spellings that the beginning or the end of the reading cuts off. Half of a letter may remain at the cut."""
         last = len(folded.letters)
         edges = [(0, b) for b in folded.soft[1:]] + [(a, last) for a in folded.soft[1:-1]]
         for start, end in edges:
-            # A piece is shorter than its spelling, and half of a letter may stand beside it.
+            # A piece is shorter than its spelling, and half of a letter may remain beside it.
             if end - start > self._longest:
                 continue
             if _all_ordinary(folded, start, end):
@@ -290,24 +294,21 @@ class BrandMatcher:
                 whole = spelling.distinctive_share(first, stop) == 1 and sum(spelling.distinctive) >= FEW
                 yield _Candidate(spelling, *window, (0.6 if whole else 0.55) + 0.3 * share)
 
-    def _run_together(self, folded: Folded) -> Iterator[_Candidate]:
-        """Spellings inside a run of letters without spaces: written over and over, or of several words."""
+    def _concatenated_words(self, folded: Folded) -> Iterator[_Candidate]:
+        """Spellings inside concatenated words: a spelling repeated without spaces, or one of several words."""
         for start, end in pairwise(folded.hard):
             word = folded.letters[start:end]
             if len(word) < MIN_FRAGMENT:
                 continue
             looks = skeleton(word)
             yield from (_Candidate(s, start, end, 1.0) for s in self._repeated(word, looks))
-            for length in self._glued_lengths:
+            for length in self._concatenated_lengths:
                 for at in range(len(word) - length + 1):
-                    for s in self._glued.get(looks[at : at + length], ()):
-                        yield _Candidate(s, start + at, start + at + length, GLUED_LIKENESS)
+                    for s in self._concatenated.get(looks[at : at + length], ()):
+                        yield _Candidate(s, start + at, start + at + length, CONCATENATED_LIKENESS)
 
     def _repeated(self, word: str, looks: str) -> Iterator[Spelling]:
-        """Spellings that make up the whole word, again and again, the first and the last copy perhaps cut off.
-
-        Each once: the places of a copy are as many as the letters of the word.
-        """
+        """Spellings of which a word consists, repeated, the first and the last copy perhaps cut off; each once."""
         for period in self._periods:
             if period > len(word) / MIN_COPIES:
                 return
@@ -323,7 +324,7 @@ class BrandMatcher:
 
 
 def _unique(spellings: Iterable[Spelling]) -> list[Spelling]:
-    """Those that find different readings, in order."""
+    """The spellings that match different readings, in order."""
     return list({same_to_the_matcher(s.text): s for s in reversed(list(spellings))}.values())[::-1]
 
 
@@ -332,13 +333,13 @@ def _needed_confidence(length: int) -> float:
 
 
 def _context_weight(spelling: Spelling) -> float:
-    """How much of the score hangs on the words beside: short names are parts of much else."""
+    """Weight of the other words of a reading in the score [0-1]: a short name is often part of another text."""
     length = spelling.asked_length
     return 0.25 if length <= SHORT else 0.15 if length <= 6 else 0.1
 
 
 def _fits(s: Spelling, start: int, end: int, folded: Folded, hard: set[int], text: str) -> bool:
-    """Whether a spelling read letter by letter also stands there as words do."""
+    """Whether a spelling that was read exactly also fits by word boundaries, case and accents."""
     length = len(s.letters)
     if length < 2:
         return False
@@ -355,14 +356,14 @@ def _fits(s: Spelling, start: int, end: int, folded: Folded, hard: set[int], tex
 
 
 def _accents_fit(s: Spelling, start: int, end: int, folded: Folded, text: str) -> bool:
-    """Whether a short word bears no accent that the spelling lacks: über is not Uber."""
+    """Whether a short word has no accent that the spelling lacks: über is not Uber."""
     written = unicodedata.normalize("NFD", text[folded.offsets[start] : folded.offsets[end - 1] + 1])
     spelled = unicodedata.normalize("NFD", s.text)
     return all(c in spelled for c in written if unicodedata.category(c) == "Mn")
 
 
 def _strange_breaks(s: Spelling, start: int, end: int, folded: Folded) -> int:
-    """Spaces inside the window at places where the spelling has none, give or take a letter where lengths differ."""
+    """Number of spaces inside the window where the spelling has none; one letter off if the lengths differ."""
     slack = 0 if end - start == len(s.letters) else 1
     inside = [b - start for b in folded.breaks_within(start, end)]
     return sum(1 for b in inside if not any(abs(b - own) <= slack for own in s.breaks))
@@ -375,9 +376,9 @@ def _all_ordinary(folded: Folded, start: int, end: int) -> bool:
 
 
 def _explained(folded: Folded, chosen: list[_Candidate], taken: bytearray) -> float:
-    """The share of the reading's letters that its brands explain; pieces of them and web suffixes count as such.
+    """Share of the reading's letters that belong to its brands, to cut-off copies of them or to web addresses [0-1].
 
-    `taken` holds a 1 for each letter that lies in one of the `chosen`, which do not overlap.
+    `taken` holds a 1 for each letter of one of the `chosen`, which do not overlap.
     """
     explained = total = 0
     spellings = {c.spelling.letters for c in chosen}

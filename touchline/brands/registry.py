@@ -1,6 +1,6 @@
-"""The known brands: what one is, the book that readings are matched against, and how lists of brands become either.
+"""The known brands: an entry, the book that readings are matched against, and how a list of brands is read.
 
-Belongs here: entries, the book, whose a spelling is, and the list that is shipped. How CSV is read is in
+Belongs here: entries, the book, which brand a spelling belongs to, and the shipped list. How CSV is read is in
 `brand_csv.py`, tables are in `touchline/library/tables.py`; matching is in `matcher.py`.
 """
 
@@ -22,12 +22,13 @@ from touchline.brands.text import fold
 from touchline.errors import BadInputError
 
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/brand")
+"""Namespace of the UUID5 that a brand's name gives."""
 MAX_NAME: Final = 200
-"""Longest name or alias in characters: what is longer is a file of another kind."""
+"""Length of the longest name or alias: a file with a longer one is of another kind [characters]."""
 LARGEST: Final = 16 * 1024**2
-"""Bytes of a list of brands: a hundred thousand brands with their aliases."""
+"""Size of the largest list of brands, enough for a hundred thousand with their aliases [bytes]."""
 CASE_COUNTS: Final = 4
-"""In spellings of up to so many letters it matters how they are written."""
+"""In spellings of up to this length the spelling as written counts, not its letters alone [letters]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class BrandBook:
 
     @classmethod
     def from_entries(cls, entries: Iterable[BrandEntry]) -> BrandBook:
-        """A book of these entries; of two with the same id the first is kept, with the aliases of both."""
+        """A book of these entries. Of two with the same id the first is kept, with the aliases of both."""
         merged: dict[str, BrandEntry] = {}
         for entry in entries:
             known = merged.get(entry.id)
@@ -74,7 +75,7 @@ class BrandBook:
 
     @cached_property
     def version(self) -> str:
-        """SHA-256 (hex) over ids, names and aliases, whatever the order of the entries."""
+        """SHA-256 (hex) over ids, names and aliases, independent of the order of the entries."""
         content = sorted([e.id, e.name, *sorted(e.aliases)] for e in self.entries)
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
@@ -92,20 +93,20 @@ class BrandBook:
 
 
 def brand_id(name: str) -> str:
-    """The id of the brand of that name: UUID5 over the folded words, the same everywhere and for any writing of it."""
+    """The id of the brand of that name: UUID5 over the folded words, so case, accents and spaces do not change it."""
     return str(uuid.uuid5(NAMESPACE, " ".join(fold(name).words())))
 
 
 def unfindable(spelling: str) -> bool:
-    """Whether a spelling is too short ever to be found: one letter, digit or character is never taken for a brand."""
+    """Whether a spelling is too short to be found: a single letter, digit or character never names a brand."""
     return len(fold(spelling).letters) < 2
 
 
 def same_to_the_matcher(spelling: str) -> str:
-    """What two spellings have in common that find the same readings: letters and digits without case and accents.
+    """A key that two spellings share if they match the same readings: letters and digits without case and accents.
 
-    In spellings of two letters case counts (`LG`, not `lg`), in those of up to four accents do (`Uber`, not `über`):
-    these differ then as they are written.
+    In spellings of two letters case counts (`LG`, not `lg`), in those of up to four accents count (`Uber`, not `über`).
+    The key of these is the spelling as written.
 
     >>> same_to_the_matcher("Caffè"), same_to_the_matcher("LG")
     ('caffe', 'LG')
@@ -130,7 +131,7 @@ def read_csv(path: str | Path, tell: Callable[[str], None] | None = None) -> lis
 
 
 def content_of(path: Path) -> bytes:
-    """The bytes of a list of brands, as they lie on this machine.
+    """The bytes of a list of brands, a file of this machine.
 
     Raises BadInputError for a file that cannot be read and for one of more than LARGEST bytes.
     """

@@ -1,7 +1,7 @@
-"""Which scripts spellings are written in, and which of them a recogniser can read.
+"""The scripts of spellings, and which of them a recogniser can read.
 
-Belongs here: scripts of letters, by their names in Unicode. What an engine knows is its own affair
-(`touchline/ocr/engine.py`).
+Belongs here: scripts of letters, by their names in Unicode. The characters that an engine reads are in
+`touchline/ocr/engine.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from touchline.brands.registry import BrandBook, BrandEntry
 from touchline.brands.text import fold
 
 KNOWN_BY: Final = 20
-"""Letters of a script that a recogniser knows at least if it reads it: single ones serve as signs of mathematics."""
+"""Least number of letters of a script that its recogniser has. Fewer are mathematical signs [letters]."""
 _SAME: Final = {
     "cjk": "Han",
     "ideographic": "Han",
@@ -23,13 +23,14 @@ _SAME: Final = {
     "katakana-hiragana": "Katakana",
     "fullwidth": "Latin",
 }
+"""Scripts by the first word of a letter's name in Unicode, where they differ from it."""
 EXAMPLES: Final = 4
-"""Brands named as examples."""
+"""Largest number of brands that are named as examples."""
 
 
 @lru_cache(maxsize=32_768)
 def script_of(letter: str) -> str:
-    """The script of a single letter: Latin, Cyrillic, Arabic, Hangul... Empty for what is no letter.
+    """The script of a single letter: Latin, Cyrillic, Arabic, Hangul... Empty if it is not a letter.
 
     >>> script_of("a"), script_of("Ж"), script_of("万"), script_of("7")
     ('Latin', 'Cyrillic', 'Han', '')
@@ -50,7 +51,7 @@ def scripts_of(characters: Iterable[str]) -> list[str]:
 
 
 def spellings_by_script(entries: BrandBook | Iterable[BrandEntry]) -> dict[str, dict[str, Any]]:
-    """For each script but Latin: how many `spellings` need it, and the names of a few `brands` that they belong to."""
+    """For each script except Latin: the number of `spellings` that need it, and a few of their `brands`."""
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
         for spelling in entry.spellings:
@@ -63,9 +64,9 @@ def spellings_by_script(entries: BrandBook | Iterable[BrandEntry]) -> dict[str, 
 
 
 def brands_by_script(entries: BrandBook | Iterable[BrandEntry]) -> dict[str, dict[str, Any]]:
-    """Of the brands without any Latin spelling, how many `number` need which scripts, and the names of a few `brands`.
+    """The brands without a Latin spelling, by the scripts that they need: their `number`, and a few of the `brands`.
 
-    A key names the scripts that would do, each enough by itself: "Arabic|Han"; "Han+Hangul" is a spelling in both.
+    In a key, | separates scripts of which one is enough ("Arabic|Han"); + joins those of one spelling ("Han+Hangul").
     """
     found: dict[str, dict[str, Any]] = {}
     for entry in entries:
@@ -79,7 +80,7 @@ def brands_by_script(entries: BrandBook | Iterable[BrandEntry]) -> dict[str, dic
 
 
 def brands_never_found(needed: Mapping[str, Mapping[str, Any]], read: Iterable[str]) -> str:
-    """A sentence on the brands of `brands_by_script` of which a recogniser of the scripts `read` finds no spelling.
+    """A sentence on the brands of `brands_by_script` that a recogniser of the scripts `read` cannot find.
 
     Empty if there are none.
 
@@ -112,12 +113,12 @@ def _either(words: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str], number: int) -> str:
-    """The first of `names`, and that there are more if `number` says so."""
+    """The first of `names`, and an ellipsis if `number` is larger."""
     return ", ".join(names[:EXAMPLES]) + (", ..." if number > len(names[:EXAMPLES]) else "")
 
 
 def never_found(needed: Mapping[str, Mapping[str, Any]], read: Iterable[str]) -> str:
-    """A sentence on the spellings of `spellings_by_script` that a recogniser of the scripts `read` never finds.
+    """A sentence on the spellings of `spellings_by_script` that a recogniser of the scripts `read` cannot find.
 
     Empty if there are none.
 

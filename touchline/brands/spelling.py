@@ -1,6 +1,6 @@
 """One spelling of a brand, prepared for matching.
 
-Belongs here: which of its letters tell it from other brands. Comparing it with a reading is in `matcher.py`.
+Belongs here: which of its letters distinguish it from other brands. Comparing it with a reading is in `matcher.py`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from touchline.brands.text import fold, is_han, skeleton
 from touchline.brands.words import ADDRESS, GENERIC
 
 DISTINCTIVE_LIKENESS: Final = 0.75
-"""The letters that tell a brand from its neighbours ('qatar' of Qatar Airways) must be this like by themselves."""
+"""Least similarity of the distinctive letters alone, such as 'qatar' of Qatar Airways [0-1]."""
 FEW: Final = 5
+"""Number of distinctive letters up to which FEW_LIKENESS applies [letters]."""
 FEW_LIKENESS: Final = 0.85
-"""Up to FEW distinctive letters must be more like: no whole edit in 'yabo' of Yabo Sports."""
+"""Least similarity of few distinctive letters: no whole edit in 'yabo' of Yabo Sports [0-1]."""
 SHORT_SPELLING: Final = 7
-"""Spellings of up to so many letters are told from common words by their first letter (Orange, grange): there, only
-what cannot be told apart without knowing the word is an error of reading."""
+"""Length of spellings whose first letter distinguishes them from common words (Orange, grange) [letters]. An error
+there may cost STRONG at most."""
 WORD_LIKENESS: Final = 0.65
-"""Each single word must be this like by itself, parts of a web address apart."""
+"""Least similarity of each single word, except parts of a web address [0-1]."""
 MIN_EMBEDDED: Final = 5
-"""Letters of a generic word that is recognised as the beginning or the end of a longer word (e-football)."""
-
+"""Length of the shortest generic word that is found at the beginning or the end of a longer word (e-football)
+[letters]."""
 
 _EMBEDDED: Final = tuple(g for g in GENERIC if len(g) >= MIN_EMBEDDED)
 
@@ -36,9 +37,9 @@ _EMBEDDED: Final = tuple(g for g in GENERIC if len(g) >= MIN_EMBEDDED)
 class Spelling:
     """A spelling as written (`text`), its folded letters, their look-alike classes and its word boundaries.
 
-    `distinctive` says for each letter whether it belongs to the part that tells this brand from others; `numeric`
-    whether it belongs to a number. `words` counts words by soft boundaries. `graphic`: it is also a word that
-    broadcasts write over the picture.
+    `distinctive` says for each letter whether it belongs to the part that distinguishes this brand from others,
+    `numeric` whether it belongs to a number. `words` counts words by soft boundaries. `graphic`: it is also a word of
+    broadcast graphics.
     """
 
     entry_index: int
@@ -87,7 +88,7 @@ class Spelling:
 
     @property
     def asked_length(self) -> int:
-        """The length by which strictness goes. Han characters weigh three letters each, other syllables two."""
+        """The length for thresholds [letters]. A Han character counts as three letters, another syllable as two."""
         return len(self.letters) * (3 if self.han else 2 if self.letters >= "\u3000" else 1)
 
     def distinctive_share(self, start: int, end: int) -> float:
@@ -95,10 +96,10 @@ class Spelling:
         return sum(self.distinctive[start:end]) / sum(self.distinctive)
 
     def plausible(self, costs: Sequence[float]) -> bool:
-        """Whether errors, by their costs on each letter, leave the words that count standing.
+        """Whether a reading with these costs on each letter can still be this spelling.
 
-        The distinctive letters must be DISTINCTIVE_LIKENESS like (a few of them FEW_LIKENESS), every word of several
-        WORD_LIKENESS, and a number nearly exact: Deutsche Bahn is not Deutsche Bank, FA Sports not EA Sports.
+        The distinctive letters need DISTINCTIVE_LIKENESS (if few FEW_LIKENESS), each word WORD_LIKENESS, and a number
+        must be nearly exact: Deutsche Bahn is not Deutsche Bank, FA Sports is not EA Sports.
         """
         spent = sum(cost for cost, counts in zip(costs, self.distinctive, strict=True) if counts)
         in_numbers = sum(cost for cost, counts in zip(costs, self.numeric, strict=True) if counts)
@@ -115,7 +116,7 @@ class Spelling:
 
 
 def _generic(word: str) -> list[tuple[int, int]]:
-    """The stretches of a word that tell nothing: the word itself, or a longer generic word at one of its ends."""
+    """The generic part of a word, as [start, end): the word itself, or a longer generic word at one of its ends."""
     if word in GENERIC or word in ADDRESS:
         return [(0, len(word))]
     ends = [(len(word) - len(g), len(word)) for g in _EMBEDDED if word.endswith(g)] if word.endswith(_EMBEDDED) else []

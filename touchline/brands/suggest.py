@@ -1,6 +1,6 @@
-"""Which known brand a text that names none may be meant to say: what a person would try first.
+"""Suggestions: which known brand an unresolved text may mean.
 
-Belongs here: guesses, which count for nothing until somebody makes the text an alias. What counts is in `matcher.py`.
+Belongs here: suggestions, which change no number until somebody makes the text an alias. Matches are in `matcher.py`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from touchline.brands.text import Folded, fold, is_han
 from touchline.brands.words import ADDRESS, GENERIC, ORDINARY
 
 SHORTEST: Final = 3
-"""Letters of the shortest spelling that is guessed."""
+"""Length of the shortest spelling that is suggested [letters]."""
 SHORT: Final = 4
-"""Up to so many letters, a guess is one letter too many at an end, or a look-alike, and nothing else in the text."""
+"""Length of short spellings [letters]: they are suggested for one letter too many at an end or for a look-alike."""
 LONG: Final = 9
-"""From so many letters on, a guess may be two letters away."""
+"""Length from which a spelling is suggested for a text two edits away [letters]."""
 FEW_WORDS: Final = 2
-"""Words, at most, of a text in which a short spelling is guessed."""
+"""Largest number of words of a text for which a short spelling is suggested."""
 WINDOW: Final = 3
-"""Words that are compared together."""
+"""Largest number of words that are joined and compared."""
 CACHED: Final = 4096
+"""Largest number of texts whose suggestion is cached."""
 
 
 @lru_cache(maxsize=2)
@@ -38,7 +39,7 @@ def suggester_of(book: BrandBook) -> Suggester:
 
 
 class Suggester:
-    """Guesses the brand that a text may be meant to say. Safe to share between threads."""
+    """Suggests the brand that a text may mean. Safe to share between threads."""
 
     def __init__(self, book: BrandBook) -> None:
         self._letters: list[str] = []
@@ -46,7 +47,7 @@ class Suggester:
         for entry in book:
             for spelling in entry.spellings:
                 letters = fold(spelling).letters
-                # A spelling of one Han character, or of an everyday word, is in too much else.
+                # A spelling of one Han character, or of a common word, occurs in too many texts.
                 common = letters in ORDINARY or letters in GENERIC or letters in ADDRESS or is_graphic(spelling)
                 if not common and (len(letters) >= SHORTEST or (len(letters) > 1 and is_han(letters[0]))):
                     self._letters.append(letters)
@@ -54,9 +55,9 @@ class Suggester:
         self._guess = lru_cache(maxsize=CACHED)(self._find)
 
     def perhaps(self, text: str) -> BrandEntry | None:
-        """The brand whose spelling the text holds, or is a letter away from (two in a long one); none if there is none.
+        """The brand of the nearest spelling that the text contains or is one edit away from (two in a long one).
 
-        The nearest, and of several the longest.
+        Of several the longest. None if there is none.
         """
         return self._guess(text)
 
@@ -98,7 +99,7 @@ def _near(piece: str, spelling: str, distance: int) -> bool:
 
 
 def _pieces(folded: Folded) -> list[str]:
-    """The text and its words, also joined with the next ones."""
+    """The whole text, its words, and runs of up to WINDOW words."""
     bounds = list(pairwise(folded.hard))
     spans = {(bounds[i][0], bounds[j][1]) for i in range(len(bounds)) for j in range(i, min(i + WINDOW, len(bounds)))}
     return list(dict.fromkeys([folded.letters, *(folded.letters[a:b] for a, b in sorted(spans))]))

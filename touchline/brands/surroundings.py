@@ -1,7 +1,7 @@
-"""What stands around a reading, where its text alone does not tell whether a brand is meant.
+"""The surroundings of a reading, for texts that alone do not show whether a brand is meant.
 
-Belongs here: marks of broadcasts that are written as a brand is (VIVO beside ESPN, or always at one place of the
-picture), and pieces of a longer brand's name beside the whole. Which words these are is in `graphics.py`.
+Belongs here: broadcast graphics that read like a brand (VIVO beside ESPN, or always at one place of the picture), and
+pieces of a longer brand name beside the whole. The words of graphics are in `graphics.py`.
 """
 
 from __future__ import annotations
@@ -20,37 +20,39 @@ from touchline.geometry import bounds, box_area, centre, intersection, line_heig
 from touchline.values import Box, BrandDetection, Quad, Reading
 
 SAME_LINE: Final = 0.5
-"""Lines that share this much of the lower one's height stand on one line; and heights that stand in this ratio."""
+"""Two words are on one line if they overlap vertically by this share of the lower one's height, and if the ratio of
+their heights is at least this [0-1]."""
 WORD_GAP: Final = 1.5
-"""Gap between two words of one mark, at most, in line heights."""
+"""Largest gap between two words of one logo [line heights]."""
 ROW_GAP: Final = 15.0
-"""Gap between a name and what is left of its next copy on the same boards, at most, in line heights."""
+"""Largest gap between a name and a cut-off copy of it on the same boards [line heights]."""
 SLANT: Final = 0.15
-"""How much a row of boards may lean, in height per length."""
+"""Largest slope of a row of boards [height per length]."""
 SAME_PLACE: Final = 0.6
-"""Share of a reading's box that lies in another's when both stand at one place of the picture."""
-STILL: Final = 0.25
-"""A mark on the screen moves by less than this, in line heights, while the camera..."""
+"""Two readings are at one place of the picture if this share of the one's box lies in the other's [0-1]."""
+STATIC: Final = 0.25
+"""Largest movement of static text [line heights]."""
 TRAVEL: Final = 1.0
-"""...carries most other text by this much."""
-PINNED_FRAMES: Final = 3
-"""Frames that it takes to tell."""
+"""Least median movement of the other text while the camera moves [line heights]."""
+STATIC_FRAMES: Final = 3
+"""Least number of frames in which text must be seen before it counts as static or as moving."""
 CORNER: Final = (0.3, 0.2)
-"""How far a corner reaches into the picture, in shares of width and height."""
+"""Size of an upper corner of the picture [shares of its width and height]."""
 MOST: Final = 0.5
-"""Share of a track's readings that decide where it stands."""
+"""Share of a track's readings that decides for the track [0-1]."""
 PLACES: Final = 16
-"""Places of the picture remembered of each brand at which its name is a word of graphics."""
+"""Largest number of places that are stored for each brand."""
 PIECE_LIKENESS: Final = 90.0
-"""Text this like a stretch of a longer spelling (rapidfuzz partial ratio, 0-100) may be a piece of it."""
-BESIDE_S: Final = 1.0
-"""A piece and its whole need not be read in the same frame, but within this time [s]."""
+"""Least similarity of a text to a part of a longer spelling of which it may be a piece [rapidfuzz partial ratio,
+0-100]."""
+ALONGSIDE_S: Final = 1.0
+"""Largest time between a reading of a piece and one of the whole name [s]."""
 
 
-class MarkPlaces:
-    """Places of the picture at which a brand's name was found to be a word of graphics; they hold for the source.
+class GraphicPlaces:
+    """Places of the picture at which a brand's name is a word of broadcast graphics, for the whole source.
 
-    `state` is what `state()` of an earlier one returned. A few are kept of each brand.
+    `state` is what `state()` of an earlier one returned. Up to PLACES are stored for each brand.
     """
 
     def __init__(self, state: Mapping[str, Sequence[Sequence[float]]] | None = None) -> None:
@@ -59,25 +61,25 @@ class MarkPlaces:
         }
 
     def add(self, brand: str, *quads: Quad) -> None:
-        """Remember where the brand's name is a word of graphics."""
+        """Stores places at which the brand's name is a word of graphics."""
         places = self._places.setdefault(brand, [])
         for quad in quads:
             if len(places) < PLACES and not any(same_place(quad, place) for place in places):
                 places.append(bounds(quad))
 
     def hold(self, brand: str, readings: Sequence[Reading]) -> bool:
-        """Whether most readings of a track stand at such places."""
+        """Whether most readings of a track are at such places."""
         places = self._places.get(brand, ())
         there = sum(any(same_place(reading.quad, place) for place in places) for reading in readings)
         return there > 0 and there >= MOST * len(readings)
 
     def state(self) -> dict[str, list[list[float]]]:
-        """All places, by brand's id: left, top, right and bottom [pixels]."""
+        """The places by id of the brand: left, top, right and bottom [pixels]."""
         return {brand: [list(box) for box in places] for brand, places in self._places.items()}
 
 
-class Wholes:
-    """The brands found in a chunk, of whose names other readings may be what is left over.
+class WholeNames:
+    """The brands found in a chunk, to find readings that are pieces of their names.
 
     `sizes` are width and height [pixels] of the frames by sequence.
     """
@@ -93,7 +95,7 @@ class Wholes:
         self._spellings = {entry.id: entry.spellings for entry in brands if entry.id in found}
 
     def has_piece(self, detections: Sequence[BrandDetection], brand: str, spellings: Iterable[str]) -> bool:
-        """Whether a brand, as one track shows it, is but a piece of a longer name that stands beside it.
+        """Whether a brand found on one track is a piece of a longer name beside it.
 
         `spellings` are those by which the track names the brand.
         """
@@ -105,33 +107,33 @@ class Wholes:
             for other in ({b for d in own for b in self._by_shot[d.shot]} - {brand} if own else ())
         )
 
-    def leaves_over(self, text: str, readings: Sequence[Reading]) -> bool:
-        """Whether the text of a track is a piece of the name of a brand that is on the screen meanwhile."""
+    def explains(self, text: str, readings: Sequence[Reading]) -> bool:
+        """Whether the text of a track is a piece of the name of a brand that is on the screen at the same time."""
         key = fold(text).letters
         return any(
             len(key) < len(letters) and fuzz.partial_ratio(key, letters) >= PIECE_LIKENESS
             for brand in {b for r in readings for b in self._by_shot[r.shot]}
             for letters in (fold(spelling).letters for spelling in self._spellings[brand])
-            if self._meanwhile(readings, brand)
+            if self._at_the_same_time(readings, brand)
         )
 
-    def _meanwhile(self, readings: Sequence[Reading], brand: str) -> bool:
+    def _at_the_same_time(self, readings: Sequence[Reading], brand: str) -> bool:
         seen = sum(
-            any(abs(whole.timestamp - r.timestamp) <= BESIDE_S for whole in self._by_shot[r.shot][brand])
+            any(abs(whole.timestamp - r.timestamp) <= ALONGSIDE_S for whole in self._by_shot[r.shot][brand])
             for r in readings
         )
         return seen >= MOST * len(readings)
 
     def _mostly(self, pieces: Sequence[BrandDetection], brand: str, is_word: bool) -> bool:
         left = sum(
-            is_left_over(piece, self._by_shot[piece.shot][brand], self._sizes.get(piece.sequence), is_word=is_word)
+            is_piece_beside(piece, self._by_shot[piece.shot][brand], self._sizes.get(piece.sequence), is_word=is_word)
             for piece in pieces
         )
         return left > 0 and left >= MOST * len(pieces)
 
 
 class Placed(Protocol):
-    """A reading or a detection: something at a place in a frame."""
+    """A reading or a detection: it has a time and a place in the picture."""
 
     @property
     def timestamp(self) -> float:
@@ -145,23 +147,23 @@ class Placed(Protocol):
 
 
 def in_overlays(readings: Sequence[Reading], word: str) -> bool:
-    """Whether most of a track's readings stand in overlays and say nothing beside the word.
+    """Whether most of a track's readings are in overlays and have no other word of a sponsor's caption.
 
-    A sponsor's plate says more: vivo smartphones.
+    A sponsor's caption has one: vivo smartphones.
     """
     bare = sum(reading.zone == "overlay" and not says_more(reading.text, word) for reading in readings)
     return bare >= MOST * len(readings)
 
 
 def beside_graphics(readings: Sequence[Reading], frames: Mapping[int, Sequence[Reading]]) -> bool:
-    """Whether, in most frames of a track, the next word on its line, above or below belongs to a channel's mark.
+    """Whether, in most frames of a track, a word beside, above or below it belongs to a channel logo.
 
     `frames` are all readings of the chunk by sequence.
     """
     beside = sum(
         any(
             other.track != reading.track
-            and _words_of_one_mark(reading.quad, other.quad)
+            and _words_of_one_logo(reading.quad, other.quad)
             and belongs_to_graphics(other.text)
             for other in frames[reading.sequence]
         )
@@ -171,15 +173,15 @@ def beside_graphics(readings: Sequence[Reading], frames: Mapping[int, Sequence[R
 
 
 def pinned(readings: Sequence[Reading], frames: Mapping[int, Sequence[Reading]]) -> bool:
-    """Whether text stands at one place of the picture while the camera moves, or from one shot to another.
+    """Whether text is static while the camera moves, or is at the same place in several shots.
 
     `readings` are those of one word at one place (`by_place`), `frames` all readings of the chunk by sequence.
     """
     seen = {reading.sequence: reading for reading in readings}
-    if len(seen) < PINNED_FRAMES:
+    if len(seen) < STATIC_FRAMES:
         return False
     height = median(line_height(reading.quad) for reading in readings)
-    if _travel(readings) > STILL * height:
+    if _travel(readings) > STATIC * height:
         return False
     if len({reading.shot for reading in readings}) > 1:
         return not _fixed_camera([r for sequence in seen for r in frames[sequence]])
@@ -189,23 +191,23 @@ def pinned(readings: Sequence[Reading], frames: Mapping[int, Sequence[Reading]])
         for other in frames[sequence]:
             if other.track not in own:
                 others[other.track].append(other)
-    moved = [_travel(track) for track in others.values() if len(track) >= PINNED_FRAMES]
+    moved = [_travel(track) for track in others.values() if len(track) >= STATIC_FRAMES]
     return len(moved) > 1 and median(moved) >= TRAVEL * height
 
 
-def stays(readings: Sequence[Reading]) -> bool:
-    """Whether a track never moves, as marks on the screen do not and boards rarely do."""
+def is_static(readings: Sequence[Reading]) -> bool:
+    """Whether a track never moves. Overlays do not, and boards rarely stay in place."""
     frames = {reading.sequence for reading in readings}
-    return len(frames) >= PINNED_FRAMES and _travel(readings) <= STILL * line_height(readings[0].quad)
+    return len(frames) >= STATIC_FRAMES and _travel(readings) <= STATIC * line_height(readings[0].quad)
 
 
 def in_a_corner(readings: Sequence[Reading], sizes: Mapping[int, tuple[int, int]]) -> bool:
-    """Whether text stands where channels put their marks, in an upper corner of the picture, and never moves.
+    """Whether text is in an upper corner of the picture, where channel logos are, and never moves.
 
-    `sizes` are width and height [pixels] of the frames by sequence. It takes several frames to tell.
+    `sizes` are width and height [pixels] of the frames by sequence. False for a track of less than STATIC_FRAMES.
     """
     seen = [reading for reading in readings if reading.sequence in sizes]
-    if not seen or not stays(seen):
+    if not seen or not is_static(seen):
         return False
     for reading in seen:
         (x, y), (width, height) = centre(reading.quad), sizes[reading.sequence]
@@ -215,7 +217,7 @@ def in_a_corner(readings: Sequence[Reading], sizes: Mapping[int, tuple[int, int]
 
 
 def by_place(readings: Iterable[Reading]) -> list[list[Reading]]:
-    """Readings of one word, grouped by where in the picture they stand, whatever their track and shot."""
+    """Readings of one word, grouped by their place in the picture, across tracks and shots."""
     groups: list[list[Reading]] = []
     for reading in readings:
         for group in groups:
@@ -228,13 +230,13 @@ def by_place(readings: Iterable[Reading]) -> list[list[Reading]]:
 
 
 def same_place(quad: Quad, place: Box) -> bool:
-    """Whether most of a quad lies in a place of the picture."""
+    """Whether most of a quad lies in a box of the picture."""
     box = bounds(quad)
     return intersection(box, place) >= SAME_PLACE * max(1e-9, box_area(box))
 
 
 def is_piece(spelling: str, whole: Iterable[str]) -> bool:
-    """Whether a spelling is a part of one of the longer ones.
+    """Whether a spelling is a part of one of the longer spellings `whole`.
 
     >>> is_piece("anz", ["Allianz"]), is_piece("TIM", ["TIM"])
     (True, False)
@@ -244,22 +246,22 @@ def is_piece(spelling: str, whole: Iterable[str]) -> bool:
 
 
 def is_word_of(spelling: str, whole: Iterable[str]) -> bool:
-    """Whether a spelling is made of whole words of one of the longer ones: Emirates of Emirates NBD."""
+    """Whether a spelling consists of words of one of the longer spellings `whole`: Emirates of Emirates NBD."""
     words = Counter(fold(spelling).words())
     return any(words <= Counter(fold(one).words()) for one in whole)
 
 
-def is_left_over(piece: Placed, wholes: Iterable[Placed], size: tuple[int, int] | None, *, is_word: bool) -> bool:
-    """Whether a reading is what the eye has of a longer name that stands whole near by, in the same shot.
+def is_piece_beside(piece: Placed, wholes: Iterable[Placed], size: tuple[int, int] | None, *, is_word: bool) -> bool:
+    """Whether a reading is a piece of a longer name that is read whole near it, in the same shot.
 
-    It is if both stand in one row, close by; a piece that is a word of its own only where the picture's edge (`size`:
-    width and height in pixels, if known) cuts it off, or where it stands at the whole's own place.
+    It is if both are close together in one row. A piece that is a word of its own must also be cut off by an edge of
+    the picture (`size`: width and height in pixels, if known) or be at the place of the whole name.
     """
     x1, _, x2, _ = bounds(piece.quad)
     height = line_height(piece.quad)
     at_edge = size is not None and (x1 < height or x2 > size[0] - height)
     for whole in wholes:
-        if abs(whole.timestamp - piece.timestamp) > BESIDE_S:
+        if abs(whole.timestamp - piece.timestamp) > ALONGSIDE_S:
             continue
         if same_place(piece.quad, bounds(whole.quad)):
             return True
@@ -268,12 +270,12 @@ def is_left_over(piece: Placed, wholes: Iterable[Placed], size: tuple[int, int] 
     return False
 
 
-def _words_of_one_mark(a: Quad, b: Quad) -> bool:
+def _words_of_one_logo(a: Quad, b: Quad) -> bool:
     return _in_one_row(a, b, WORD_GAP) or _stacked(a, b)
 
 
 def _in_one_row(a: Quad, b: Quad, gap: float) -> bool:
-    """Whether two lines stand side by side, at most `gap` heights of the higher one apart."""
+    """Whether two lines are side by side, at most `gap` heights of the higher one apart."""
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = bounds(a), bounds(b)
     lower, higher = sorted((ay2 - ay1, by2 - by1))
     apart = max(ax1, bx1) - min(ax2, bx2)
@@ -282,7 +284,7 @@ def _in_one_row(a: Quad, b: Quad, gap: float) -> bool:
 
 
 def _stacked(a: Quad, b: Quad) -> bool:
-    """Whether two lines stand one above the other, less than a line apart."""
+    """Whether two lines are one above the other, less than a line apart."""
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = bounds(a), bounds(b)
     lower, higher = sorted((ay2 - ay1, by2 - by1))
     narrow = min(ax2 - ax1, bx2 - bx1)
@@ -291,7 +293,7 @@ def _stacked(a: Quad, b: Quad) -> bool:
 
 
 def _fixed_camera(readings: Sequence[Reading]) -> bool:
-    """Whether other text than graphics, too, stands at its place of the picture from one shot to another."""
+    """Whether text that is not graphics is at the same place of the picture in several shots, too."""
     said: dict[str, list[Reading]] = defaultdict(list)
     for reading in readings:
         if reading.zone != "overlay" and not is_noise(reading.text) and not belongs_to_graphics(reading.text):
@@ -300,6 +302,6 @@ def _fixed_camera(readings: Sequence[Reading]) -> bool:
 
 
 def _travel(readings: Sequence[Reading]) -> float:
-    """How far text gets from where it is first [pixels]."""
+    """Largest distance of text from its first place [pixels]."""
     x, y = centre(readings[0].quad)
     return max(abs(cx - x) + abs(cy - y) for cx, cy in (centre(reading.quad) for reading in readings))

@@ -1,7 +1,7 @@
-"""Text as the matcher sees it: folded to letters and digits, with the places where words begin and end.
+"""Text for the matcher: folded to letters and digits, with the boundaries of words.
 
 Belongs here: folding, the look-alike classes of single letters, and what is noise on a broadcast (clock, score, shirt
-numbers). How like two texts are is in `likeness.py`, which brand a text names in `matcher.py`.
+numbers). The similarity of texts is in `likeness.py`, the brand that a text names in `matcher.py`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Final
 JOINERS: Final = frozenset("'’‘`´ʼ")
 """Marks inside a word that do not end it: McDonald's is one word."""
 MARKS: Final = frozenset("™℠©®")
-"""Signs that compatibility folding would turn into letters."""
+"""Signs that are dropped. Compatibility folding would turn them into letters."""
 STROKES: Final = {"|": "l", "!": "i", "$": "s", "@": "a"}
-"""What recognisers write for a letter. Taken for one only between two letters."""
+"""Signs that recognisers output for a letter. Between two letters they count as that letter."""
 SPECIAL: Final = {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th"}
-"""Latin letters that decomposition leaves as they are."""
+"""Replacements of Latin letters that Unicode does not decompose."""
 
 LOOK_ALIKES: Final = str.maketrans("01l|852", "oiiibsz")
-"""One letter for each class of letters and digits that many typefaces draw alike."""
+"""A table that maps letters and digits that look alike in many typefaces to one letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Folded:
 
     `offsets` gives for each folded letter its position in the original text. `hard` are the positions in `letters`
     at which a word begins or ends, both ends of the text included; `soft` adds to them those where the writing
-    changes (QatarAirways, bet365, CASINOsport). Han characters stand each alone.
+    changes (QatarAirways, bet365, CASINOsport). Each Han character is a word.
     """
 
     letters: str
@@ -51,7 +51,7 @@ class Folded:
 
 
 def is_han(letter: str) -> bool:
-    """Whether a single letter is a Han character, of which no spaces are put between words."""
+    """Whether a single letter is a Han character. Words of these are written without spaces."""
     return "㐀" <= letter <= "䶿" or "一" <= letter <= "鿿"
 
 
@@ -60,12 +60,12 @@ def _fold_letter(letter: str) -> str:
     if letter in MARKS:
         return ""
     folded = "".join(c for c in unicodedata.normalize("NFKD", letter.casefold()) if unicodedata.category(c)[0] != "M")
-    # Hangul syllables come apart in NFKD and are put together again.
+    # NFKD decomposes Hangul syllables; NFC composes them again.
     return "".join(SPECIAL.get(c, c) for c in unicodedata.normalize("NFC", folded) if c.isalnum())
 
 
 def fold(text: str) -> Folded:
-    """Folds a text: NFKD, lower case, no accents, letters and digits of any script, word boundaries kept aside."""
+    """Folds a text: NFKD, lower case, no accents, letters and digits of any script, and the word boundaries."""
     letters: list[str] = []
     offsets: list[int] = []
     hard, soft = {0}, {0}
@@ -115,8 +115,11 @@ def skeleton(letters: str) -> str:
 
 
 _DIGIT_LIKE: Final = str.maketrans("OoDQIlS|B", "000011518")
+"""A table that maps letters that a recogniser outputs for digits to those digits."""
 _CODE: Final = r"[A-Z]{2,3}"
+"""Pattern of a team's code."""
 _GOALS: Final = r"\d{1,2}(?!\d)"
+"""Pattern of a team's goals."""
 _SCORE_LINE: Final = re.compile(
     rf"^{_CODE}\s*{_GOALS}(\s*[-–:. ]\s*{_GOALS})?(\s*{_CODE})?(\s*\d{{1,3}}[:.]\d\d)?$|^{_GOALS}\s*{_CODE}$"
 )
@@ -125,11 +128,11 @@ _CLOCK: Final = re.compile(r"^\(?\d{1,3}\s*[:.]\s*\d\d\)?$|^\d{1,3}\s*(\+\s*\d{1
 
 
 def is_noise(text: str) -> bool:
-    """Whether a text is not worth showing to anyone who looks for brands.
+    """Whether a text cannot be a brand: it is never listed as unresolved.
 
-    Clocks (06:11, 54', 90+3), scores (0 - 0), shirt numbers, single letters, codes of up to three letters with or
-    without a score (INT 0 - 0 NAP), and what holds no letter. A three-letter brand is one of these by its looks
-    alone: ask the matcher first.
+    Noise are clocks (06:11, 54', 90+3), scores (0 - 0), shirt numbers, single letters, codes of up to three letters
+    with or without a score (INT 0 - 0 NAP), and text without letters. A brand of three letters looks the same, so ask
+    the matcher first.
     """
     folded = fold(text)
     letters = sum(c.isalpha() for c in folded.letters)

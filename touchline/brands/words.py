@@ -1,6 +1,6 @@
-"""Words that do not tell one brand from another.
+"""Words that do not distinguish one brand from another.
 
-Belongs here: three short lists that the matcher asks. Brands are in `sponsors.csv`.
+Belongs here: three short lists that the matcher uses. Brands are in `sponsors.csv`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GENERIC: Final = _words("""
     systems tech technology telecom telekom tires token tours trade trading travel tyre tyres versicherung
     versicherungen water
 """)
-"""Kinds of business: what remains of a spelling without them is what tells the brand from its neighbours."""
+"""Generic words for kinds of business. The rest of a spelling distinguishes the brand from others."""
 
 ORDINARY: Final = _words("""
     academy america american arena attack away barcelona book booking brasil carnival castro center central
@@ -35,9 +35,9 @@ ORDINARY: Final = _words("""
     ticket tickets today together tomorrow total training tribune turkish ultras united victory video videos
     watch welcome winner winners women world young
 """)
-"""Words of stadiums, clubs and everyday talk: never taken for a misread or a cut-off brand, only for themselves."""
+"""Ordinary words of stadiums, clubs and everyday language, which are never a misread or a cut-off brand."""
 
 ADDRESS: Final = _words("""
     app ar at be br ch co com de es eu fr http https io it net nl org pt tr tv uk www
 """)
-"""Parts of web addresses, which neither explain nor contradict a reading."""
+"""Parts of web addresses, which do not count for or against a match."""

@@ -1,7 +1,7 @@
-"""Text that is no known brand, over the whole source: what a person, or a vision language model, reads next.
+"""Unresolved text of a whole source, for a person or a vision language model to identify.
 
-Belongs here: why text is unresolved, and gathering the candidates of many tracks under one text. What is then asked of
-a model is in `touchline/escalation.py`; how the list is shown, in `touchline/report/`.
+Belongs here: the reasons why text is unresolved, and the grouping of the candidates of many tracks by their text. What
+is sent to a model is decided in `touchline/escalation.py`; the list is shown by `touchline/report/`.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from touchline.geometry import line_height
 from touchline.values import Quad, UnresolvedCandidate, Zone
 
 CLEAR_HEIGHT: Final = 24.0
-"""Letters of so many pixels are as clear as can be; a crop does not get better above [px]."""
+"""Height of letters from which the quality of a crop no longer grows [px]."""
 UNKNOWN: Final = "no known brand has this spelling"
-"""Why text is unresolved, if there is nothing else to say of it."""
+"""The usual reason why text is unresolved."""
 GRAPHICS: Final = "a word of the broadcast's own graphics"
-"""How the reason begins where text is written as a brand is, and does not mean it."""
+"""Beginning of the reason if the text is spelled like a brand but does not mean it."""
 _SAME_TEXT: Final = 88.0
-"""Two keys this alike (rapidfuzz ratio, 0-100) are readings of one text..."""
+"""Least similarity of two keys that are readings of one text [rapidfuzz ratio, 0-100]."""
 _SAME_LONG_TEXT: Final = 79.0
-"""...and this alike if they are long."""
+"""Least similarity of two long keys that are readings of one text [rapidfuzz ratio, 0-100]."""
 _PIECE: Final = 82.0
-"""A key this like a stretch of a longer one (rapidfuzz partial ratio, 0-100) is a piece of that text..."""
+"""Least similarity of a key to a part of a longer one of which it is a piece [rapidfuzz partial ratio, 0-100]."""
 _LONG_PIECE: Final = 79.0
-"""...and this like if it is long."""
+"""Least similarity of a long key to a part of a longer one of which it is a piece [rapidfuzz partial ratio, 0-100]."""
 _LONG: Final = 10
-"""Letters of a long text."""
+"""Length from which a key is long [letters]."""
 _PIECE_LETTERS: Final = 4
-"""Letters of the shortest piece."""
+"""Length of the shortest piece [letters]."""
 _HEADS: Final = 500
-"""Texts that others may join: as many as a report lists at most. Time grows with them."""
+"""Largest number of texts that others may join, which is the most that a report lists. Time grows with it."""
 
 
 def text_key(text: str) -> str:
-    """What two texts have in common that say the same: letters and digits alone, without case and accents.
+    """The key that texts with the same letters and digits share, whatever their case and accents.
 
-    Any script is kept. Text without letters or digits is its own key.
+    Letters of any script are kept. Text without letters and digits is its own key.
 
     >>> text_key("Starcasinò.SPORT")
     'starcasinosport'
@@ -52,20 +52,20 @@ def text_key(text: str) -> str:
 
 
 def crop_quality(candidate: UnresolvedCandidate) -> float:
-    """How well the candidate's best crop can be read, 0..1: its confidence, less where letters are small."""
+    """Quality of the candidate's best crop, 0..1: its confidence, lowered if letters are small."""
     return candidate.confidence * min(1.0, line_height(candidate.best_quad) / CLEAR_HEIGHT)
 
 
 @dataclass(slots=True)
 class CandidateGroup:
-    """All candidates with one text key. `text`, `best_sequence`, `best_quad`, `zone`, `reason`: the clearest one's."""
+    """All candidates with one text key. `text`, `reason`, `zone` and the best crop are those of the clearest one."""
 
     text: str = ""
     reason: str = ""
     perhaps: str = ""
-    """The known brand that one of the texts may be meant to say, or empty..."""
+    """The known brand that one of the texts may mean, or empty."""
     perhaps_text: str = ""
-    """...and that text."""
+    """The text that may mean `perhaps`, or empty."""
     zone: Zone = "other"
     confidence: float = 0.0
     best_sequence: int = 0
@@ -73,10 +73,10 @@ class CandidateGroup:
     quality: float = -1.0
     tracks: int = 0
     frames: Counter[int] = field(default_factory=Counter)
-    """Kept frames by sequence, and how many candidates stand in each."""
+    """Number of candidates by sequence of the kept frame."""
 
     def add(self, candidate: UnresolvedCandidate) -> None:
-        """Take in one more candidate with this text."""
+        """Adds a candidate with this text."""
         self.tracks += 1
         self.frames.update(candidate.sequences)
         self.confidence = max(self.confidence, candidate.confidence)
@@ -89,7 +89,7 @@ class CandidateGroup:
             self.perhaps, self.perhaps_text = candidate.perhaps, candidate.text
 
     def absorb(self, other: CandidateGroup) -> None:
-        """Take in a group whose text is another spelling of this one's, which stays."""
+        """Adds a group whose text is another reading of this one's. The text stays."""
         self.tracks += other.tracks
         self.frames.update(other.frames)
         if not self.perhaps:
@@ -97,8 +97,9 @@ class CandidateGroup:
 
     @property
     def csv_line(self) -> str:
-        """The line of a list of brands that makes the text count: as an alias of the brand that it may be, or else as
-        a brand of its own. Empty for words of graphics, which no list should hold.
+        """The CSV line that adds the text to the known brands: as an alias of `perhaps`, or else as a new brand.
+
+        Empty for words of graphics, which no list should contain.
         """
         if self.reason.startswith(GRAPHICS):
             return ""
@@ -106,7 +107,7 @@ class CandidateGroup:
 
 
 def together(groups: Mapping[str, CandidateGroup], weight: Callable[[CandidateGroup], float]) -> list[CandidateGroup]:
-    """The groups (by text key), the weightiest first; misreadings and pieces of a text have joined the weightier."""
+    """The groups (by text key) by falling weight. Misreadings and pieces of a text join the heavier group."""
     heads: list[str] = []
     listed: list[CandidateGroup] = []
     for key, group in sorted(groups.items(), key=lambda item: (-weight(item[1]), -item[1].confidence, item[0])):
@@ -121,7 +122,7 @@ def together(groups: Mapping[str, CandidateGroup], weight: Callable[[CandidateGr
 
 
 def _place_of(key: str, heads: Sequence[str]) -> int | None:
-    """Which of the texts listed before the key is another reading, or a piece, of."""
+    """Index of the listed text of which the key is another reading or a piece; none if there is none."""
     for scorer, short, long in ((fuzz.ratio, _SAME_TEXT, _SAME_LONG_TEXT), (fuzz.partial_ratio, _PIECE, _LONG_PIECE)):
         for head, likeness, place in process.extract(key, heads, scorer=scorer, score_cutoff=min(short, long), limit=3):
             letters = min(len(key), len(head))

@@ -2,7 +2,7 @@
 
 Belongs here: pure functions on spans of `Fraction` seconds. A set is a tuple of spans, rising, that neither overlap nor
 touch; every function takes any spans and returns such a set. A span may be a single instant, start == end: a still
-picture has no length, and yet something is seen in it. Floats exist only on the way in and out (`exact`, `floats`).
+picture has no length, and still shows something. Floats are converted by `exact` and `floats`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from typing import Final
 Span = tuple[Fraction, Fraction]
 """Start and end [s], start <= end."""
 Spans = tuple[Span, ...]
+"""A set of time spans, rising, that neither overlap nor touch."""
 
 MICROSECONDS: Final = 1_000_000
+"""Microseconds per second [1/s]."""
 ZERO: Final = Fraction(0)
+"""No time [s]."""
 
 
 def exact(seconds: float) -> Fraction:
@@ -55,7 +58,7 @@ def _merged(ordered: Iterable[Span], gap: Fraction) -> Iterator[Span]:
 
 
 def subtract(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
-    """What of the spans no span of `others` covers. Instants in `others` take nothing from a span with a length."""
+    """The parts of the spans that `others` do not cover. An instant in `others` takes nothing from a longer span."""
     left: list[Span] = []
     holes = union(others)
     first = 0
@@ -94,10 +97,10 @@ def shared(*sets: Iterable[Span]) -> Spans:
 
 
 def total(spans: Iterable[Span]) -> Fraction:
-    """Seconds covered; what is covered twice counts once."""
+    """Length of the union of the spans [s]."""
     return sum((end - start for start, end in union(spans)), ZERO)
 
 
 def floats(spans: Iterable[Span]) -> list[list[float]]:
-    """[[start_s, end_s], ...] to the millisecond, as reports carry it."""
+    """[[start_s, end_s], ...] to the millisecond, as in reports."""
     return [[round(float(start), 3), round(float(end), 3)] for start, end in spans]

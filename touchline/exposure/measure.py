@@ -1,15 +1,15 @@
-"""How long, how large and how well each brand is seen: the numbers of the report.
+"""Exposure: how long, how large and how clearly each brand is seen. These are the numbers of the report.
 
-Belongs here: seconds, screen share and the visibility factors, with their formulas. Which moments count as evidence,
+Belongs here: seconds, screen share and the visibility factors, with their formulas. The choice of evidence,
 and all pictures, are in `touchline/stages/brand_report.py`.
 
-Every factor is 0..1 and is averaged over the seconds in which the brand was seen (bridged gaps hold no measurement and
-weigh nothing). For one moment, over the brand's places in the picture, with areas as shares of the picture:
+Every factor is 0..1 and is averaged over the seconds in which the brand was seen. Bridged gaps have no measurement and
+no weight. At one moment, over the brand's places in the picture, with areas as shares of the picture:
 
-- size: square root of (area / `full_size_share`), at most 1. The root, because a viewer judges length, not area.
+- size: square root of (area / `full_size_share`), at most 1. The root, because viewers perceive length, not area.
 - position: 1 - d^2, averaged by area; d is the distance from the centre of the picture in half diagonals, so that the
   centre is 1, the middle of an upper edge of a 16:9 picture 0.76, and a corner 0.
-- clarity: the clearest place's: a viewer reads the one that can be read.
+- clarity: that of the clearest place, which a viewer reads.
 - unoccluded: averaged by area.
 - share_of_voice: the brand's area / the area of all brands at that moment; 1 when alone.
 
@@ -33,12 +33,13 @@ from touchline.geometry import area, bounds, box_area, intersection, iou
 from touchline.values import BrandDetection, BrandSourceName, Quad, Zone
 
 ZONES: Final[tuple[Zone, ...]] = get_args(Zone)
+"""All zones, in the order of reports."""
 _SAME_PLACE: Final = 0.5
-"""Two quads of one brand whose boxes overlap by more (intersection over union) are two readings of one place."""
+"""Two quads of one brand are readings of one place if their boxes overlap by more than this [IoU, 0-1]."""
 
 
-class Glimpse(NamedTuple):
-    """One brand at one place in one kept frame, reduced to what exposure needs. `box` in shares of width and height."""
+class Observation(NamedTuple):
+    """A brand at one place in one kept frame, reduced to what exposure needs. `box` in shares of width and height."""
 
     brand_id: str
     zone: Zone
@@ -67,7 +68,7 @@ class Factors(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What is measured in one moment, or averaged over many."""
+    """What is measured at one moment, or averaged over many."""
 
     share: float
     factors: Factors
@@ -85,7 +86,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a brand's time with the same zones throughout, and the averages over all its places."""
+    """A part of a brand's time with the same zones throughout, with the averages over all its places."""
 
     zones: tuple[Zone, ...]
     span: Span
@@ -94,8 +95,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """All that is known of one brand in one source. `zones` may overlap in time and together cover `intervals`;
-    `segments` cover them too, and do not overlap.
+    """The exposure of one brand in one source.
+
+    `zones` may overlap in time and together cover `intervals`; `segments` cover them too, and do not overlap.
     """
 
     brand_id: str
@@ -109,12 +111,12 @@ class Exposure:
     segments: tuple[Segment, ...]
 
 
-def glimpse(detection: BrandDetection, size: tuple[int, int]) -> Glimpse:
-    """A detection in a frame of `size` (width, height) px. What of the quad lies outside the frame does not count."""
+def observation(detection: BrandDetection, size: tuple[int, int]) -> Observation:
+    """A detection in a frame of `size` (width, height) px. The part of the quad outside the frame does not count."""
     width, height = size
     x1, y1, x2, y2 = bounds(detection.quad)
     inside = intersection((x1, y1, x2, y2), (0, 0, width, height)) / max(1e-9, box_area((x1, y1, x2, y2)))
-    return Glimpse(
+    return Observation(
         brand_id=detection.brand_id,
         zone=detection.zone,
         source=detection.source,
@@ -137,9 +139,9 @@ def _unit(value: float) -> float:
 
 
 def expose(
-    seen: Mapping[int, Sequence[Glimpse]], timeline: Timeline, *, bridge_gap: Fraction, full_size_share: float
+    seen: Mapping[int, Sequence[Observation]], timeline: Timeline, *, bridge_gap: Fraction, full_size_share: float
 ) -> list[Exposure]:
-    """Exposure of every brand among the glimpses (by kept frame's sequence), longest first.
+    """Exposure of every brand among the observations (by kept frame's sequence), longest first.
 
     `bridge_gap` is the longest gap inside one shot that is closed [s], `full_size_share` the share of the picture from
     which the size factor is 1.
@@ -195,8 +197,7 @@ def expose(
 def in_milliseconds(exposures: Sequence[Exposure]) -> list[Exposure]:
     """The exposures with all times at the nearest millisecond, as reports show them, and `solus` from these.
 
-    Whatever is added up from the times shown is then the sum shown, to the millisecond. Pieces shorter than that are
-    left out.
+    Sums over the times shown are then equal to the sums shown, to the millisecond. Shorter segments are left out.
     """
     intervals = [to_milliseconds(e.intervals) for e in exposures]
     together = shared(*intervals)
@@ -217,16 +218,16 @@ def in_milliseconds(exposures: Sequence[Exposure]) -> list[Exposure]:
     ]
 
 
-def _places(glimpses: Iterable[Glimpse]) -> dict[str, list[Glimpse]]:
-    """The places at which each brand stands, readings of one place counted once (the larger)."""
-    places: dict[str, list[Glimpse]] = defaultdict(list)
-    for one in sorted(glimpses, key=lambda g: (-g.share, -g.confidence)):
+def _places(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
+    """The places of each brand. Of several readings of one place the largest counts."""
+    places: dict[str, list[Observation]] = defaultdict(list)
+    for one in sorted(observations, key=lambda g: (-g.share, -g.confidence)):
         if all(iou(one.box, other.box) <= _SAME_PLACE for other in places[one.brand_id]):
             places[one.brand_id].append(one)
     return places
 
 
-def _measure(places: Sequence[Glimpse], everyone: float, full_size_share: float) -> Measurement:
+def _measure(places: Sequence[Observation], everyone: float, full_size_share: float) -> Measurement:
     own = sum(place.share for place in places)
     weights = [place.share / own if own else 1 / len(places) for place in places]
     share = min(1.0, own)
@@ -245,7 +246,7 @@ def _weighted(measured: Mapping[int, Measurement], timeline: Timeline) -> list[t
 
 
 def _average(weighted: Sequence[tuple[float, Measurement]]) -> Measurement:
-    """The mean weighted by seconds; where no moment has a length (a still), all weigh the same."""
+    """The mean weighted by seconds. If no moment has a length (a still picture), all have the same weight."""
     weights = [weight for weight, _ in weighted]
     if not sum(weights):
         weights = [1.0] * len(weighted)
@@ -263,7 +264,7 @@ def _average(weighted: Sequence[tuple[float, Measurement]]) -> Measurement:
 
 
 def _with_gaps(zones: Mapping[Zone, Spans], intervals: Spans) -> dict[Zone, Spans]:
-    """The zones' times, with each bridged gap between two zones given to the zone that was seen before it."""
+    """The times of the zones. A bridged gap between two zones belongs to the zone that was seen before it."""
     gaps = subtract(intervals, union(*zones.values()))
     covering: dict[Zone, Spans] = {}
     for zone, spans in zones.items():
@@ -280,7 +281,7 @@ def _stretches(zone: Zone, spans: Spans, measured: Mapping[int, Measurement], ti
     )
     at = 0
     for span in spans:
-        # Spans do not touch, and each moment lies in one of them whole: its start tells which.
+        # Spans do not touch, and each moment lies in exactly one, which its start identifies.
         here: list[tuple[float, Measurement]] = []
         while at < len(moments) and moments[at][0][0] <= span[1]:
             (start, end), one = moments[at]
@@ -293,8 +294,9 @@ def _stretches(zone: Zone, spans: Spans, measured: Mapping[int, Measurement], ti
 def _segments(
     zones: Mapping[Zone, Spans], measured: Mapping[int, Measurement], timeline: Timeline
 ) -> Iterable[Segment]:
-    """The brand's time cut where its zones change. A piece in which nothing was measured, all of it a bridged gap, has
-    the averages of the moment before it.
+    """The brand's time, cut where its zones change.
+
+    A part that is a bridged gap, without a measurement, has the averages of the moment before it.
     """
     moments = sorted(
         ((span, one) for sequence, one in measured.items() for _, span in timeline.moments(sequence)),

@@ -1,8 +1,8 @@
-"""A brand's time cut where the zones change: pieces that never overlap, so that their lengths can be added up.
+"""Segments: a brand's time, cut where its zones change. They never overlap, so their lengths can be added up.
 
-Belongs here: cutting, and giving times to the millisecond without their sums coming apart. Spans of one zone may
-overlap those of another, as when a board and an overlay show the brand together; here such a moment is one piece, of
-both.
+Belongs here: cutting, and rounding of times to the millisecond that keeps their sums. Spans of one zone may overlap
+those of another, for example if a board and an overlay show the brand together. Such a moment is one segment, of both
+zones.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from touchline.values import Zone
 
 
 def cut_by_zone(zones: Mapping[Zone, Spans]) -> list[tuple[tuple[Zone, ...], Span]]:
-    """(zones on screen, in the mapping's order; span) of each piece, rising by time.
+    """(zones on screen, in the mapping's order; span) of each segment, rising by time.
 
-    Pieces do not overlap and together cover what the zones cover. An instant (a still picture, a sample of no length)
-    is a piece only where no other piece touches it.
+    Segments do not overlap and together cover what the zones cover. An instant (a still picture, a sample without a
+    length) is a segment only if no other segment touches it.
     """
     begins: dict[Fraction, set[Zone]] = defaultdict(set)
     ends: dict[Fraction, set[Zone]] = defaultdict(set)
@@ -48,11 +48,11 @@ def cut_by_zone(zones: Mapping[Zone, Spans]) -> list[tuple[tuple[Zone, ...], Spa
 
 
 def to_millisecond(span: Span) -> Span:
-    """The span with both ends at the nearest millisecond: spans that touch still do."""
+    """The span with both ends rounded to the millisecond. Spans that touch still touch."""
     start, end = (Fraction(round(at * 1000), 1000) for at in span)
     return start, end
 
 
 def to_milliseconds(spans: Iterable[Span]) -> Spans:
-    """The set with all ends at the nearest millisecond. Sums over it are sums of the ends as reports show them."""
+    """The set with all ends rounded to the millisecond, as in reports."""
     return union(map(to_millisecond, spans))

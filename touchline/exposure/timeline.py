@@ -1,14 +1,18 @@
-"""Which stretch of the video each kept frame stands for.
+"""The timeline: the time span that each kept frame represents.
 
-Belongs here: the rule by which samples become time. A sampled frame is on screen from its own time until the video's
-next frame takes its place. Where that is the next sample, as in a slide show, the one gives way to the other at that
-moment. Where frames between the two were passed over, what was seen in one sample and not in its neighbour came or went
-among them: the time from the first of them until the next sample is halved, which is at most half a sampling interval
-off. The last sample stands until the end of the video. For time whose pictures are not decoded no sample stands. A kept
-frame also stands for the frames that name it in
-`represented_by`. Black and blurred frames stand for nothing. A still picture has one sample, of no length.
+Belongs here: the rule by which samples become time.
 
-Samples that do not say until when they are shown are halved from their own times.
+- A sampled frame is on screen from its own time until the video's next frame.
+- If the next frame is also the next sample, as in a slide show, the first sample ends there.
+- If frames between two samples were skipped, a brand appeared or disappeared somewhere among them. The time from the
+  first skipped frame to the next sample is split in half between the two samples. The error is at most half a sampling
+  interval.
+- The last sample lasts until the end of the video.
+- No sample represents time whose pictures are not decoded.
+- A kept frame also represents the frames that name it in `represented_by`. Black and blurred frames represent nothing.
+- A still picture has one sample without a length.
+
+Between samples without `shown_until` the whole time between them is split in half.
 """
 
 from __future__ import annotations
@@ -23,14 +27,14 @@ from touchline.exposure.intervals import ZERO, Span, Spans, bridge, exact, union
 from touchline.values import SampledFrame, SceneFrame
 
 _SAME_CLOCK = Fraction(1, 100_000)
-"""Presentation time and time stamp agree when they differ by less: stamps are rounded to microseconds [s]."""
+"""Largest difference between presentation time and `timestamp`, which is rounded to microseconds [s]."""
 
 
 class Timeline:
-    """The samples of one source, as time.
+    """The samples of one source as time spans.
 
-    `duration_s` is the decoded length of the video (0 if unknown: the last sample then stands for 1 / `sample_fps`).
-    Memory is a few numbers a sample.
+    `duration_s` is the decoded length of the video; 0 if unknown, and the last sample then lasts 1 / `sample_fps`.
+    Memory: a few numbers per sample.
 
     `duration` is the length [s], exact and never before the last sample; `sampled` and `kept` count frames.
     """
@@ -82,7 +86,7 @@ class Timeline:
     def _span(self, sequence: int, stage: str) -> Span:
         if sequence not in self._spans:
             raise CheckpointError(
-                f"{stage} speaks of frame {sequence}, which extract_frames did not sample: the checkpoints do not "
+                f"{stage} names frame {sequence}, which extract_frames did not sample: the checkpoints do not "
                 f"belong together. Replay this source from {stage}, or name one job to read all of them from."
             )
         return self._spans[sequence]
@@ -98,15 +102,15 @@ class Timeline:
         return self._starts[sequence]
 
     def moments(self, sequence: int) -> Sequence[tuple[int, Span]]:
-        """(shot, span) of all that the kept frame stands for. A frame that was never judged stands for its own span."""
+        """(shot, span) of all that the kept frame represents. One without a scene represents its own span."""
         return self._moments.get(sequence) or [(-1, self._span(sequence, "match_brands"))]
 
     def seconds(self, sequence: int) -> Fraction:
-        """How long the kept frame stands, with all that it represents [s]."""
+        """Time that the kept frame represents [s]."""
         return sum((end - start for _, (start, end) in self.moments(sequence)), ZERO)
 
     def on_screen(self, sequences: Iterable[int], gap: Fraction) -> Spans:
-        """The time for which these kept frames stand, gaps of up to `gap` seconds inside one shot bridged."""
+        """The time that these kept frames represent, with gaps of up to `gap` seconds within one shot bridged."""
         by_shot: dict[int, list[Span]] = defaultdict(list)
         for sequence in sequences:
             for shot, span in self.moments(sequence):
@@ -114,7 +118,7 @@ class Timeline:
         return union(*(bridge(spans, gap) for spans in by_shot.values()))
 
     def cuts(self) -> list[Fraction]:
-        """Where one shot gives way to the next [s]."""
+        """Times at which one shot ends and the next begins [s]."""
         return [start for start, _ in self._shots[1:]]
 
 
@@ -131,10 +135,10 @@ def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
 def _spans(
     starts: Mapping[int, Fraction], ends: Mapping[int, Fraction], missing: Mapping[int, Fraction], end: Fraction
 ) -> dict[int, Span]:
-    """For what each sample stands.
+    """The span of each sample, by sequence.
 
-    `ends`: until when its frame is shown, or its own time where that is unknown; `missing`: since when pictures before
-    it are missing.
+    `ends`: until when its frame is shown, or its own time if that is unknown; `missing`: since when pictures before it
+    are missing.
     """
     if not starts:
         return {}
@@ -149,5 +153,5 @@ def _spans(
 
 
 def _border(until: Fraction, start: Fraction, after: Fraction) -> Fraction:
-    """When a sample that starts at `start` and is shown `until` gives way to the one that starts at `after`."""
+    """When a sample that starts at `start` and is shown `until` ends, if the next one starts at `after`."""
     return after if abs(after - until) < _SAME_CLOCK else (min(max(until, start), after) + after) / 2

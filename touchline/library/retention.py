@@ -3,9 +3,9 @@
 Belongs here: the rule. Finding the facts and deleting, in an order that is safe beside running jobs, is in
 `detection_assets/upkeep/collect_garbage.py`.
 
-The rule. Objects are those of `checkpoints/{job}/` and `reports/{job}/`; nothing else is ever touched, `uploads/`
-and `brands/` not even looked at, and a key in those folders that has no known form stays and is told. Of the rest is
-needed:
+The rule. Objects are those of `checkpoints/{job}/` and `reports/{job}/`; but for logs nothing else is ever touched,
+`uploads/` and `brands/` not even looked at, and a key in those folders that has no known form stays and is told. Of the
+rest is needed:
 
 1. what a row names: a stage's output, every frame of a manifest (a replay's row names the frames of the job it goes
    back to), the files of a job's report. Scenarios are rows like others;
@@ -18,6 +18,8 @@ needed:
    one job wrote can name the frames of others;
 5. what was stored only a short while ago, whatever it is.
 
+Logs, under `logs/`, belong to no job and go by their age alone.
+
 All else is garbage: objects of jobs that do not exist, journals of completed and cancelled jobs, outputs and frames of
 attempts that nobody can go on with, reports that no job has.
 """
@@ -28,7 +30,7 @@ import re
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -39,6 +41,10 @@ FOLDERS: Final = ("checkpoints", "reports")
 """Where objects of jobs lie, by job."""
 BRAND_LISTS: Final = "brands"
 """Where lists of brands for single runs lie; small, and named by runs that may be asked for again."""
+LOGS: Final = "logs"
+"""Where what runs print lies, by run; written by Dagster."""
+LOGS_KEPT: Final = timedelta(days=30)
+"""Age up to which logs stay. Nothing is computed from them."""
 UNTOUCHED: Final = ("uploads", BRAND_LISTS)
 """What people gave us."""
 ADOPTABLE: Final = frozenset({DetectJobStatus.FAILED, DetectJobStatus.PAUSED})

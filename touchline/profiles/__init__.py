@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -19,7 +19,7 @@ from typing import Any, Final
 import yaml
 from pydantic import Field, ValidationError
 
-from touchline.config import NAMES_FILE, PLUGIN, StageConfig
+from touchline.config import NAMES_FILE, PLUGIN, StageConfig, deprecated
 from touchline.errors import BadInputError
 from touchline.home import home
 from touchline.plugins import GROUPS
@@ -58,17 +58,18 @@ class Profile(StageConfig):
         return found
 
 
-STAGES: Final = tuple(name for name in Profile.model_fields if name not in {"name", "description"})
-_FIELDS: Final = {*Profile.model_fields, *(f for s in STAGES for f in type(Profile().stage(s)).model_fields)}
+STAGE_NAMES: Final = tuple(name for name in Profile.model_fields if name not in {"name", "description"})
+"""The stages that have settings, in the order of the pipeline, the report last."""
+_KINDS: Final = {name: type(Profile().stage(name)) for name in STAGE_NAMES}
+_FIELDS: Final = {*Profile.model_fields, *(name for kind in _KINDS.values() for name in kind.model_fields)}
 
 
 def file_settings() -> tuple[str, ...]:
     """The settings, as `stage.field`, whose value may name a file of this machine."""
-    stages = {stage: type(Profile().stage(stage)).model_fields for stage in STAGES}
     return tuple(
         f"{stage}.{name}"
-        for stage, fields in stages.items()
-        for name, field in fields.items()
+        for stage, kind in _KINDS.items()
+        for name, field in kind.model_fields.items()
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(NAMES_FILE)
     )
 
@@ -88,8 +89,10 @@ def shipped_names() -> list[str]:
     return sorted(_shipped())
 
 
-def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
+def load_profile(name: str = DEFAULT_PROFILE, tell: Callable[[str], None] = deprecated) -> Profile:
     """The profile of that name, a shipped one or `NAME.yaml` in `own_profiles`.
+
+    `tell` is called with a sentence for each field that the file calls by a former name.
 
     Raises BadInputError, naming those there are, if there is none; for a file of one's own that has the name of a
     shipped one; and for a file that is no profile, naming the field.
@@ -115,9 +118,21 @@ def load_profile(name: str = DEFAULT_PROFILE) -> Profile:
     if content.setdefault("name", name) != name:
         raise BadInputError(f"{file}: its field name says another; expected {name}, as the file is called")
     try:
-        return Profile.model_validate(content)
+        return Profile.model_validate(_current(file, content, tell))
     except ValidationError as error:
         raise BadInputError(f"{file}: {_fault(error)}") from None
+
+
+def _current(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    """What a profile's file says, with today's names of fields."""
+    found = dict(content)
+    for stage in STAGE_NAMES:
+        if isinstance(values := found.get(stage), Mapping):
+            try:
+                found[stage] = _KINDS[stage].renamed(values, f"{stage}.", lambda text: tell(f"{file}: {text}"))
+            except ValueError as error:
+                raise BadInputError(f"{file}: {error}") from None
+    return found
 
 
 def _where(error: Exception) -> str:
@@ -140,17 +155,18 @@ def _fault(error: ValidationError) -> str:
     return f"{known}: {first['msg'].lower()}"
 
 
-def profile_of(source: str, own: str, given: str = "") -> Profile:
+def profile_of(source: str, own: str, given: str = "", tell: Callable[[str], None] = deprecated) -> Profile:
     """The profile that a run of a source (by its key) works with: the one `given` to the run, else the source's `own`.
 
-    Raises BadInputError as `load_profile`; where a source's own is missing, the message names the source.
+    `tell` is called as by `load_profile`. Raises BadInputError as `load_profile`; where a source's own is missing, the
+    message names the source.
     """
     if not given and own not in profile_names():
         raise BadInputError(
             f"profile {own!r} of source {source} is not there; expected one of {', '.join(profile_names())}: run or "
             f"replay it with --profile, or put {own_profiles() / f'{own}.yaml'} back"
         )
-    return load_profile(given or own)
+    return load_profile(given or own, tell)
 
 
 def _shipped() -> dict[str, Traversable]:
@@ -200,29 +216,50 @@ def by_stage(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for path, value in overrides.items():
         stage, dot, field = path.partition(".")
         if not dot:
-            raise BadInputError(f"--set {path}: expected stage.field with a stage of {', '.join(STAGES)}")
+            raise BadInputError(f"--set {path}: expected stage.field with a stage of {', '.join(STAGE_NAMES)}")
         found.setdefault(stage, {})[field] = value
     return found
 
 
-def apply_overrides(profile: Profile, overrides: Mapping[str, Any]) -> Profile:
-    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. Raises as `with_settings`."""
-    return with_settings(profile, by_stage(overrides))
+def current_names(
+    settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
+) -> dict[str, dict[str, Any]]:
+    """Settings by stage and field, with today's name for each former one; unknown stages and fields stay as they are.
+
+    `tell` is called with a sentence for each former name. Raises BadInputError if both names of one field are given.
+    """
+    try:
+        return {
+            stage: _KINDS[stage].renamed(values, f"{stage}.", tell) if stage in _KINDS else dict(values)
+            for stage, values in settings.items()
+        }
+    except ValueError as error:
+        raise BadInputError(f"--set: {error}") from None
 
 
-def with_settings(profile: Profile, settings: Mapping[str, Mapping[str, Any]]) -> Profile:
+def apply_overrides(
+    profile: Profile, overrides: Mapping[str, Any], tell: Callable[[str], None] = deprecated
+) -> Profile:
+    """The profile with single fields changed: {"run_ocr.min_confidence": 0.6}. As `with_settings`."""
+    return with_settings(profile, by_stage(overrides), tell)
+
+
+def with_settings(
+    profile: Profile, settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
+) -> Profile:
     """The profile with single fields changed: {"run_ocr": {"min_confidence": 0.6}}.
 
-    Values have their type already: text stays text, whatever it looks like, and only a whole number may stand for a
-    fraction. Raises BadInputError for an unknown stage or field (naming those there are), for a value of another type
-    or out of bounds, and for None, which in the config of a run stands for the profile's own value.
+    `tell` is called with a sentence for each former name of a field. Values have their type already: text stays text,
+    whatever it looks like, and only a whole number may stand for a fraction. Raises BadInputError for an unknown stage
+    or field (naming those there are), for a field that is given under both its names, for a value of another type or
+    out of bounds, and for None, which in the config of a run stands for the profile's own value.
     """
     update = {}
-    for stage, values in settings.items():
-        if stage not in STAGES:
+    for stage, values in current_names(settings, tell).items():
+        if stage not in STAGE_NAMES:
             raise BadInputError(
                 f"--set {'.'.join([stage, *values][:2])}: unknown stage {stage!r}; expected stage.field with one of "
-                f"{', '.join(STAGES)}"
+                f"{', '.join(STAGE_NAMES)}"
             )
         config = profile.stage(stage)
         known = type(config).model_fields
@@ -273,7 +310,7 @@ def _check_plugins(stage: str, config: StageConfig, changed: Iterable[str]) -> N
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:
     """Stage by stage the fields in which `profile` differs from `base`: what a job records as its overrides."""
     changed = {}
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         ours, theirs = profile.stage(stage).model_dump(mode="json"), base.stage(stage).model_dump(mode="json")
         fields = {key: value for key, value in ours.items() if theirs[key] != value}
         if fields:

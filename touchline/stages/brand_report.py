@@ -1,9 +1,9 @@
 """The deliverable, `brand_report`: from the stages' documents to a `Report`.
 
-Belongs here: its settings, the streaming over documents, the choice of evidence, the list of the unresolved, and the
+Belongs here: its settings, the streaming over documents, the choice of evidence, the list of unresolved texts, and the
 warnings. The arithmetic is in `touchline/exposure/`, the rendering in `touchline/report/`.
 
-It is always derived and never replayed from, so there are no documents of its own to serialise.
+It is always derived and no stage reads it, so it has no documents to serialise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from touchline.brands.scripts import brands_never_found
 from touchline.config import StageConfig
 from touchline.exposure.candidates import CandidateGroup, text_key, together
 from touchline.exposure.intervals import exact, floats, total, union
-from touchline.exposure.measure import ZONES, Exposure, Factors, Glimpse, expose, glimpse, in_milliseconds
+from touchline.exposure.measure import ZONES, Exposure, Factors, Observation, expose, in_milliseconds, observation
 from touchline.exposure.timeline import Timeline
 from touchline.report.files import REPORT_FILES
 from touchline.report.model import (
@@ -40,16 +40,16 @@ from touchline.vision.crops import data_uri, evidence, jpeg_within
 
 VERSION: Final = "3"
 _BUCKETS: Final = 64
-"""Into so many stretches of time the source is cut when evidence is gathered; each keeps a brand's clearest moment."""
-_CHANGES_TOLD: Final = 4
-"""Changes of the picture's size that a warning lists."""
+"""Number of equal parts into which the source is divided. Each keeps the clearest evidence candidate of a brand."""
+_CHANGES_LISTED: Final = 4
+"""Largest number of changes of the picture's size that a warning lists."""
 
-
-NOT_TOLD_APART: Final = (
+BOARD_OR_SHIRT: Final = (
     'Boards and shirts are not told apart, because no model that finds people was there. What counts as "board or '
     'shirt" may be either, a shirt may count as "elsewhere", and players who cover a board do not lower its '
     "visibility. `touchline doctor` says what is missing."
 )
+"""Warning of a report that was made without a model that finds people."""
 
 
 class BrandReportConfig(StageConfig):
@@ -59,7 +59,7 @@ class BrandReportConfig(StageConfig):
         default=1.0,
         ge=0,
         le=30,
-        description="Longest gap inside one shot that counts as on screen [s]; cuts are never bridged",
+        description="Longest gap within one shot that still counts as on screen [s]; a cut is never bridged",
     )
     full_size_share: float = Field(
         default=0.1,
@@ -76,8 +76,8 @@ class BrandReportConfig(StageConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sight:
-    """A moment that may serve as evidence."""
+class _EvidenceCandidate:
+    """A detection that may be shown as evidence."""
 
     quality: float
     sequence: int
@@ -88,31 +88,32 @@ class _Sight:
 
 
 class _Gathered:
-    """The documents, reduced while they stream by: a few numbers for each brand and kept frame."""
+    """The documents, reduced as they are read to a few numbers for each brand and kept frame."""
 
     def __init__(self, timeline: Timeline, *, people_known: bool) -> None:
         self._timeline = timeline
         self._people_known = people_known
         self._bucket = max(float(timeline.duration), 1e-6) / _BUCKETS
         self.names: dict[str, str] = {}
-        self.seen: dict[int, list[Glimpse]] = defaultdict(list)
-        self.sights: dict[str, dict[int, _Sight]] = defaultdict(dict)
+        self.seen: dict[int, list[Observation]] = defaultdict(list)
+        self.candidates: dict[str, dict[int, _EvidenceCandidate]] = defaultdict(dict)
         self.groups: dict[str, CandidateGroup] = defaultdict(CandidateGroup)
 
-    def take(self, document: MatchDocument) -> None:
+    def add(self, document: MatchDocument) -> None:
+        """Takes one document into account."""
         if document.zone == "board" and not self._people_known:
             document = replace(document, zone="board_or_jersey")
         if not isinstance(document, BrandDetection):
             self.groups[text_key(document.text)].add(document)
             return
-        one = glimpse(document, self._timeline.size(document.sequence))
+        one = observation(document, self._timeline.size(document.sequence))
         self.names.setdefault(one.brand_id, document.brand_name)
         self.seen[document.sequence].append(one)
         quality = one.clarity * one.confidence * one.unoccluded
         bucket = int(float(self._timeline.time(document.sequence)) / self._bucket)
-        best = self.sights[one.brand_id].get(bucket)
+        best = self.candidates[one.brand_id].get(bucket)
         if best is None or quality > best.quality:
-            self.sights[one.brand_id][bucket] = _Sight(
+            self.candidates[one.brand_id][bucket] = _EvidenceCandidate(
                 quality, document.sequence, document.quad, document.zone, document.text, one.confidence
             )
 
@@ -131,10 +132,10 @@ def build_report(
 ) -> Report:
     """The report of one source in one job.
 
-    `frames`, `scenes` and `documents` (what `escalate_cloud` wrote) are read once, in any order; `load(sequence)` gives
-    a stored frame (BGR) and is called once for each frame that serves as evidence. What `stages` say of
-    `detect_objects` decides whether boards are told from shirts. Raises CheckpointError if documents
-    speak of frames that were not sampled.
+    `frames`, `scenes` and `documents` (of `escalate_cloud`) are read once, in any order. `load(sequence)` gives a
+    stored frame (BGR) and is called once for each frame that is shown as evidence. The stats of `detect_objects` in
+    `stages` decide whether boards and shirts are told apart. Raises CheckpointError if documents name frames that were
+    not sampled.
     """
     config = config or BrandReportConfig()
     sizes = _Sizes()
@@ -148,14 +149,14 @@ def build_report(
     people_known = _people_known(stages)
     gathered = _Gathered(timeline, people_known=people_known)
     for document in documents:
-        gathered.take(document)
+        gathered.add(document)
     gap = exact(config.bridge_gap_s)
     exposures = in_milliseconds(expose(gathered.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share))
     exposures.sort(key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, gathered.names[e.brand_id]))
     unresolved = _unresolved(gathered.groups, timeline)
     listed = unresolved[: config.max_unresolved]
-    chosen = {e.brand_id: _evidence(gathered.sights[e.brand_id].values(), timeline, config) for e in exposures}
-    wanted = {(sight.sequence, sight.quad) for sights in chosen.values() for sight in sights}
+    chosen = {e.brand_id: _evidence(gathered.candidates[e.brand_id].values(), timeline, config) for e in exposures}
+    wanted = {(one.sequence, one.quad) for candidates in chosen.values() for one in candidates}
     crops = _crops(wanted | {(group.best_sequence, group.best_quad) for group in listed}, load, config)
     return Report(
         schema=SCHEMA,
@@ -173,7 +174,7 @@ def build_report(
             *(warning for stage in stages for warning in _warnings(stage)),
             *sizes.warnings(source.path),
             *_unreadable(stages),
-            *([NOT_TOLD_APART] if exposures and not people_known else []),
+            *([BOARD_OR_SHIRT] if exposures and not people_known else []),
         ],
         media={
             "width": sizes.usual[0],
@@ -192,14 +193,14 @@ def build_report(
 
 
 class _Sizes:
-    """Width and height of the stored frames [px], and when they change."""
+    """Width and height of the stored frames [px], and the times at which they change."""
 
     def __init__(self) -> None:
         self._frames: Counter[tuple[int, int]] = Counter()
         self._since: list[tuple[float, tuple[int, int]]] = []
 
     def noted(self, frame: SampledFrame) -> SampledFrame:
-        """The frame itself, taken into account."""
+        """The frame, after its size is counted."""
         size = (frame.width, frame.height)
         self._frames[size] += 1
         if not self._since or self._since[-1][1] != size:
@@ -208,30 +209,32 @@ class _Sizes:
 
     @property
     def usual(self) -> tuple[int, int]:
-        """That of most frames; 0 x 0 without frames."""
+        """The size of most frames; (0, 0) without frames."""
         return self._frames.most_common(1)[0][0] if self._frames else (0, 0)
 
     def warnings(self, path: str) -> list[str]:
-        """A sentence if the picture changes its size; the first changes are told."""
+        """A sentence if the picture changes its size, with the first changes."""
         if len(self._frames) < 2:
             return []
-        told = ", ".join(f"{w} x {h} px from {at:.2f} s" for at, (w, h) in self._since[:_CHANGES_TOLD])
-        more = len(self._since) - _CHANGES_TOLD
+        listed = ", ".join(f"{w} x {h} px from {at:.2f} s" for at, (w, h) in self._since[:_CHANGES_LISTED])
+        more = len(self._since) - _CHANGES_LISTED
         return [
-            f"{PurePath(path).name}: the picture changes its size ({told}{f' and {more} more' if more > 0 else ''}); "
+            f"{PurePath(path).name}: the picture changes its size ({listed}{f' and {more} more' if more > 0 else ''}); "
             "each change counts as a cut, and shares of the picture are those of the picture at that time."
         ]
 
 
 def _people_known(stages: Iterable[StageSummary]) -> bool:
-    """Whether `detect_objects` looked for people: it had a model, and one whose labels name them."""
+    """Whether `detect_objects` had a model with labels of people."""
     stats = next((stage.stats for stage in stages if stage.name == "detect_objects"), {})
     return bool(stats.get("people", "model" in stats))
 
 
-def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportConfig) -> list[_Sight]:
-    """The clearest moments, as far apart as the number wanted allows, in order of time."""
-    ranked = sorted(sights, key=lambda s: (-s.quality, s.sequence))
+def _evidence(
+    candidates: Iterable[_EvidenceCandidate], timeline: Timeline, config: BrandReportConfig
+) -> list[_EvidenceCandidate]:
+    """The clearest candidates, spread over the time, rising by time."""
+    ranked = sorted(candidates, key=lambda s: (-s.quality, s.sequence))
     times = [float(timeline.time(s.sequence)) for s in ranked]
     apart = (max(times) - min(times)) / max(1, config.evidence_per_brand)
     chosen: list[int] = []
@@ -245,7 +248,7 @@ def _evidence(sights: Iterable[_Sight], timeline: Timeline, config: BrandReportC
 
 
 def _unresolved(groups: Mapping[str, CandidateGroup], timeline: Timeline) -> list[CandidateGroup]:
-    """The groups worth a look, most seconds times confidence first; misreadings and pieces of a text join it."""
+    """The groups, most seconds times confidence first. Misreadings and pieces of a text join its group."""
 
     def weight(group: CandidateGroup) -> float:
         return float(sum(timeline.seconds(sequence) for sequence in group.frames)) * group.confidence
@@ -269,7 +272,7 @@ def _crops(
 def _brand(
     exposure: Exposure,
     name: str,
-    sights: Sequence[_Sight],
+    shown: Sequence[_EvidenceCandidate],
     timeline: Timeline,
     crops: Mapping[tuple[int, Quad], str],
 ) -> BrandRow:
@@ -289,13 +292,13 @@ def _brand(
         occurrences=len(exposure.intervals),
         evidence=[
             Evidence(
-                t=round(float(timeline.time(sight.sequence)), 3),
-                crop=crops[sight.sequence, sight.quad],
-                zone=sight.zone,
-                text=sight.text,
-                confidence=round(sight.confidence, 4),
+                t=round(float(timeline.time(one.sequence)), 3),
+                crop=crops[one.sequence, one.quad],
+                zone=one.zone,
+                text=one.text,
+                confidence=round(one.confidence, 4),
             )
-            for sight in sights
+            for one in shown
         ],
         stretches=[
             StretchRow(
@@ -347,9 +350,9 @@ def _stage(stage: StageSummary) -> StageRow:
 
 
 def _warnings(stage: StageSummary) -> list[str]:
-    """What a stage warned of, and why it left its work undone; a stage that is merely not configured is no warning.
+    """A stage's warnings, and why it did not do its work. A stage that is only not configured gives no warning.
 
-    What a missing object detector means is said in the report's own words, and why it is missing in the stage's note.
+    For a missing object detector, BOARD_OR_SHIRT is the warning, and the stage's note has the reason.
     """
     said: Any = stage.stats.get("warnings") or ()
     warnings = [str(said)] if isinstance(said, str) else [str(one) for one in said]
@@ -359,7 +362,7 @@ def _warnings(stage: StageSummary) -> list[str]:
 
 
 def _unreadable(stages: Sequence[StageSummary]) -> list[str]:
-    """Of which known brands the recogniser of this job can never have read any spelling."""
+    """A sentence on the known brands of which the recogniser of this job cannot read any spelling."""
     stats = {stage.name: stage.stats for stage in stages}
     read = stats.get("run_ocr", {}).get("scripts")
     said = brands_never_found(stats.get("match_brands", {}).get("brands_by_script") or {}, read) if read else ""

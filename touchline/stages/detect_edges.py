@@ -1,7 +1,7 @@
-"""Node 2, `detect_edges`: where the advertising boards are, and what the broadcaster laid over the picture.
+"""Node 2, `detect_edges`: finds advertising boards and broadcast overlays.
 
-Of every kept frame: the grass, the bands of boards along its edge as quads (Canny and Hough, `touchline/vision/bands`),
-the camera's motion since the kept frame before, and the overlays that stand while the camera moves.
+For each kept frame: the pitch, the board rows along its edge as quads (Canny and Hough, `touchline/vision/bands.py`),
+the camera motion since the kept frame before, and the overlays that are static while the camera moves.
 
 Belongs here: settings, documents and the order of work of this node. Methods are in `touchline/vision/`.
 """
@@ -23,27 +23,27 @@ from touchline.parallel import map_ahead
 from touchline.values import Board, Chunk, FrameEdges, Image, Overlay, SceneFrame
 from touchline.vision.bands import BandSettings, find_boards
 from touchline.vision.motion import Affine, camera_motion, shift
-from touchline.vision.overlays import StandingEdges
+from touchline.vision.overlays import StaticEdges
 from touchline.vision.pitch import WORKING_HEIGHT, find_pitch
 
 VERSION: Final = "5"
 
 
 class DetectEdgesConfig(StageConfig):
-    """Settings of `detect_edges`. Lengths and thresholds hold at 360 lines, at which boards are searched."""
+    """Settings of `detect_edges`. Lengths and thresholds are those at 360 lines, at which boards are searched."""
 
     canny_low: int = Field(50, ge=0, le=255, description="Canny's lower threshold [grey levels of gradient, 0-255]")
     canny_high: int = Field(150, ge=0, le=255, description="Canny's upper threshold [grey levels of gradient, 0-255]")
-    hough_threshold: int = Field(40, ge=1, le=1000, description="Votes a line needs in Hough's transform [pixels]")
-    min_line: float = Field(0.05, gt=0, le=1, description="Shortest line that counts [share of the picture's width]")
+    hough_threshold: int = Field(40, ge=1, le=1000, description="Least votes of a line in the Hough transform [pixels]")
+    min_line: float = Field(0.05, gt=0, le=1, description="Length of the shortest line [share of the picture's width]")
     min_pitch: float = Field(
-        0.08, ge=0, le=1, description="Frames with less grass have no boards searched [share of the picture]"
+        0.08, ge=0, le=1, description="In frames with less grass no boards are searched [share of the picture]"
     )
-    overlays: bool = Field(True, description="Find score bugs, channel marks and watermarks [yes or no]")
+    overlays: bool = Field(True, description="Find score bugs, channel logos and watermarks [yes or no]")
     overlay_motion: float = Field(
         3.0,
         ge=0,
-        description="Camera motion from which standing edges are evidence of an overlay [pixels of the frame]",
+        description="Least camera motion at which static edges are evidence of an overlay [pixels of the frame]",
     )
 
 
@@ -53,7 +53,7 @@ class DetectEdges:
     def __init__(self, config: DetectEdgesConfig, state: dict[str, Any] | None = None) -> None:
         self._config = config
         state = state or {}
-        self._standing = StandingEdges(state.get("standing"))
+        self._static = StaticEdges(state.get("standing"))
         self._frames = int(state.get("frames", 0))
         self._boards = int(state.get("boards", 0))
         self._with_boards = int(state.get("with_boards", 0))
@@ -61,9 +61,9 @@ class DetectEdges:
         self._overlays = int(state.get("overlays", 0))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameEdges]:
-        """Boards, motion and overlays of the chunk's kept frames. Motion starts anew with a chunk, as after a cut.
+        """Boards, camera motion and overlays of the chunk's kept frames. A chunk begins as after a cut.
 
-        All frames of one size in a row are given the overlays that stand at their end.
+        Successive frames of one size all get the overlays that are known after the last of them.
         """
         began = time.perf_counter()
         settings = BandSettings(
@@ -74,13 +74,14 @@ class DetectEdges:
         size: tuple[int, int] | None = None
         before: tuple[int, NDArray[np.uint8]] | None = None
         camera: Affine | None = None
-        self._standing.restart()
+        self._static.restart()
         sizes = {frame.sequence: (frame.width, frame.height) for frame in chunk.frames}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
-        looked = map_ahead(
-            lambda scene: self._look(chunk.load(scene.sequence, WORKING_HEIGHT), sizes[scene.sequence], settings), kept
+        searched = map_ahead(
+            lambda scene: self._search(chunk.load(scene.sequence, WORKING_HEIGHT), sizes[scene.sequence], settings),
+            kept,
         )
-        for scene, (next_size, share, boards, gray) in zip(kept, looked, strict=True):
+        for scene, (next_size, share, boards, gray) in zip(kept, searched, strict=True):
             if size is not None and size != next_size:
                 found[of_one_size:] = self._with_overlays(found[of_one_size:], size)
                 of_one_size = len(found)
@@ -89,7 +90,7 @@ class DetectEdges:
             camera = camera_motion(before[1], gray, size[1], camera) if before is not None and same_shot else None
             if self._config.overlays:
                 moving = not same_shot or (camera is not None and shift(camera) >= self._config.overlay_motion)
-                self._standing.add(gray, moving)
+                self._static.add(gray, moving)
             before = (scene.shot, gray)
             found.append(FrameEdges(scene.sequence, scene.timestamp, scene.shot, share, boards, (), camera))
             self._boards += len(boards)
@@ -102,14 +103,14 @@ class DetectEdges:
         return found
 
     def _with_overlays(self, frames: list[FrameEdges], size: tuple[int, int]) -> list[FrameEdges]:
-        """Frames of one size (width, height) with the overlays that stand after the last of them."""
-        overlays = self._standing.overlays(*size) if self._config.overlays else ()
+        """Frames of one size (width, height) with the overlays that are known after the last of them."""
+        overlays = self._static.overlays(*size) if self._config.overlays else ()
         return [replace(frame, overlays=overlays) for frame in frames]
 
-    def _look(
+    def _search(
         self, image: Image, size: tuple[int, int], settings: BandSettings
     ) -> tuple[tuple[int, int], float, tuple[Board, ...], NDArray[np.uint8]]:
-        """What one frame shows by itself: its size (width, height), the grass's share, the boards, and it in grey."""
+        """What one frame shows by itself: size (width, height), share of the pitch, boards, and the picture in grey."""
         pitch = find_pitch(image, size[1])
         boards = find_boards(pitch, settings) if pitch.share >= self._config.min_pitch else []
         return size, pitch.share, tuple(boards), pitch.gray
@@ -117,7 +118,7 @@ class DetectEdges:
     def state(self) -> dict[str, Any]:
         """Counters and the evidence of overlays."""
         return {
-            "standing": self._standing.state(),
+            "standing": self._static.state(),
             "frames": self._frames,
             "boards": self._boards,
             "with_boards": self._with_boards,
@@ -126,7 +127,7 @@ class DetectEdges:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames looked at, frames with boards, boards, overlays standing at the end, seconds of computing."""
+        """Frames searched, frames with boards, boards, overlays known at the end, seconds of computing."""
         return {
             "frames": self._frames,
             "frames_with_boards": self._with_boards,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from touchline.config import NAMES_FILE, OPERATIONAL, PLUGIN, StageConfig
+from touchline.config import FORMERLY, NAMES_FILE, OPERATIONAL, PLUGIN, StageConfig
 from touchline.errors import ModelUnavailableError
 from touchline.machine import in_words
 from touchline.plugins import DETECTORS
@@ -49,23 +49,29 @@ class DetectObjectsConfig(StageConfig):
     )
     download: bool = Field(
         default=True,
-        description="Let ultralytics fetch a model that is given by name and is not here [yes or no]",
+        description="Let ultralytics download a model that is given by name and missing here [yes or no]",
         json_schema_extra={OPERATIONAL: True},
     )
-    image_size: int = Field(default=640, ge=64, le=2048, description="Side at which pictures are searched [pixels]")
+    image_size: int = Field(
+        default=640, ge=64, le=2048, description="Side to which frames are scaled for the model [px]"
+    )
     device: str = Field(
         default="auto",
         description="Where the model runs; auto takes a GPU if there is one [auto, cpu, cuda:0, mps...]",
         json_schema_extra={OPERATIONAL: True},
     )
-    confidence: float = Field(default=0.3, ge=0, le=1, description="Objects less sure are dropped [0-1]")
+    confidence: float = Field(default=0.3, ge=0, le=1, description="Objects of lower confidence are dropped [0-1]")
     classes: str = Field(
         default="person, player, goalkeeper, referee, sports ball, ball, goal",
-        description="Labels to keep, with commas between; those that the model does not know are left aside, "
-        "empty keeps all [labels]",
+        description="Labels to keep, separated by commas; labels that the model does not have are ignored, empty "
+        "keeps all [labels]",
     )
-    every: int = Field(
-        default=1, ge=1, le=1000, description="Look at every n-th kept frame of a shot, from its first [frames]"
+    frame_stride: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Every n-th kept frame of a shot is searched, beginning with its first [frames]",
+        json_schema_extra={FORMERLY: "every"},
     )
     batch: int = Field(
         default=8,
@@ -150,7 +156,7 @@ class DetectObjects:
         if scene.shot != self._shot:
             self._shot, self._in_shot = scene.shot, 0
         self._in_shot += 1
-        return self._detector is None or (self._in_shot - 1) % self._config.every == 0
+        return self._detector is None or (self._in_shot - 1) % self._config.frame_stride == 0
 
     def state(self) -> dict[str, Any]:
         """Counters, the shot that is open, how many kept frames of it have been seen, and on which machines."""

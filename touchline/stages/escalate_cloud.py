@@ -22,15 +22,15 @@ VERSION: Final = "1"
 class EscalateCloudConfig(EscalationConfig):
     """Settings of `escalate_cloud`: stricter than the local model's, for every question costs."""
 
-    max_calls: int = Field(default=20, ge=0, le=10_000, description="Questions in one source, at most [crops]")
+    max_calls: int = Field(default=20, ge=0, le=10_000, description="Crops sent for one source, at most [crops]")
     min_seconds: float = Field(
-        default=2.0, ge=0, description="Text seen for less time in a chunk is not asked about; stills are excepted [s]"
+        default=2.0, ge=0, description="Text seen for less time in a chunk is not sent, except in stills [s]"
     )
     min_confidence: float = Field(
-        default=0.7, ge=0, le=1, description="Text that OCR is less sure of is not asked about [0-1]"
+        default=0.7, ge=0, le=1, description="Text that OCR read with lower confidence is not sent [0-1]"
     )
     max_cost_usd: float | None = Field(
-        default=0.5, ge=0, description="No further question once this much is spent on the source [US dollars]"
+        default=0.5, ge=0, description="Nothing more is sent once this much is spent on the source [US dollars]"
     )
 
 

@@ -70,7 +70,10 @@ class ExtractFramesConfig(StageConfig):
 
     sample_fps: float = Field(default=2.0, gt=0, le=60, description="Frames taken per second of video [1/s]")
     chunk_s: float = Field(
-        default=60.0, ge=1, le=3600, description="Length of a chunk, the unit of journalling and resuming [s]"
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Length of a chunk: after each, work is saved and can be resumed [s]",
     )
     jpeg_quality: int = Field(default=92, ge=50, le=100, description="JPEG quality of stored frames [0-100]")
     max_side: int = Field(

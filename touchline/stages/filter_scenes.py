@@ -60,34 +60,35 @@ class FilterScenesConfig(StageConfig):
         default=0.53,
         ge=0,
         le=1,
-        description="Distance of the two pictures' colour histograms from which on it is a cut [Bhattacharyya, 0-1]",
+        description="Least distance of the colour histograms of two samples at a cut [Bhattacharyya, 0-1]",
     )
     black_mean: float = Field(
-        default=16.0, ge=0, le=255, description="A black frame's mean brightness is at most this [luma]"
+        default=16.0, ge=0, le=255, description="Highest mean brightness of a black frame [luma, 0-255]"
     )
     black_max: float = Field(
         default=48.0,
         ge=0,
         le=255,
-        description="A black frame's brightest spot is at most this, so that titles stay [luma]",
+        description="Highest brightness of any pixel of a black frame, so that titles are kept [luma, 0-255]",
     )
     blur_ratio: float = Field(
         default=0.2,
         ge=0,
         le=1,
-        description="A blurred frame's sharpness is below this share of its shot's median [0-1]",
+        description="Sharpness below which a frame is blurred, as a share of the median of its shot [0-1]",
     )
     blur_floor: float = Field(
         default=4.0,
         ge=0,
-        description="And below this [variance of the Laplacian at 360 lines]; 0 keeps every blurred frame",
+        description="Sharpness that a blurred frame must be below as well [variance of the Laplacian at 360 lines]; 0 "
+        "keeps every blurred frame",
     )
     duplicate_difference: float = Field(
         default=16.0,
         ge=0,
         le=255,
-        description="A duplicate differs from the kept frame by less than this in every 8 x 8 px cell at 360 lines, "
-        "mean over the cell of the largest of the three colours' differences [0-255]; 0 keeps every duplicate",
+        description="A duplicate differs from the kept frame by less than this in every cell of 8 x 8 px at 360 "
+        "lines: the largest difference of the three colours, averaged over the cell [0-255]; 0 keeps every duplicate",
     )
 
 

@@ -1,12 +1,12 @@
-"""Node 5, `match_brands`: which brands the readings name. The readings of one track vote.
+"""Node 5, `match_brands`: identifies the brands on each track by a vote of its readings.
 
-Every reading of a track is matched against the known brands, and so is the text that all its readings agree on. A
-brand is accepted for a track on the strength of its votes, then stands in every frame of the track whose reading is a
-reading of it, or like those that are. Not accepted are words of the broadcast's own graphics (VIVO in a channel's
-mark), and pieces of a longer name that stands beside them. Real text that is no brand becomes an unresolved candidate.
+Every reading of a track is matched against the known brands, and so is the consensus text of all its readings. A brand
+is accepted for a track if its votes are strong enough. It is then detected in every frame of the track whose reading
+matches it or is similar to one that does. Rejected are words of the broadcast's own graphics (VIVO in a channel logo)
+and pieces of a longer name beside them. Other text becomes an unresolved candidate.
 
-Belongs here: settings, documents, the vote, and what is told of brands and texts. Comparing a text with a brand's
-spellings, and looking at what stands around it, is in `touchline/brands/`.
+Belongs here: settings, documents, the vote, and the statistics. The comparison of a text with a brand's spellings, and
+its surroundings, are in `touchline/brands/`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from touchline.brands.matcher import LONGEST_TEXT
 from touchline.brands.scripts import brands_by_script
 from touchline.brands.suggest import suggester_of
 from touchline.brands.surroundings import (
-    MarkPlaces,
-    Wholes,
+    GraphicPlaces,
+    WholeNames,
     beside_graphics,
     by_place,
     in_a_corner,
     in_overlays,
+    is_static,
     pinned,
-    stays,
 )
-from touchline.config import StageConfig
+from touchline.config import FORMERLY, StageConfig
 from touchline.exposure.candidates import GRAPHICS, UNKNOWN
 from touchline.geometry import flat, line_height, quad_from
 from touchline.ocr.consensus import vote
@@ -43,7 +43,7 @@ from touchline.values import BrandDetection, Chunk, MatchDocument, Reading, Unre
 
 VERSION: Final = "4"
 CLEAR_HEIGHT: Final = 24.0
-"""Letters of so many pixels are as clear as can be; clarity grows with height up to there."""
+"""Height of letters from which clarity no longer grows [pixels of the stored frame]."""
 
 
 class MatchBrandsConfig(StageConfig):
@@ -53,26 +53,38 @@ class MatchBrandsConfig(StageConfig):
         0.85,
         ge=0.5,
         le=1,
-        description="Likeness a reading must have with a brand's spelling [0-1]; short names need more",
+        description="Least similarity of a reading to a brand's spelling [0-1]; short names need more",
     )
     min_vote: float = Field(
-        0.78, ge=0, le=1, description="A single reading decides alone from this likeness times confidence [0-1]"
+        0.78,
+        ge=0,
+        le=1,
+        description="Similarity times confidence from which a single reading identifies the brand of its track [0-1]",
     )
-    min_votes: float = Field(
-        1.1, ge=0, description="Weaker readings of one track decide together from this sum of likeness times confidence"
+    min_vote_sum: float = Field(
+        1.1,
+        ge=0,
+        description="Sum of similarity times confidence from which weaker readings of one track identify its brand "
+        "together [votes of 0-1, added up]",
+        json_schema_extra={FORMERLY: "min_votes"},
     )
-    like_voted: float = Field(
-        0.55, ge=0, le=1, description="Readings of a track this like one that names its brand show it too [0-1]"
+    min_track_similarity: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="A reading that matches no brand still counts for its track's brand if it is at least this similar "
+        "to a reading of the track that does [0-1]",
+        json_schema_extra={FORMERLY: "like_voted"},
     )
     unresolved_min_confidence: float = Field(
-        0.8, ge=0, le=1, description="Text less sure is not worth a question [0-1]"
+        0.8, ge=0, le=1, description="Text read with lower confidence is not listed as unresolved [0-1]"
     )
-    unresolved_min_letters: int = Field(4, ge=1, description="Text shorter than this is not worth a question [letters]")
+    unresolved_min_letters: int = Field(4, ge=1, description="Shorter text is not listed as unresolved [letters]")
 
 
 @dataclass
-class _Verdict:
-    """A brand that a track shows: the readings (casefolded) that name it, and the spellings by which they do.
+class _TrackBrand:
+    """A brand that a track shows, with the readings (casefolded) that name it, and the spellings by which they do.
 
     `graphic`: all of these spellings are words of broadcast graphics as well.
     """
@@ -85,7 +97,7 @@ class _Verdict:
 
 
 class MatchBrands:
-    """Runs the node on one chunk's readings at a time; a track that crosses into the next chunk votes there anew."""
+    """Runs the node on the readings of one chunk at a time. A track that continues in the next one votes again."""
 
     def __init__(self, config: MatchBrandsConfig, brands: BrandBook, state: dict[str, Any] | None = None) -> None:
         self._config = config
@@ -94,7 +106,7 @@ class MatchBrands:
         self._suggester = suggester_of(brands)
         state = state or {}
         self._counts: dict[str, float] = defaultdict(float, state.get("counts", {}))
-        self._marks = MarkPlaces(state.get("marks"))
+        self._marks = GraphicPlaces(state.get("marks"))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[MatchDocument]:
         """Detections and candidates of the chunk, rising by (first) sequence."""
@@ -104,17 +116,17 @@ class MatchBrands:
         for reading in chunk.of("run_ocr", Reading):
             tracks[reading.track].append(reading)
             frames[reading.sequence].append(reading)
-        verdicts = {track: self._verdicts(readings) for track, readings in tracks.items()}
+        accepted = {track: self._accepted(readings) for track, readings in tracks.items()}
         sizes = {frame.sequence: (frame.width, frame.height) for frame in chunk.frames}
-        marks = self._words_of_graphics(tracks, verdicts, frames, sizes)
+        marks = self._words_of_graphics(tracks, accepted, frames, sizes)
         found = {
-            track: self._detections(readings, [v for v in verdicts[track] if v.entry.id not in marks[track]])
+            track: self._detections(readings, [v for v in accepted[track] if v.entry.id not in marks[track]])
             for track, readings in tracks.items()
         }
-        whole = Wholes((d for detections in found.values() for d in detections), self._brands, sizes)
+        whole = WholeNames((d for detections in found.values() for d in detections), self._brands, sizes)
         documents: list[MatchDocument] = []
         for track, readings in tracks.items():
-            pieces = {v.entry.id for v in verdicts[track] if whole.has_piece(found[track], v.entry.id, v.spellings)}
+            pieces = {v.entry.id for v in accepted[track] if whole.has_piece(found[track], v.entry.id, v.spellings)}
             detections = [d for d in found[track] if d.brand_id not in pieces]
             documents += detections
             self._counts["pieces_dropped"] += bool(pieces)
@@ -133,23 +145,23 @@ class MatchBrands:
     def _words_of_graphics(
         self,
         tracks: Mapping[int, Sequence[Reading]],
-        verdicts: Mapping[int, Sequence[_Verdict]],
+        accepted: Mapping[int, Sequence[_TrackBrand]],
         frames: Mapping[int, Sequence[Reading]],
         sizes: Mapping[int, tuple[int, int]],
     ) -> dict[int, dict[str, str]]:
         """By track, the brands (id and name) whose name is a word of the broadcast's own graphics there.
 
-        It is one in a phrase of such words, in an overlay, beside a channel's name, where it stays at its place of the
-        picture while all else moves, still in an upper corner, and wherever a mark that stays was found to be one.
+        It is one in a phrase of such words, in an overlay, beside a channel name, if it is static while other text
+        moves, if it is static in an upper corner, and at every place where static text was found to be one.
         """
         marks: dict[int, dict[str, str]] = {track: {} for track in tracks}
-        words: dict[str, list[tuple[_Verdict, Sequence[Reading]]]] = defaultdict(list)
+        words: dict[str, list[tuple[_TrackBrand, Sequence[Reading]]]] = defaultdict(list)
         for track, readings in tracks.items():
             for reading in readings:
                 marks[track] |= {entry.id: entry.name for entry in self._matcher.graphics(reading.text)}
-            for verdict in verdicts[track]:
-                if verdict.graphic:
-                    words[verdict.entry.id].append((verdict, readings))
+            for shown in accepted[track]:
+                if shown.graphic:
+                    words[shown.entry.id].append((shown, readings))
         for brand, seen in words.items():
             standing = {
                 reading.track
@@ -157,42 +169,38 @@ class MatchBrands:
                 if pinned(group, frames)
                 for reading in group
             }
-            for verdict, readings in seen:
-                track, word = readings[0].track, min(verdict.spellings)
+            for shown, readings in seen:
+                track, word = readings[0].track, min(shown.spellings)
                 if (
                     track in standing
                     or in_overlays(readings, word)
                     or beside_graphics(readings, frames)
                     or in_a_corner(readings, sizes)
                 ):
-                    marks[track][brand] = verdict.entry.name
+                    marks[track][brand] = shown.entry.name
         for track, readings in tracks.items():
-            if marks[track] and (stays(readings) or all(reading.zone == "overlay" for reading in readings)):
+            if marks[track] and (is_static(readings) or all(reading.zone == "overlay" for reading in readings)):
                 for brand in marks[track]:
                     self._marks.add(brand, *(reading.quad for reading in readings))
         for brand, seen in words.items():
-            for verdict, readings in seen:
+            for shown, readings in seen:
                 if self._marks.hold(brand, readings):
-                    marks[readings[0].track][brand] = verdict.entry.name
+                    marks[readings[0].track][brand] = shown.entry.name
         return marks
 
-    def _detections(self, readings: Sequence[Reading], verdicts: Sequence[_Verdict]) -> list[BrandDetection]:
+    def _detections(self, readings: Sequence[Reading], accepted: Sequence[_TrackBrand]) -> list[BrandDetection]:
         found: dict[tuple[int, str], BrandDetection] = {}
-        for verdict in verdicts:
+        for shown in accepted:
             for reading in readings:
                 own = next(
-                    (
-                        m
-                        for m in self._matcher.match(reading.text, reading.confidence)
-                        if m.entry.id == verdict.entry.id
-                    ),
+                    (m for m in self._matcher.match(reading.text, reading.confidence) if m.entry.id == shown.entry.id),
                     None,
                 )
-                likeness = max((fuzz.ratio(reading.text.casefold(), t) / 100 for t in verdict.texts), default=0.0)
-                if own is None and likeness < self._config.like_voted:
+                likeness = max((fuzz.ratio(reading.text.casefold(), t) / 100 for t in shown.texts), default=0.0)
+                if own is None and likeness < self._config.min_track_similarity:
                     continue
-                confidence = reading.confidence * (own.score if own else likeness * verdict.score)
-                key = (reading.sequence, verdict.entry.id)
+                confidence = reading.confidence * (own.score if own else likeness * shown.score)
+                key = (reading.sequence, shown.entry.id)
                 if key in found and found[key].confidence >= confidence:
                     continue
                 found[key] = BrandDetection(
@@ -200,8 +208,8 @@ class MatchBrands:
                     timestamp=reading.timestamp,
                     shot=reading.shot,
                     track=reading.track,
-                    brand_id=verdict.entry.id,
-                    brand_name=verdict.entry.name,
+                    brand_id=shown.entry.id,
+                    brand_name=shown.entry.name,
                     source="ocr",
                     text=reading.text,
                     confidence=confidence,
@@ -212,8 +220,8 @@ class MatchBrands:
                 )
         return list(found.values())
 
-    def _verdicts(self, readings: Sequence[Reading]) -> list[_Verdict]:
-        """The brands that this track shows."""
+    def _accepted(self, readings: Sequence[Reading]) -> list[_TrackBrand]:
+        """The brands that this track shows, by the vote of its readings."""
         readings = _voters(readings)
         votes: dict[str, list[tuple[float, str]]] = defaultdict(list)
         matches: dict[str, list[Match]] = defaultdict(list)
@@ -225,7 +233,7 @@ class MatchBrands:
             candidates.append((agreed, agreement))
             agreed_on = {match.entry.id for match in self._matcher.match(agreed, agreement)}
         for text, confidence in candidates:
-            # A short name may be read less surely where the track agrees on it.
+            # A short name may be read with lower confidence if the track agrees on it.
             sure = {match.entry.id for match in self._matcher.match(text, confidence)} | agreed_on
             for match in self._matcher.match(text):
                 if match.entry.id not in sure:
@@ -233,12 +241,12 @@ class MatchBrands:
                 entries[match.entry.id] = match.entry
                 matches[match.entry.id].append(match)
                 votes[match.entry.id].append((match.score * confidence, text.casefold()))
-        verdicts = []
+        accepted = []
         for brand, cast_votes in votes.items():
             weights = [weight for weight, _ in cast_votes]
-            if max(weights) >= self._config.min_vote or sum(weights) >= self._config.min_votes:
-                verdicts.append(
-                    _Verdict(
+            if max(weights) >= self._config.min_vote or sum(weights) >= self._config.min_vote_sum:
+                accepted.append(
+                    _TrackBrand(
                         entry=entries[brand],
                         score=max(weights),
                         texts=[text for _, text in cast_votes],
@@ -246,12 +254,12 @@ class MatchBrands:
                         graphic=all(match.graphic for match in matches[brand]),
                     )
                 )
-        return verdicts
+        return accepted
 
     def _unresolved(
-        self, readings: Sequence[Reading], marks: Sequence[str], whole: Wholes
+        self, readings: Sequence[Reading], marks: Sequence[str], whole: WholeNames
     ) -> list[UnresolvedCandidate]:
-        """The track's text as a question, if it is one. `marks` are the brands that it names as a word of graphics."""
+        """The track's text as a candidate, if it is one. `marks`: brands whose name is a word of graphics there."""
         text, agreement = vote([(r.text, r.confidence) for r in _voters(readings)])
         best = max(readings, key=lambda r: r.confidence * min(r.height_px, CLEAR_HEIGHT))
         letters = sum(c.isalpha() for c in text)
@@ -260,7 +268,7 @@ class MatchBrands:
             or letters < self._config.unresolved_min_letters
             or best.confidence < self._config.unresolved_min_confidence
             or (not marks and best.zone == "overlay" and belongs_to_graphics(text))
-            or whole.leaves_over(text, readings)
+            or whole.explains(text, readings)
         ):
             return []
         guess = None if marks else self._suggester.perhaps(text)
@@ -284,15 +292,14 @@ class MatchBrands:
         ]
 
     def state(self) -> dict[str, Any]:
-        """Counters, and where words of graphics stand in the picture."""
+        """Counters, and the places of words of graphics in the picture."""
         return {"counts": dict(self._counts), "marks": self._marks.state()}
 
     def stats(self) -> dict[str, Any]:
         """Tracks, readings, detections and candidates; the number and the version of the brands matched against.
 
-        `readings_cut_off`, if any, are so long that their end was not looked at. `graphics_dropped` and
-        `pieces_dropped` are tracks whose brand was not taken for one; `brands_by_script` tells of the brands without a
-        Latin spelling which scripts they need.
+        `readings_cut_off`, if any, are so long that their end was not matched. `graphics_dropped` and `pieces_dropped`
+        are tracks whose brand was rejected. `brands_by_script`: the scripts of the brands without a Latin spelling.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {
@@ -304,12 +311,12 @@ class MatchBrands:
 
 
 def _voters(readings: Sequence[Reading]) -> Sequence[Reading]:
-    """The readings of a track that an engine made; what was carried on from them has no vote of its own."""
+    """The readings of a track that an engine made. Propagated readings have no vote."""
     return [r for r in readings if r.origin != "carried"] or readings[:1]
 
 
 def serialize(document: MatchDocument) -> dict[str, Any]:
-    """A detection or a candidate as a BSON-able document; `kind` tells which."""
+    """A detection or a candidate as a BSON-able document; `kind` says which."""
     if isinstance(document, BrandDetection):
         return {
             "kind": "brand",

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from touchline.brands.scripts import scripts_of
-from touchline.config import PLUGIN, StageConfig
+from touchline.config import FORMERLY, PLUGIN, StageConfig
 from touchline.geometry import bounds, centre, covered_share, ends_inside, flat, line_height, quad_from
 from touchline.machine import in_words
 from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace, runtime_of, threads_of
@@ -61,43 +61,46 @@ class RunOcrConfig(StageConfig):
     )
     runtime: Runtime = Field(
         DEFAULT_RUNTIME,
-        description="What computes rapidocr's networks, in 32 bits either way; they read alike but for rounding. docTR "
-        "has PyTorch [onnxruntime or openvino]",
+        description="Inference runtime of rapidocr's networks; both compute in 32 bits and differ in rounding alone. "
+        "docTR uses PyTorch [onnxruntime or openvino]",
     )
-    min_confidence: float = Field(0.4, ge=0, le=1, description="Readings less sure are dropped [0-1, recogniser's own]")
+    min_confidence: float = Field(0.4, ge=0, le=1, description="Readings of lower confidence are dropped [0-1]")
     min_height: float = Field(5.0, ge=1, description="Lines lower than this are not read [pixels of the stored frame]")
-    strips: bool = Field(True, description="Search the straightened board ribbons [yes or no]")
+    strips: bool = Field(True, description="Search the rectified board strips [yes or no]")
     search_interval: float = Field(
         2.0,
         ge=0,
-        description="Of every such stretch of a shot the sharpest frame is searched for text, and a shot's last "
-        "[seconds]; 0 is every frame",
+        description="A shot is divided into parts of this length; the sharpest frame of each part and the shot's last "
+        "frame are searched for text [seconds]; 0 searches every frame",
     )
-    ribbon_interval: float = Field(
+    strip_interval: float = Field(
         4.0,
         ge=0,
-        description="The same for the board ribbons, whose small text costs more to find [seconds]; 0 is every frame",
+        description="The same for the board strips, whose small text takes longer to find [seconds]; 0 searches every "
+        "frame",
+        json_schema_extra={FORMERLY: "ribbon_interval"},
     )
     new_share: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="In the frames between, what is new or changed of the board ribbons is searched once it is this "
-        "share of them [0-1]; 1 is only when all is",
+        description="In the other frames, the new or changed parts of the board strips are searched if they make up at "
+        "least this share of the strips [0-1]; 1 searches only strips that are new throughout",
     )
-    carry: float = Field(
+    max_propagation: float = Field(
         3.0,
         ge=0,
-        description="Text whose pixels are still there, or were there before, is carried on and back for so long "
-        "before it is read again [seconds]; 0 is never",
+        description="A reading is propagated by template matching, forwards and backwards, for at most this long; then "
+        "the text is read again [seconds]; 0 does not propagate",
+        json_schema_extra={FORMERLY: "carry"},
     )
     board_margin: float = Field(
-        1.0, ge=0, description="Text this far above a board ribbon still counts as on a board [heights of the ribbon]"
+        1.0, ge=0, description="Text up to this far above a board row counts as on a board [heights of the row]"
     )
     overlay_travel: float = Field(
         24.0,
         ge=0,
-        description="Text that stands still while the camera travels this far is an overlay [pixels of the frame]",
+        description="Text that is static while the camera moves at least this far is an overlay [pixels of the frame]",
     )
 
 
@@ -195,7 +198,7 @@ class RunOcr:
             reader = LineReader(
                 self._engine,
                 pool,
-                carry_s=config.carry,
+                carry_s=config.max_propagation,
                 min_confidence=config.min_confidence,
                 min_height=config.min_height,
             )
@@ -217,7 +220,7 @@ class RunOcr:
         edges = {e.sequence: e for e in chunk.of("detect_edges", FrameEdges)}
         kept = [scene for scene in chunk.of("filter_scenes", SceneFrame) if scene.kept]
         chosen = chosen_frames(kept, config.search_interval)
-        ribbons_chosen = chosen_frames(kept, config.ribbon_interval)
+        ribbons_chosen = chosen_frames(kept, config.strip_interval)
         shot = -1
         searched = RibbonsSearched()
         for scene in kept:

@@ -1,1 +1,1 @@
-"""What is seen before anything is read: grass, boards, camera, overlays, players."""
+"""Detection before text recognition: the pitch, advertising boards, camera motion, overlays, players."""

@@ -1,4 +1,4 @@
-"""Rows of advertising boards: the bands that run along the pitch's edge.
+"""Rows of perimeter boards: the bands that run along the edge of the pitch.
 
 Belongs here: fitting straight pieces to the edge of the grass, finding the edges of boards parallel to it with Canny
 and Hough, and turning pairs of edges into quads. Cutting strips out of the picture is in `strips.py`.
@@ -19,42 +19,47 @@ from touchline.values import Board, Quad
 from touchline.vision.pitch import Pitch
 
 MIN_PIECE: Final = 0.12
-"""A straight piece of the pitch's edge is at least this share of the picture's width."""
+"""Length of the shortest straight piece of the pitch's edge [share of the picture's width]."""
 EDGE_TOLERANCE: Final = 3.0
-"""How far (mask pixels, of 360 lines) the edge of the grass may stray from a straight line: mowing, feet, noise."""
+"""Largest distance of the edge of the grass from a straight line: mowing, feet, noise [mask pixels, of 360 lines]."""
 MIN_EXPLAINED: Final = 0.7
-"""Two pieces are one when a line lies on this share of both together."""
+"""Two pieces are joined if one line fits at least this share of both together [0-1]."""
 FITTED_POINTS: Final = 100
-"""Of a long edge about so many points are fitted: more change nothing and cost time."""
+"""Number of points to which a long edge is thinned out before a line is fitted. More take time and change nothing."""
 HOUGH_ANGLE: Final = np.pi / 180
-"""Angles that Hough's transform tries lie this far apart: the shortest line (32 px) strays half a pixel at most."""
+"""Angular resolution of the Hough transform: the shortest line (32 px) deviates by half a pixel at most [radians]."""
 FIT_ROUNDS: Final = 12
-SETTLED: Final = 2e-4
-"""A line is fitted in at most so many rounds, fewer once its slope changes by less than SETTLED (0.1 px over 640)."""
-STEEPEST: Final = 1.7
-"""A steeper line (y over x) is no foot of a board."""
+"""Largest number of rounds in which a line is fitted."""
+SLOPE_TOLERANCE: Final = 2e-4
+"""Fitting ends once a round changes the slope by less than this, which is 0.1 px over 640 [y over x]."""
+MAX_SLOPE: Final = 1.7
+"""Slope of the steepest line that can be the lower edge of a board [y over x]."""
 MAX_ANGLE: Final = 7.0
-"""Degrees by which a board's upper edge may differ from its foot: perspective, and boards set at a slant."""
+"""Largest angle between a board's upper and lower edge: perspective, and boards set at a slant [degrees]."""
 MIN_BAND: Final = 0.014
+"""Height of the lowest board row [share of the picture's height]."""
 MAX_REACH: Final = 0.22
-"""Boards reach from MIN_BAND to MAX_REACH of the picture's height above the edge of the grass."""
+"""Largest distance of a board's upper edge from the edge of the grass [share of the picture's height]."""
 FRONT_MARGIN: Final = 0.03
-"""A piece this near (share of the width) to a side of the picture reaches it."""
+"""A piece whose end is this near to a side of the picture reaches it [share of the picture's width]."""
 MAX_BANDS: Final = 3
-"""Rows of boards stand at most so many behind one another; what is above them is the stand."""
+"""Largest number of board rows behind one another. What is above them is the stand."""
 MIN_COVER: Final = 0.22
-"""An edge counts when Hough segments cover this share of the piece's length."""
+"""Share of a piece's length that Hough segments must cover at an edge of boards [0-1]."""
 FOOT: Final = 0.008
-"""A board's foot stands this share of the height below the topmost grass: boards throw a shade on the turf."""
+"""Distance of a board's lower edge below the topmost grass: boards cast a shadow on it [share of the height]."""
 PLAIN_CONFIDENCE: Final = 0.3
-"""Confidence of a band whose upper edge no line shows."""
+"""Confidence of a band whose upper edge no line shows [0-1]."""
 PLAIN_BAND: Final = 0.1
-"""Height (share of the picture's) that such a band is given."""
+"""Height that is assumed for a band whose upper edge no line shows [share of the picture's height]."""
 
 
 @dataclass(frozen=True)
 class BandSettings:
-    """What a user may tune: Canny's two thresholds (0-255 gradients), Hough's votes, shortest line (share of width)."""
+    """The settings of `find_boards`.
+
+    Canny's two thresholds [gradient, 0-255], votes in the Hough transform, shortest line [share of the width].
+    """
 
     canny_low: int = 50
     canny_high: int = 150
@@ -77,10 +82,10 @@ class Piece:
 
 
 def find_boards(pitch: Pitch, settings: BandSettings) -> list[Board]:
-    """The board bands of a picture, behind the pitch and in front of it, as quads in the picture's pixels.
+    """The board rows of a picture, behind the pitch and in front of it, as quads in the picture's pixels.
 
-    Each band reaches over one straight piece of the pitch's edge; a row behind another is a band of its own.
-    Empty without a pitch.
+    Each row spans one straight piece of the pitch's edge; rows behind one another are boards of their own. Empty if no
+    pitch was found.
     """
     if pitch.share == 0.0:
         return []
@@ -101,7 +106,7 @@ def _lines_beside(
 ) -> NDArray[np.float32]:
     """Straight lines (N x 4: x1, y1, x2, y2; mask pixels) where boards along the pieces can have edges.
 
-    The rest, a stand full of people above all, would take Hough's transform most of its time.
+    Other parts of the picture are masked: on a stand full of people, the Hough transform would spend most of its time.
     """
     height, width = gray.shape
     beside = np.zeros_like(gray)
@@ -128,7 +133,10 @@ def _lines_beside(
 
 
 def _reaches_side(piece: Piece, width: int) -> bool:
-    """Boards in front of the pitch run out of the picture at a side; what ends the grass in between is a player."""
+    """Whether a piece of the lower edge reaches a side of the picture or half its width.
+
+    Boards in front of the pitch do. What ends the grass elsewhere is a player.
+    """
     margin = FRONT_MARGIN * width
     return piece.left <= margin or piece.right >= width - margin or piece.right - piece.left >= width / 2
 
@@ -136,9 +144,9 @@ def _reaches_side(piece: Piece, width: int) -> bool:
 def straight_pieces(edge: NDArray[np.float32], shortest: float) -> list[Piece]:
     """Splits an edge (y for each column, NaN where there is none) into straight pieces, left to right.
 
-    Players and goalposts dent the edge: a running median takes the narrow dents away and Douglas-Peucker splits what is
-    left. Neighbours that one line explains are joined again over the dent between them; each line is fitted by least
-    absolute deviations, which dents move little.
+    Players and goalposts make gaps in the edge. A running median removes narrow gaps, and Douglas-Peucker splits the
+    rest. Neighbouring pieces on one line are joined again. Lines are fitted by least absolute deviations, which gaps
+    affect little.
     """
     columns = np.flatnonzero(~np.isnan(edge))
     if len(columns) < shortest:
@@ -178,10 +186,10 @@ def _line(points: NDArray[np.float32], left: float, right: float) -> tuple[float
         x0, y0 = (weights * x).sum() / total, (weights * y).sum() / total
         run = weights * (x - x0)
         slope = (run * (y - y0)).sum() / (run * (x - x0)).sum()
-        if abs(slope - before) < SETTLED:
+        if abs(slope - before) < SLOPE_TOLERANCE:
             break
         weights = 1.0 / np.maximum(np.abs(y - y0 - slope * (x - x0)), 0.01)
-    return (float(slope), float(y0 - slope * x0)) if abs(slope) < STEEPEST else None
+    return (float(slope), float(y0 - slope * x0)) if abs(slope) < MAX_SLOPE else None
 
 
 def _explained(points: NDArray[np.float32], left: float, right: float) -> float:

@@ -1,6 +1,6 @@
-"""How the camera moved from one frame to the next.
+"""Camera motion from one frame to the next.
 
-Belongs here: estimating the motion. Who uses it to carry quads along is in `touchline/ocr/tracks.py`.
+Belongs here: estimating the motion. Tracks that move with it are in `touchline/ocr/tracks.py`.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CORNERS: Final = 200
+"""Largest number of corners that are tracked."""
 WINDOW: Final = 21
-"""Pixels around a corner that are followed there. Smaller ones lose pans of a repeated pattern..."""
+"""Window of the forward pass of Lucas-Kanade [pixels]. A smaller one loses pans over a repeated pattern."""
 WINDOW_BACK: Final = 11
-"""...but show as well whether it comes home, in a third of the time."""
-ENOUGH: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.03)
-"""Following a corner ends after so many steps, or one shorter than this (pixels of the grey picture)."""
+"""Window of the backward pass [pixels]. For the forward-backward check it does as well as WINDOW, in a third of the
+time."""
+TERMINATION: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.03)
+"""Tracking of a corner ends after 30 iterations, or after a step shorter than 0.03 [pixels of the grey picture]."""
 MIN_INLIERS: Final = 14
+"""Least number of corners that must agree on a motion."""
 MIN_INLIER_SHARE: Final = 0.35
-"""Players move on their own and overlays not at all: the camera's motion is what the largest group agrees on."""
-
-STOOD: Final = 0.5
-"""A corner that moved less (pixels of the grey picture) stood still."""
-
-MIN_STANDING: Final = 0.3
-MOST_STANDING: Final = 0.45
-"""Of the corners picked fewer than the first share stand still: they are overlays. More than the second: the camera
-does. In between they are overlays if the others agree on a motion. (On real footage overlays held 15 % of them.)"""
+"""Least share of the corners that must agree on a motion. Players move by themselves, and overlays do not move."""
+STATIC: Final = 0.5
+"""A corner that moved less than this is static [pixels of the grey picture]."""
+MIN_STATIC: Final = 0.3
+"""If at least this share of the corners is static and the others agree on no motion, the camera is at rest. If fewer
+are, they lie on overlays [0-1]. On real footage overlays held 15 % of the corners."""
+MAX_STATIC: Final = 0.45
+"""If at least this share of the corners is static, the camera is at rest, and the others are not asked [0-1]."""
 
 Affine = tuple[float, float, float, float, float, float]
 """2 x 3 matrix, row by row."""
@@ -40,10 +42,10 @@ def camera_motion(
 ) -> Affine | None:
     """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
 
-    Both are grey pictures (`Pitch.gray`), uint8, of frames `frame_height` lines high. Corners are followed by pyramidal
-    Lucas-Kanade, there and back (a corner that does not come home is dropped), and agreed on by RANSAC. Where that
-    fails they are looked for where the `expected` motion (that of the frame before: pans are steady) would have put
-    them. None where too few agree (after a cut, in a blur, on an empty picture) and between pictures of two sizes.
+    Both are grey pictures (`Pitch.gray`), uint8, of frames `frame_height` lines high. Corners are tracked by pyramidal
+    Lucas-Kanade with a forward-backward check, and RANSAC estimates the motion. If that fails, tracking begins again at
+    the positions that the `expected` motion predicts: that of the frame before, for pans are steady. None if too few
+    corners agree (after a cut, in a blur, in an empty picture) or if the pictures differ in size.
     """
     if before.shape != after.shape:
         return None
@@ -64,27 +66,27 @@ def camera_motion(
 def _motion(
     before: NDArray[np.uint8], after: NDArray[np.uint8], corners: NDArray[np.float32], guess: NDArray[np.float32]
 ) -> NDArray[np.float64] | None:
-    """As `camera_motion`, in pixels of the grey pictures; corners are looked for `guess` (x, y) further."""
-    moved, found = _follow(before, after, corners, guess, WINDOW)
-    home, back = _follow(after, before, moved, -guess, WINDOW_BACK)
-    good = found & back & (np.abs(home - corners).max(axis=(1, 2)) < 1.0)
+    """As `camera_motion`, in pixels of the grey pictures. Tracking begins at each corner plus `guess` (x, y)."""
+    moved, found = _track(before, after, corners, guess, WINDOW)
+    returned, back = _track(after, before, moved, -guess, WINDOW_BACK)
+    good = found & back & (np.abs(returned - corners).max(axis=(1, 2)) < 1.0)
     corners, moved, picked = corners[good], moved[good], len(corners)
-    stood = np.abs(moved - corners).max(axis=(1, 2)) < STOOD
-    # Few corners stand still while much else moves together: they are laid over the picture. Few stand still and
-    # nothing else agrees: the pan was too fast to be followed, and only what is laid over came home.
+    static = np.abs(moved - corners).max(axis=(1, 2)) < STATIC
+    # Few static corners while the others move together: these lie on overlays. Few static corners while the others
+    # agree on nothing: the pan was too fast to be tracked, and only corners on overlays passed the check.
     matrix = None
-    if stood.sum() < MOST_STANDING * picked:
-        matrix = _agreed(corners[~stood], moved[~stood], MIN_INLIER_SHARE * (~stood).sum())
-    if matrix is None and stood.sum() >= MIN_STANDING * picked:
+    if static.sum() < MAX_STATIC * picked:
+        matrix = _agreed(corners[~static], moved[~static], MIN_INLIER_SHARE * (~static).sum())
+    if matrix is None and static.sum() >= MIN_STATIC * picked:
         matrix = _agreed(corners, moved, MIN_INLIER_SHARE * len(corners))
     return matrix
 
 
 def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: float) -> NDArray[np.float64] | None:
-    """The similarity (2 x 3) that at least so many of the corners agree on."""
+    """The similarity (2 x 3) on which at least `least` of the corners agree, and MIN_INLIERS; none without one."""
     if len(before) < MIN_INLIERS:
         return None
-    # Not refined there: that is done by LAPACK, whose last bits differ with the processor.
+    # OpenCV would refine the matrix with LAPACK, whose last bits differ between processors.
     matrix, inliers = cv2.estimateAffinePartial2D(before, after, ransacReprojThreshold=2.0, refineIters=0)
     if matrix is None or inliers.sum() < max(MIN_INLIERS, least):
         return None
@@ -95,8 +97,8 @@ def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: floa
 def similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float64]:
     """The similarity (2 x 3, float64) that carries points (N x 2, x and y) onto others with the least squared distance.
 
-    The same bits on every machine: products of two float32 are exact in float64, and `math.fsum` rounds but once.
-    Raises ZeroDivisionError if all points are one.
+    The result is the same to the last bit on every machine: products of two float32 are exact in float64, and
+    `math.fsum` rounds only once. Raises ZeroDivisionError if all points are equal.
     """
     (x, y), (u, v) = before.astype(np.float64).T, after.astype(np.float64).T
     number = len(x)
@@ -110,7 +112,7 @@ def similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArr
     )
 
 
-def _follow(
+def _track(
     before: NDArray[np.uint8],
     after: NDArray[np.uint8],
     corners: NDArray[np.float32],
@@ -124,12 +126,12 @@ def _follow(
         corners + guess,
         winSize=(window, window),
         maxLevel=4,
-        criteria=ENOUGH,
+        criteria=TERMINATION,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return np.asarray(moved, np.float32), np.asarray(found).ravel() == 1
 
 
 def shift(motion: Affine) -> float:
-    """How far the motion moves the origin's neighbourhood: the length of its translation, pixels of the full frame."""
+    """Length of the translation of a motion [pixels of the full frame]."""
     return float(np.hypot(motion[2], motion[5]))

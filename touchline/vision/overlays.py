@@ -1,7 +1,7 @@
-"""What the broadcaster lays over the picture: score bug, channel mark, watermark. It stays put while the camera moves.
+"""Broadcast overlays: score bug, channel logo, watermark. They are static while the camera moves.
 
-Belongs here: gathering evidence of standing edges over many frames and boxing it. What stands in an overlay is read
-like any other text and sorted by zone in `run_ocr`.
+Belongs here: temporal accumulation of static edges over many frames, and the boxes of what it finds. `run_ocr` reads
+text in an overlay like any other and assigns the zone.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ from numpy.typing import NDArray
 from touchline.values import Overlay
 
 LINES: Final = 180
-"""Lines at which edges are compared: letters of an overlay blur to a texture, which is all that is needed."""
+"""Height of the pictures in which edges are compared [pixels]. The texture of an overlay's letters is enough."""
 SAME: Final = 12
-"""Grey levels (of 255) by which a standing pixel may flicker: compression."""
+"""Largest change of a static pixel, caused by compression [grey levels, 0-255]."""
 EDGE: Final = 40
-"""Sobel magnitude (of 255 per pixel) from which a pixel counts as an edge."""
+"""Least Sobel magnitude of an edge pixel [grey levels per pixel, 0-255]."""
 MIN_PAIRS: Final = 4
-"""Moving pairs of frames needed before anything is called an overlay."""
-MIN_STANDING: Final = 0.7
-"""Share of moving pairs in which an edge pixel must have stood."""
+"""Number of frame pairs with camera motion that is needed before an overlay is reported."""
+MIN_STATIC: Final = 0.7
+"""Share of the frame pairs with camera motion in which an edge pixel must be static [0-1]."""
 MIN_AREA: Final = 0.0006
+"""Area of the smallest overlay [share of the picture]."""
 MAX_AREA: Final = 0.12
-"""Share of the picture that one overlay covers."""
+"""Area of the largest overlay [share of the picture]."""
 
 
-class StandingEdges:
-    """Counts, pixel by pixel, how often an edge stood while the picture around it moved."""
+class StaticEdges:
+    """Temporal edge accumulation: counts for each pixel in how many frame pairs with camera motion an edge was static.
+
+    `state`: what `state()` of an earlier one returned.
+    """
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self._pairs = 0
@@ -43,7 +47,7 @@ class StandingEdges:
             self._counts = np.frombuffer(zlib.decompress(state["counts"]), np.uint16).reshape(shape).copy()
 
     def state(self) -> dict[str, Any]:
-        """Counts so far, compressed; a few kilobytes."""
+        """The counts so far, compressed to a few kilobytes."""
         if self._counts is None:
             return {}
         return {
@@ -53,11 +57,11 @@ class StandingEdges:
         }
 
     def restart(self) -> None:
-        """The next frame is compared with none before it."""
+        """Forgets the last frame, so that the next one is not compared with it."""
         self._last = None
 
     def add(self, gray: NDArray[np.uint8], moving: bool) -> None:
-        """One more frame (grey, any size). `moving`: the camera moved since the last one, or there was a cut."""
+        """Adds a frame (grey, any size). `moving`: the camera moved since the last frame, or there was a cut."""
         small = cv2.resize(gray, (max(1, round(gray.shape[1] * LINES / gray.shape[0])), LINES)).astype(np.uint8)
         edges = _edges(small)
         if self._counts is None or self._counts.shape != small.shape:
@@ -69,13 +73,13 @@ class StandingEdges:
         self._last = (small, edges)
 
     def overlays(self, width: int, height: int) -> tuple[Overlay, ...]:
-        """Boxes of what stood, in pixels of a frame of `width` x `height`; none before enough has moved."""
+        """Boxes of the overlays, in pixels of a frame of `width` x `height`; none before MIN_PAIRS pairs."""
         if self._counts is None or self._pairs < MIN_PAIRS:
             return ()
         share = self._counts / self._pairs
-        standing = (share >= MIN_STANDING).astype(np.uint8)
-        rows, columns = standing.shape
-        closed = cv2.morphologyEx(standing, cv2.MORPH_CLOSE, np.ones((5, 9), np.uint8))
+        static = (share >= MIN_STATIC).astype(np.uint8)
+        rows, columns = static.shape
+        closed = cv2.morphologyEx(static, cv2.MORPH_CLOSE, np.ones((5, 9), np.uint8))
         count, labels, statistics, _ = cv2.connectedComponentsWithStats(closed)
         found = []
         for label in range(1, count):
@@ -83,7 +87,7 @@ class StandingEdges:
             if not MIN_AREA <= w * h / (rows * columns) <= MAX_AREA:
                 continue
             inside = labels[y : y + h, x : x + w] == label
-            confidence = float(share[y : y + h, x : x + w][inside & (standing[y : y + h, x : x + w] > 0)].mean())
+            confidence = float(share[y : y + h, x : x + w][inside & (static[y : y + h, x : x + w] > 0)].mean())
             fx, fy = width / columns, height / rows
             found.append(Overlay((x * fx, y * fy, (x + w) * fx, (y + h) * fy), confidence))
         return tuple(found)

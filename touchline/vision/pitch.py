@@ -1,7 +1,6 @@
-"""Where the grass is. Boards stand along its edge, so everything else starts here.
+"""The playing field: its mask and its edges, along which boards stand.
 
-Belongs here: the mask of the playing field and its upper and lower edge. What stands behind the edge is found in
-`bands.py`.
+Belongs here: the mask and its upper and lower edge. Boards beyond the edge are found in `bands.py`.
 """
 
 from __future__ import annotations
@@ -16,25 +15,26 @@ from numpy.typing import NDArray
 from touchline.values import Image
 
 WORKING_HEIGHT: Final = 360
-"""Lines at which the mask is made: enough for boards of a few pixels, and a quarter of the work of 720."""
+"""Height of the mask: enough for boards of a few pixels, at a quarter of the cost of 720 [pixels]."""
 GREEN_HUES: Final = (30, 90)
-"""Hue of grass in OpenCV's degrees / 2: yellow-green under flood-light to blue-green in shade."""
+"""Lowest and highest hue of grass: yellow-green in floodlight, blue-green in shade [degrees / 2, as in OpenCV]."""
 HUE_SPREAD: Final = 14
-"""One pitch is of one green: hues this far (degrees / 2) from its commonest are still it."""
+"""Largest difference of grass from the most frequent green hue of the picture [degrees / 2]."""
 MIN_SATURATION: Final = 50
+"""Least saturation of grass [0-255]."""
 MIN_VALUE: Final = 35
+"""Least value (brightness) of grass [0-255]."""
 MIN_COMPONENT: Final = 0.03
-"""A patch of green smaller than this share of the picture is a shirt, a banner or a board."""
-
+"""Area of the smallest component that is pitch; smaller ones are shirts, banners or boards [share of the picture]."""
 GROUP_WIDTH: Final = 0.06
-"""On grass, what is narrower (share of the picture's width) are players: one is about 0.02 wide where boards are in
-view, a graphic 0.1 and more."""
+"""Width above which an object on the grass is a graphic [share of the picture's width]. In a wide shot a player
+is about 0.02 wide, a graphic 0.1 or more."""
 LETTER_GAP: Final = 0.015
-"""Letters that stand on the grass are this near to each other, share of the picture's width: a word is one thing."""
+"""Largest gap between two letters of a word on the grass [share of the picture's width]."""
 LINE_ROWS: Final = 3
-"""What is lower (rows of the mask) is no text."""
+"""Height of the lowest line of text on the grass [rows of the mask]."""
 GREEN_BOARD: Final = 0.08
-"""Height of a board in a wide picture, share of the picture's; it may pass for grass."""
+"""Height of a green board in a wide shot, which the mask may count as grass [share of the picture's height]."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Pitch:
         return lowest
 
     def rows_beside(self) -> tuple[float, float]:
-        """From and to which row, as shares of the picture's height, there is anything but grass and players on it.
+        """First and last row with something other than grass and players on it, as shares of the picture's height.
 
-        Some rows more are given on either side, for boards as green as grass. (0, 0) where there is nothing else.
+        GREEN_BOARD is added on either side, for boards as green as grass. (0, 0) if there is only grass.
         """
         height, width = self.mask.shape
         other = np.where(self.mask > 0, 0, 255).astype(np.uint8)
@@ -78,10 +78,10 @@ class Pitch:
 
 
 def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
-    """The playing field of a picture (BGR); a mask of zeros where there is none.
+    """The playing field of a picture (BGR); a mask of zeros if there is none.
 
-    `frame_height`: lines of the stored frame, where the picture is smaller than that (see `FrameLoader`).
-    Pixels of the commonest green hue, cleaned by opening and closing, in components large enough to be a field.
+    `frame_height`: height of the stored frame, if the picture was loaded at less than that (see `FrameLoader`).
+    The mask holds the pixels of the most frequent green hue, after opening and closing, in large components.
     """
     scale = WORKING_HEIGHT / (frame_height or image.shape[0])
     width = max(1, round(image.shape[1] * WORKING_HEIGHT / image.shape[0]))
@@ -98,14 +98,14 @@ def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    # Holes count to a component's area: players stand in them.
+    # Holes belong to the area of a component: players stand in them.
     small_ones = [outline for outline in outlines if cv2.contourArea(outline) < MIN_COMPONENT * mask.size]
     cv2.drawContours(mask, small_ones, -1, 0, cv2.FILLED)
     return Pitch(mask, scale, cv2.countNonZero(mask) / mask.size, gray)
 
 
 def _of_hues(hsv: Image, least: int, most: int) -> NDArray[np.uint8]:
-    """Where (255, else 0) a picture in HSV (H x W x 3, uint8) has such a hue and is neither pale nor dark."""
+    """255 where a picture in HSV (H x W x 3, uint8) has a hue in that range and is neither pale nor dark, else 0."""
     return cv2.inRange(hsv, (least, MIN_SATURATION, MIN_VALUE), (most, 255, 255)).astype(np.uint8, copy=False)
 
 
