@@ -27,6 +27,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
+	$(BIN)/deptry .
 	$(BIN)/lint-imports
 
 $(VENV)/bin/python:

@@ -15,6 +15,7 @@ from detection_assets.checks import CHECKS, LIBRARY, LIBRARY_CHECK
 from detection_assets.dagster_internals.tags import RETRY_STRATEGY_TAG
 from detection_assets.execution.registry import STAGES
 from detection_assets.sensors import SENSORS
+from detection_assets.upkeep.ingest_job import ingest_uploads
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
 from resources.fields import own_fields
 from resources.models import Models
@@ -49,7 +50,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     return dg.Definitions(
         assets=[*ASSETS, LIBRARY],
         asset_checks=list(CHECKS),
-        jobs=[job],
+        jobs=[job, ingest_uploads],
         schedules=[LIBRARY_CHECK],
         sensors=list(SENSORS),
         resources={**resources, **(resource_overrides or {})},

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 
+from touchline.library.driver import with_driver
 from touchline.library.tables import Base
 
 VERSION_TABLE = "touchline_alembic_version"
@@ -33,9 +34,7 @@ def url() -> sa.URL:
     text = os.environ.get("TOUCHLINE_POSTGRES_URL", "")
     if not text:
         raise SystemExit("set TOUCHLINE_POSTGRES_URL to the database whose tables are meant")
-    if text.startswith("postgres://"):
-        text = text.replace("postgres://", "postgresql://", 1)
-    return sa.make_url(text).set(drivername="postgresql+psycopg2")
+    return sa.make_url(with_driver(text))
 
 
 connection = context.config.attributes.get("connection")

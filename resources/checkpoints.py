@@ -1,7 +1,7 @@
 """Checkpoints: a stage's documents as one BSON stream in the object store, with a row that vouches for it.
 
 Belongs here: the order of blob and row, the checks at reading, and frames. The form of streams is in
-`touchline/bson_stream.py`, chunks of unfinished stages in `journal.py`, queries in `touchline/repository/`.
+`touchline/bson_stream.py`, chunks of unfinished stages in `journal.py`, queries in `touchline/library/repository/`.
 """
 
 from __future__ import annotations

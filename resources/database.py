@@ -1,8 +1,8 @@
 """The database: one engine, sessions that are transactions, and bringing the tables up to date.
 
 Belongs here: connecting, and patience with a server that is away for a while. Tables are in
-`touchline/library/tables.py`, queries in `touchline/repository/`, the steps from one version of the tables to the next
-in `migrations/`. Dagster keeps its own tables in the same database, on connections of its own.
+`touchline/library/tables.py`, queries in `touchline/library/repository/`, the steps from one version of the tables to
+the next in `migrations/`. Dagster keeps its own tables in the same database, on connections of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from resources.patience import PATIENCE_S, Patience, may_pass
 from touchline.disk import shortage
 from touchline.errors import ServiceError
 from touchline.home import home
+from touchline.library.driver import with_driver
 
 MIGRATION_LOCK: Final = 0x746F7563686C696E
 """Number of the advisory lock under which tables are changed ("touchlin" in ASCII): one process at a time."""
@@ -39,7 +40,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
-        self.url: Final = _with_driver(url)
+        self.url: Final = _checked(url)
         self.patience_s: Final = patience_s
         self.engine: Final = sa.create_engine(
             self.url,
@@ -229,12 +230,12 @@ def _newest_migration() -> str:
     return max(path.name for path in (migrations_folder() / "versions").glob("[0-9]*_*.py")).partition("_")[0]
 
 
-def _with_driver(url: str) -> sa.URL:
-    """SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not installed."""
+def _checked(url: str) -> sa.URL:
+    """The URL with the driver that is installed. Raises ServiceError if it is none of a Postgres database."""
     try:
-        parsed = sa.make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
+        parsed = sa.make_url(with_driver(url))
     except sa.exc.ArgumentError as error:
         raise ServiceError("TOUCHLINE_POSTGRES_URL is no URL; expected postgresql+psycopg2://user@host/name") from error
     if parsed.get_backend_name() != "postgresql":
         raise ServiceError(f"expected the URL of a Postgres database, got one of {parsed.get_backend_name()}")
-    return parsed.set(drivername="postgresql+psycopg2")
+    return parsed

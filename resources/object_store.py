@@ -120,6 +120,13 @@ class ObjectStore:
         made = partial(ObjectStore, session_token=self._session_token, retry_s=self._retry_s)
         return made, (self.endpoint, self.bucket, self._region, *keys)
 
+    def waiting(self, retry_s: float) -> ObjectStore:
+        """The same bucket by a client that waits `retry_s` seconds for a server that is away."""
+        keys = (self._access_key, self._secret_key)
+        return ObjectStore(
+            self.endpoint, self.bucket, self._region, *keys, session_token=self._session_token, retry_s=retry_s
+        )
+
     def __repr__(self) -> str:
         """Address alone: keys are secret."""
         return f"ObjectStore({self.endpoint!r}, {self.bucket!r})"
@@ -196,6 +203,14 @@ class ObjectStore:
         try:
             with self._reaching(key):
                 return obstore.open_reader(self._store, key)
+        except ValueError as error:
+            raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
+
+    def etag(self, key: str) -> str:
+        """The etag of an object. Raises as `get`, and BadInputError for a name that obstore does not take."""
+        try:
+            with self._reaching(key):
+                return str(obstore.head(self._store, key)["e_tag"]).strip('"')
         except ValueError as error:
             raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
 

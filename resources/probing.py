@@ -26,14 +26,21 @@ from typing import IO, Any, Final, NoReturn, Self
 
 import psutil
 
+from resources.uploads import PROBE_BYTES, read_too_much
 from touchline.errors import BadInputError, ServiceError
 from touchline.library.intake import Listed
+from touchline.library.naming import BLOCK, SAMPLES, WHOLE
 from touchline.video.opening import VideoInfo
 
-LEAST_S: Final = 5.0
-"""Seconds that a file gets however little is left of a look."""
 PROBE_S: Final = 20.0
-"""Seconds that a file is looked into. Its first frame takes less than one from a disk, and a few from far away."""
+"""Seconds that a file is looked into. Its first frame takes less than one from a disk, and a few from far away. Of the
+checksum, seconds without a byte that was read."""
+CHECKSUM_S: Final = 600.0
+"""Seconds that a checksum takes at most: 2 GiB at 3.5 MB/s."""
+WATCH_S: Final = 0.5
+"""Seconds between two looks at how much a process has read."""
+CHECKSUM_BYTES: Final = WHOLE + SAMPLES * BLOCK
+"""Bytes that are read of a file for its checksum, in both forms. More than these is a file that grows meanwhile."""
 START_S: Final = 20.0
 """Seconds that the process may take to start."""
 BUSY: Final = 0.5
@@ -45,6 +52,8 @@ CORES: Final = 4
 """Cores that it may use: decoders take memory for each."""
 LONGEST: Final = 1 << 20
 """Bytes of an answer; a longer one is none of ours."""
+OWN_BYTES: Final = 64 * 1024**2
+"""Bytes that the process reads for itself: libraries that it loads when they are needed."""
 END_S: Final = 5.0
 """Seconds that the process may take to end after it has closed its output."""
 
@@ -64,63 +73,66 @@ class Prober:
     ) -> None:
         self.close()
 
-    def checksum(self, place: Any, upload: Listed, within_s: float | None = None) -> str:
-        """`place.checksum(upload)`, done in the process: a disk may hang. Raises as `probe`; nothing is its own fault
-        for being slow.
-        """
-        name, limit_s = place.location + upload.key, self._limit(within_s)
-        found, value = self._asked("checksum", place, upload, limit_s, blamed=False)
-        if found != "checksum" or not isinstance(value, str):
-            self.close()
-            raise _astray(name)
-        return value
+    def identify(self, place: Any, upload: Listed, known: str = "") -> tuple[str, str]:
+        """`place.path(upload.key)` and `place.checksum(upload, known)`, done in the process: a disk may hang.
 
-    def probe(self, place: Any, upload: Listed, within_s: float | None = None) -> VideoInfo:
+        Raises as `probe`; nothing is its own fault for being slow.
+        """
+        found, value = self._asked("identity", place, upload, known)
+        match value:
+            case [str(path), str(checksum)] if found == "identity":
+                return path, checksum
+        self.close()
+        raise _astray(place.location + upload.key)
+
+    def probe(self, place: Any, upload: Listed) -> VideoInfo:
         """What an upload is: `place.probe(upload)`, done in the process. `place` is a `uploads.Place` to be pickled.
 
-        `within_s` [s] cuts the time for it short; a file is blamed for using up all of it alone.
-
         Raises BadInputError, with the reason, for all that is the file's own fault: it is no video, or looking into it
-        raised any other exception, crashed the decoder, or took too long or too much memory. Raises ServiceError where
-        the place was too slow or failed, or the process was killed from outside, and FileNotFoundError if the file went
-        away.
+        raised any other exception, crashed the decoder, took too long or too much memory, or read too much of it.
+        Raises ServiceError where the place was too slow or failed, or the process was killed from outside, and
+        FileNotFoundError if the file went away.
         """
-        name, limit_s = place.location + upload.key, self._limit(within_s)
-        found, value = self._asked("probe", place, upload, limit_s, blamed=limit_s >= self._limit_s)
+        found, value = self._asked("probe", place, upload)
         try:
             if found != "info":
                 raise TypeError
             return VideoInfo(**value)
         except TypeError:
             self.close()
-            raise _astray(name) from None
+            raise _astray(place.location + upload.key) from None
 
-    def _limit(self, within_s: float | None) -> float:
-        return self._limit_s if within_s is None else min(self._limit_s, max(within_s, LEAST_S))
-
-    def _asked(self, what: str, place: Any, upload: Listed, limit_s: float, *, blamed: bool) -> tuple[str, Any]:
-        """What the process answers: a kind and a value. `blamed`: working for all of the time is the file's fault."""
+    def _asked(self, what: str, place: Any, upload: Listed, known: str = "") -> tuple[str, Any]:
+        """What the process answers: a kind and a value."""
         name = place.location + upload.key
         process = self._started()
-        before = _busy_s(process.pid)
-        request = pickle.dumps((what, place, upload))
+        probing = what == "probe"
+        watch = _Watch(process.pid, self._limit_s, probing)
+        request = pickle.dumps((what, place, upload, known))
         try:
             assert process.stdin is not None
             process.stdin.write(struct.pack("!I", len(request)) + request)
             process.stdin.flush()
-            line = _line(process, time.monotonic() + limit_s)
+            line = _line(process, watch)
+            # A file is not let through for having been read faster than it was watched.
+            watch.check()
         except TimeoutError:
-            busy = blamed and _busy_s(process.pid) - before >= BUSY * limit_s
+            busy = probing and _busy_s(process.pid) - watch.busy_s >= BUSY * self._limit_s
             self.close()
             if busy:
                 raise BadInputError(
-                    f"{name}: its first frame was not found within {limit_s:.0f} s of work. The file is damaged, "
+                    f"{name}: its first frame was not found within {self._limit_s:.0f} s of work. The file is damaged, "
                     "or made to keep a decoder busy; export it again."
                 ) from None
             raise ServiceError(
-                f"{name} could not be looked into within {limit_s:.0f} s, most of them spent waiting: the disk "
-                "or the server is slow, or a decoder stands still. It is tried again, after all others"
+                f"{name} could not be looked into within {watch.waited_s():.0f} s, most of them spent waiting: the "
+                "disk or the server is slow, or a decoder stands still. It is tried again, after all others"
             ) from None
+        except _ReadTooMuchError:
+            self.close()
+            if probing:
+                raise BadInputError(read_too_much(name)) from None
+            raise ServiceError(f"{name} grows while it is read. It is tried again, after all others") from None
         except (EOFError, BrokenPipeError):
             self._ended(name, process)
         try:
@@ -135,7 +147,9 @@ class Prober:
         if process is None:
             return
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            # One that waits for a disk in the kernel ends when the disk answers, and not before.
+            process.wait(END_S)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with suppress(OSError):
@@ -152,7 +166,7 @@ class Prober:
                 start_new_session=True,
             )
             try:
-                _line(self._process, time.monotonic() + START_S)
+                _line(self._process, _Watch(self._process.pid, START_S, probing=True))
             except (TimeoutError, EOFError) as error:
                 self.close()
                 raise ServiceError(
@@ -189,7 +203,7 @@ def _astray(name: str) -> BadInputError:
 
 def _answer(name: str, line: bytes) -> tuple[str, Any]:
     kind, value = json.loads(line)
-    if kind in ("info", "checksum"):
+    if kind in ("info", "identity"):
         return kind, value
     if kind == "gone":
         raise FileNotFoundError(value)
@@ -198,17 +212,66 @@ def _answer(name: str, line: bytes) -> tuple[str, Any]:
     raise BadInputError(value)
 
 
-def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """The next line that the process writes. Raises TimeoutError, and EOFError where it ended."""
+class _ReadTooMuchError(Exception):
+    """The process has read more than a file gives reason for."""
+
+
+class _Watch:
+    """How long a process takes over one file, and how much it reads."""
+
+    def __init__(self, pid: int, limit_s: float, probing: bool) -> None:
+        """`limit_s`: seconds for all of it where it is `probing`, else without a byte that was read."""
+        self._pid, self._limit_s, self._probing = pid, limit_s, probing
+        self._began = self._moved = time.monotonic()
+        self._before = self._read = _bytes_read(pid)
+        self.busy_s: Final = _busy_s(pid)
+        """Seconds for which the process had worked before."""
+
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        now = time.monotonic()
+        if self._probing:
+            return self._began + self._limit_s - now
+        return min(self._moved + self._limit_s, self._began + CHECKSUM_S) - now
+
+    def waited_s(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began
+
+    def check(self) -> None:
+        """Raises _ReadTooMuchError. Where the system does not tell what is read, time alone is bounded."""
+        read = _bytes_read(self._pid)
+        if read is None or self._before is None:
+            self._moved = time.monotonic()
+            return
+        if read != self._read:
+            self._read, self._moved = read, time.monotonic()
+        if read - self._before > (PROBE_BYTES if self._probing else CHECKSUM_BYTES) + OWN_BYTES:
+            raise _ReadTooMuchError
+
+
+def _bytes_read(pid: int) -> int | None:
+    """Bytes that a process has read from files; nothing where that cannot be told, or the process is gone."""
+    try:
+        return int(psutil.Process(pid).io_counters().read_chars)
+    except (psutil.Error, AttributeError, OSError):
+        return None
+
+
+def _line(process: subprocess.Popen[bytes], watch: _Watch) -> bytes:
+    """The next line that the process writes. Raises TimeoutError, EOFError where it ended, and as `_Watch.check`."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     arrived = select.poll()
     arrived.register(descriptor, select.POLLIN | select.POLLHUP)
     line = b""
     while not line.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        if left <= 0 or not arrived.poll(left * 1000):
+        left = watch.left_s()
+        if left <= 0:
             raise TimeoutError
+        if not arrived.poll(min(left, WATCH_S) * 1000):
+            watch.check()
+            continue
         block = os.read(descriptor, 65536)
         if not block or len(line) > LONGEST:
             raise EOFError
@@ -233,14 +296,16 @@ def _busy_s(pid: int) -> float:
     return max(float(times.user + times.system), ready / 1e9)
 
 
-def _look(what: str, place: Any, upload: Listed, memory: int) -> tuple[str, Any]:
-    """What `place.probe` or `place.checksum` says, or why it said nothing."""
+def _look(what: str, place: Any, upload: Listed, known: str, memory: int) -> tuple[str, Any]:
+    """What `place` says of an upload, or why it said nothing."""
     from av import FFmpegError
 
     name = place.location + upload.key
     try:
-        if what == "checksum":
-            return "checksum", str(place.checksum(upload))
+        if what == "identity":
+            # In this order: the path of what is not there would be a guess.
+            checksum = str(place.checksum(upload, known))
+            return "identity", (str(place.path(upload.key)), checksum)
         return "info", dataclasses.asdict(place.probe(upload))
     except BadInputError as error:
         return "refused", str(error)
@@ -275,18 +340,16 @@ def _confine(memory: int) -> None:
 
 def _serve(requests: IO[bytes], answers: IO[bytes], memory: int, limit_s: int) -> None:
     """The process: answers until the other end goes away."""
-    import resources.uploads  # noqa: F401 (before the limits hold)
-
     _confine(memory)
     answers.write(b"ready\n")
     while head := requests.read(4):
-        what, place, upload = pickle.loads(requests.read(struct.unpack("!I", head)[0]))  # noqa: S301 (from our parent)
+        what, place, upload, known = pickle.loads(requests.read(struct.unpack("!I", head)[0]))  # noqa: S301 (from our parent)
         # Should the parent die while a decoder spins, nobody else would end this.
         used = time.process_time()
         with suppress(ValueError, OSError):
             most = int(used) + 2 * CORES * limit_s
             resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        answers.write(json.dumps(_look(what, place, upload, memory)).encode() + b"\n")
+        answers.write(json.dumps(_look(what, place, upload, known, memory)).encode() + b"\n")
 
 
 def main() -> None:

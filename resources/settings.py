@@ -16,6 +16,7 @@ from typing import Final
 from resources.shell import keys_in
 from touchline.errors import BadInputError
 from touchline.home import home as home_of
+from touchline.library.driver import with_driver
 from touchline.watch import Bounds
 
 
@@ -122,7 +123,7 @@ class Settings:
         return cls(
             home=home,
             uploads=Path(env.get("TOUCHLINE_UPLOADS") or home / "uploads").expanduser().absolute(),
-            postgres_url=_with_driver(env.get("TOUCHLINE_POSTGRES_URL", "")),
+            postgres_url=with_driver(env.get("TOUCHLINE_POSTGRES_URL", "")),
             s3_endpoint=env.get("TOUCHLINE_S3_ENDPOINT", ""),
             s3_bucket=env.get("TOUCHLINE_S3_BUCKET") or "touchline",
             s3_region=env.get("TOUCHLINE_S3_REGION") or "us-east-1",
@@ -148,11 +149,3 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= seconds < math.inf:
         raise BadInputError(f"{name}: expected a number of seconds, 0 or more, got {given!r}")
     return seconds
-
-
-def _with_driver(url: str) -> str:
-    """SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3; Dagster installs psycopg2."""
-    for scheme in ("postgres://", "postgresql://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg2://" + url.removeprefix(scheme)
-    return url

@@ -1,28 +1,26 @@
 """The places that uploads come to: a prefix of the bucket and a folder of this machine.
 
 Belongs here: what lies there, what it is, a hash of it, and a local file of it. What is worked on, and when, is
-decided in `touchline/library/intake.py`.
+decided in `touchline/library/intake.py`; a folder is listed in `folder_listing.py`.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import os
-import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
+from resources.folder_listing import FolderListing, Listing, as_text, list_folder, listed
 from resources.object_store import ObjectStore
+from resources.settings import Settings
 from resources.tempfiles import scratch_folder
 from touchline.errors import BadInputError, CheckpointError, ServiceError, TouchlineError
 from touchline.library.intake import Listed, bucket_key, bucket_path, hidden
-from touchline.library.naming import library_path
+from touchline.library.naming import SAMPLED, checksum, library_path
 from touchline.video.opening import VideoInfo, probe, probe_file
 
 if TYPE_CHECKING:
@@ -31,54 +29,51 @@ if TYPE_CHECKING:
 PREFIX: Final = "uploads/"
 """Where uploads lie in the bucket."""
 ETAG: Final = "etag:"
-READ_THROUGH: Final = 2 * 1024**3
-"""Files up to this many bytes are read through for their checksum if READ_S seconds suffice. Of others SAMPLES blocks
-are read: a video that differs at all differs in its index and length."""
-READ_S: Final = 12.0
-"""Seconds of reading: a process gets 20 for it, and a tick of a sensor 60 for all."""
-SAMPLES: Final = 64
-BLOCK: Final = 1024**2
-LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 NUL: Final = "\\x00"
 """How a NUL in a key is spelled out: the ledger's texts cannot hold one."""
 LONGEST_NAME: Final = 200
 """Bytes of a name that is kept for a local file; file systems take 255."""
+PROBE_BYTES: Final = 1024**3
+"""Bytes of a file that are read at most to find its first frame. A video keeps its index at one end and its first frame
+near the beginning: a few megabytes do."""
+LIST_RETRY_S: Final = 15.0
+"""Seconds that a scan waits for an object store that is away: it lists again soon, and Dagster gives a tick 60."""
+CHANGED: Final = "it was changed or removed after it was listed; the next scan sees what is there"
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What lies at a place. `unread`: keys, and beginnings of keys, of what cannot be read, each with the reason.
+class Watched(Protocol):
+    """Somewhere uploads come to, to be listed."""
 
-    Of those nothing is known: they may be there or gone.
-    """
+    @property
+    def name(self) -> str:
+        """For messages."""
 
-    uploads: list[Listed]
-    unread: dict[str, str] = field(default_factory=dict)
+    def listing(self) -> Listing | None:
+        """All that is there, but for folders and hidden names; nothing where the place itself is not there.
+
+        Raises ServiceError or BadInputError if the place cannot be read: then nothing is known of what is there.
+        """
 
 
 class Place(Protocol):
-    """Somewhere uploads come to."""
+    """Somewhere uploads lie, to be looked into."""
 
     @property
     def location(self) -> str:
         """Its address, with a slash at the end."""
 
-    def listing(self) -> Listing:
-        """All that is there, but for folders and hidden names. Raises ServiceError or BadInputError if the place itself
-        cannot be read: then nothing is known of what is there.
-        """
-
     def path(self, key: str) -> str:
         """The library path of an upload. Raises BadInputError for a name that cannot be one."""
 
-    def checksum(self, upload: Listed) -> str:
-        """A hash that changes when the content does. Raises BadInputError if the upload cannot be read, and
-        FileNotFoundError if it went away.
+    def checksum(self, upload: Listed, known: str = "") -> str:
+        """A hash that changes when the content does. `known`, the one that it had before, is returned if the content
+        still has it. Raises BadInputError if the upload cannot be read, and FileNotFoundError if it is not there any
+        more as it was listed.
         """
 
     def probe(self, upload: Listed) -> VideoInfo:
         """What it is. Raises BadInputError for what is no video or picture, ServiceError if the server fails, and
-        FileNotFoundError if it went away.
+        FileNotFoundError if it went away or was replaced.
         """
 
 
@@ -94,39 +89,51 @@ class BucketUploads:
         """`s3://bucket/uploads/`."""
         return bucket_path(self.objects.bucket, self.prefix)
 
+    @property
+    def name(self) -> str:
+        """As `Watched` says."""
+        return self.location
+
     def listing(self) -> Listing:
-        """As `Place` says."""
+        """As `Watched` says."""
         found = (
             Listed(item.key.removeprefix(self.prefix).replace("\0", NUL), item.etag, item.size, item.modified)
             for item in self.objects.stored_by_anyone(self.prefix)
         )
-        return Listing([upload for upload in found if not hidden(upload.key)])
+        return Listing(self.location, [upload for upload in found if not hidden(upload.key)])
 
     def path(self, key: str) -> str:
         """`s3://bucket/uploads/key`."""
         return self.location + key
 
-    def checksum(self, upload: Listed) -> str:
+    def checksum(self, upload: Listed, known: str = "") -> str:
         """The etag: the store has hashed the content already, and a SHA-256 would mean to download every match twice.
 
         The same content sent again in other parts has another etag; it is computed once more, which is no harm.
         """
-        return ETAG + upload.etag
+        key = self.prefix + upload.key
+        try:
+            etag = self.objects.etag(key)
+        except CheckpointError as error:
+            raise self._gone(key) from error
+        if etag != upload.etag:
+            raise self._gone(key)
+        return ETAG + etag
 
     def probe(self, upload: Listed) -> VideoInfo:
         """As `Place` says."""
         key = self.prefix + upload.key
         try:
-            reader = _Reader(self.objects.reader(key))
+            reader = _Reader(self.objects.reader(key), self.path(upload.key))
         except CheckpointError as error:
-            if NUL in key:
-                raise BadInputError(f"{key}: the name holds a NUL; rename the object") from error
-            raise FileNotFoundError(errno.ENOENT, "removed while it was looked into", key) from error
+            raise self._gone(key) from error
         path = PurePosixPath(self.path(upload.key))
         try:
             return probe_file(cast(IO[bytes], reader), path)
         except (BadInputError, OSError) as error:
-            # FFmpeg takes what a server fails to give for the end of the file.
+            # FFmpeg takes what it is not given for the end of the file.
+            if isinstance(reader.error, BadInputError):
+                raise reader.error from error
             if isinstance(reader.error, OSError) and not isinstance(reader.error, FileNotFoundError):
                 raise self.objects.trouble(key, reader.error) from error
             if not isinstance(error, BadInputError):
@@ -134,17 +141,26 @@ class BucketUploads:
             # A path folds the slashes of s3:// into one.
             raise BadInputError(str(error).replace(str(path), self.path(upload.key))) from error
 
+    def _gone(self, key: str) -> Exception:
+        if NUL in key:
+            return BadInputError(f"{key}: the name holds a NUL; rename the object")
+        return FileNotFoundError(errno.ENOENT, CHANGED, key)
+
 
 class _Reader:
-    """What PyAV needs of a file. Bytes are plain ones, and what went wrong is remembered."""
+    """What PyAV needs of a file. Bytes are plain ones and counted, and what went wrong is remembered."""
 
-    def __init__(self, file: ReadableFile) -> None:
-        self._file = file
+    def __init__(self, file: ReadableFile, name: str) -> None:
+        self._file, self._name, self._read = file, name, 0
         self.error: Exception | None = None
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return bytes(self._file.read(None if size < 0 else size))
+            if self._read > PROBE_BYTES:
+                raise BadInputError(read_too_much(self._name))
+            block = bytes(self._file.read(None if size < 0 else size))
+            self._read += len(block)
+            return block
         except Exception as error:
             self.error = error
             raise
@@ -161,53 +177,38 @@ class FolderUploads:
     """Files of a folder and of those in it."""
 
     folder: Path
+    """Absolute, with its links resolved: naming it asks no disk, which may hang."""
 
     @property
     def location(self) -> str:
-        """The folder's absolute path."""
-        return f"{_text(str(self.folder.resolve()))}/"
+        """The folder's path."""
+        return f"{as_text(str(self.folder))}/"
+
+    @property
+    def name(self) -> str:
+        """As `Watched` says."""
+        return self.location
 
     def listing(self) -> Listing:
-        """As `Place` says. Links to folders are not followed."""
-        root = self.folder.resolve()
-        unread: dict[str, str] = {}
-
-        def refuse(error: OSError) -> None:
-            path = Path(error.filename)
-            if path == root:
-                raise BadInputError(f"{path} cannot be read: {error.strerror}. Change its permissions.")
-            # A folder in it may go away while it is read.
-            if error.errno != errno.ENOENT:
-                unread[f"{_text(str(path.relative_to(root)))}/"] = _unreadable(path, error)
-
-        found = []
-        for folder, folders, names in os.walk(root, onerror=refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            # Text, not paths: of a hundred thousand names, these take longer than the disk.
-            inside = "" if folder == str(root) else f"{os.path.relpath(folder, root)}/"
-            for name in names:
-                if name.startswith("."):
-                    continue
-                key = inside + name
-                try:
-                    upload = _listed(os.path.join(folder, name), key)  # noqa: PTH118
-                except OSError as error:
-                    unread[_text(key)] = _unreadable(Path(folder, name), error)
-                    continue
-                if upload is not None:
-                    found.append(upload)
-        return Listing(found, unread)
+        """As `Watched` says, in this process. `FolderListing` does it in one that may hang."""
+        return list_folder(self.folder)
 
     def path(self, key: str) -> str:
         """The absolute path, links resolved: what `touchline run` would call it."""
-        return library_path(self.folder.resolve() / key)
+        return library_path(self.folder / key)
 
-    def checksum(self, upload: Listed) -> str:
-        """SHA-256 of the content, as `touchline run` has it; for what is too large, of blocks all over it."""
+    def checksum(self, upload: Listed, known: str = "") -> str:
+        """As `touchline run` has it: `touchline.library.naming.checksum`.
+
+        A SHA-256 of a whole file that is too large for one is not looked for again: a look would read all of the file.
+        """
         path = self._file(upload.key)
         try:
-            whole = checksum_within(path, READ_S) if upload.size <= READ_THROUGH else None
-            return whole or sampled_checksum(path)
+            found = checksum(path, known if known.startswith(SAMPLED) else "")
+            now = listed(str(path), upload.key)
+            if now is None or now.etag != upload.etag:
+                raise FileNotFoundError(errno.ENOENT, CHANGED, str(path))
+            return found
         except BadInputError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in (errno.EACCES, errno.EPERM):
@@ -220,67 +221,37 @@ class FolderUploads:
         return probe(self._file(upload.key))
 
     def _file(self, key: str) -> Path:
-        path = self.folder.resolve() / key
+        path = self.folder / key
         if not path.exists():
             if "\\x" in key:
                 raise BadInputError(f"{path}: the name is not valid UTF-8; rename the file")
-            raise FileNotFoundError(errno.ENOENT, "removed while it was looked into", str(path))
+            raise FileNotFoundError(errno.ENOENT, CHANGED, str(path))
         return path
 
 
-def _listed(path: str, key: str) -> Listed | None:
-    """A file as an upload; nothing for what is no file, or is gone by now. Raises OSError if that cannot be told."""
-    try:
-        found = os.stat(path)  # noqa: PTH116
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
-            return None
-        raise
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    # The time of the last change of the file's entry cannot be set back: copies that keep the time of the original, or
-    # are written over with the same length, are noticed.
-    marks = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-    # Copies may carry a time that no calendar holds.
-    modified = datetime.fromtimestamp(min(max(found.st_mtime, found.st_ctime), LATEST.timestamp()), UTC)
-    return Listed(_text(key), "-".join(f"{mark:x}" for mark in marks), found.st_size, modified)
+def read_too_much(name: str) -> str:
+    """Why a file is refused that is read and read without a first frame."""
+    return (
+        f"{name}: there is no frame in the first {PROBE_BYTES / 1024**3:g} GiB that were read of it. The file is "
+        "damaged, or not written yet; export it again."
+    )
 
 
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{_text(str(path))} cannot be read: {error.strerror}. Change its permissions, or take it away."
+def watched(objects: ObjectStore) -> list[Watched]:
+    """What is watched for uploads: the bucket, and the folder that the environment names."""
+    return [BucketUploads(objects.waiting(LIST_RETRY_S)), _folder(Settings.from_environment().uploads)]
 
 
-def _text(name: str) -> str:
-    """A file name as text: bytes that are no UTF-8 are spelled out, so that the file is refused by a name."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+@lru_cache(maxsize=4)
+def _folder(folder: Path) -> FolderListing:
+    """One for each folder: it knows of a listing that hangs."""
+    return FolderListing(folder)
 
 
-def checksum_within(path: Path, seconds: float) -> str | None:
-    """SHA-256 of a file's content, hex; nothing if it takes longer to read. Raises BadInputError as `checksum`."""
-    until, digest = time.monotonic() + seconds, hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                if time.monotonic() > until:
-                    return None
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-    return digest.hexdigest()
-
-
-def sampled_checksum(path: Path) -> str:
-    """`sampled:` and the SHA-256 of a file's length and of SAMPLES blocks spread over it, its ends among them."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            digest = hashlib.sha256(str(size).encode())
-            for number in range(SAMPLES):
-                file.seek(max(0, size - BLOCK) * number // (SAMPLES - 1))
-                digest.update(file.read(BLOCK))
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-    return f"sampled:{digest.hexdigest()}"
+def place_at(objects: ObjectStore, location: str) -> Place:
+    """The place of a location in the ledger."""
+    bucket = BucketUploads(objects)
+    return bucket if location == bucket.location else FolderUploads(Path(location))
 
 
 @contextmanager

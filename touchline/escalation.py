@@ -22,7 +22,7 @@ from pydantic import Field
 from touchline.brands import BrandBook, brand_id, matcher_of
 from touchline.config import StageConfig
 from touchline.errors import TouchlineError
-from touchline.exposure.candidates import CLEAR_HEIGHT, crop_quality, text_key
+from touchline.exposure.candidates import clarity, crop_quality, text_key
 from touchline.geometry import line_height
 from touchline.values import BrandDetection, BrandSourceName, Chunk, Image, MatchDocument, UnresolvedCandidate
 from touchline.vision.crops import cut
@@ -197,7 +197,7 @@ class Escalation:
                 zone=candidate.zone,
                 # A candidate does not carry what covers it; its text was read, so little does.
                 unoccluded=1.0,
-                clarity=candidate.confidence * min(1.0, line_height(quad) / CLEAR_HEIGHT),
+                clarity=clarity(candidate.confidence, quad),
             )
             for sequence, timestamp, quad in zip(
                 candidate.sequences, candidate.timestamps, candidate.quads, strict=True

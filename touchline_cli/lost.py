@@ -1,4 +1,5 @@
-"""Uploads whose run ended before its work was done, as `touchline jobs` shows them: no job tells of them.
+"""Uploads of which no job tells, as `touchline jobs` shows them: those whose run ended before its work was done, and
+those that could not be looked into.
 
 Belongs here: how they look. Which they are is in `touchline/library/repository/upload_ledger.py`.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from touchline.library.tables import Upload
 
 TITLE: Final = "uploads whose run ended too early"
+WAITING: Final = "uploads that could not be looked into yet"
 
 
 def as_rows(uploads: Sequence[Upload], fields: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -24,7 +26,7 @@ def as_rows(uploads: Sequence[Upload], fields: Sequence[str]) -> list[Mapping[st
     return [
         {
             **dict.fromkeys(fields),
-            "partition_key": upload.partition_key,
+            "partition_key": upload.partition_key or None,
             "status": "failed" if upload.state is UploadState.FAILED else "pending",
             "created_at": upload.last_seen,
             "video_path": upload.location + upload.key,
@@ -36,10 +38,12 @@ def as_rows(uploads: Sequence[Upload], fields: Sequence[str]) -> list[Mapping[st
 
 def show(uploads: Sequence[Upload]) -> None:
     """Prints them below the jobs; nothing where there are none."""
-    if not uploads:
+    _show_waiting([upload for upload in uploads if upload.state is UploadState.WAITING])
+    lost = [upload for upload in uploads if upload.state is not UploadState.WAITING]
+    if not lost:
         return
     table = session.columns("source", "state", "when", title=TITLE)
-    for upload in uploads:
+    for upload in lost:
         name = session.escaped(PurePosixPath(upload.key).name)
         gone = ", the file is gone" if upload.gone_at is not None else ""
         state = "failed" if upload.state is UploadState.FAILED else f"asked for again ({_count(upload)}){gone}"
@@ -48,6 +52,16 @@ def show(uploads: Sequence[Upload]) -> None:
             f"{state}\n[red]{session.escaped(fitted(' '.join(upload.reason.split())))}[/red]",
             session.when(upload.last_seen),
         )
+    session.console.print(table)
+
+
+def _show_waiting(uploads: Sequence[Upload]) -> None:
+    if not uploads:
+        return
+    table = session.columns("upload", "reason", "when", title=WAITING)
+    for upload in uploads:
+        reason = session.escaped(fitted(" ".join(upload.reason.split())))
+        table.add_row(session.escaped(upload.location + upload.key), reason, session.when(upload.last_seen))
     session.console.print(table)
 
 

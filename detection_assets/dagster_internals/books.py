@@ -1,7 +1,8 @@
 """Dagster's books and Touchline's, open side by side without any definitions.
 
 Belongs here: what a process opens that looks into runs and jobs, or puts them right, and does none: it loads faster
-than `runner.py`. What changes runs and jobs is in `reconcile.py`, `resume.py`, `garbage.py` and `forget.py`.
+than `local/runner.py`. What changes runs and jobs is in `jobs/reconcile.py`, `jobs/resume.py`,
+`upkeep/collect_garbage.py` and `upkeep/retire_source.py`.
 """
 
 from __future__ import annotations

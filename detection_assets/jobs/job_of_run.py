@@ -98,7 +98,7 @@ def open_job(
     return job
 
 
-def claim_run(context: dg.AssetExecutionContext, connection: Connection) -> None:
+def claim_run(context: dg.AssetExecutionContext | dg.OpExecutionContext, connection: Connection) -> None:
     """Makes this process the one that does its run, or finds that it still is. The lease ends with the run.
 
     Raises LeaseLostError where another process does it, or where it was ended before it could begin.

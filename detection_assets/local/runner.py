@@ -55,12 +55,15 @@ class Runner:
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
         """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""
-        info = probe(path)
+        info, name = probe(path), library_path(path)
+        with self.connection.database.session() as session:
+            known = repository.find_source(session, name)
+        content = checksum(path, known.checksum if known else "")
         with self.connection.database.session() as session:
             source = repository.register_source(
                 session,
-                library_path(path),
-                checksum=checksum(path),
+                name,
+                checksum=content,
                 duration=info.duration_s,
                 fps=info.fps or None,
                 size=path.stat().st_size,

@@ -24,6 +24,7 @@ _ALWAYS: Final = re.compile(r"[\\`*\[\]<|~]")
 _AT_EDGES_OF_WORDS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _ENTITY: Final = re.compile(r"&(?=#?\w+;)")
 _AT_START: Final = re.compile(r"^(\d{1,9})?((?(1)[.)]|[-+=#>:]))")
+_CODE: Final = re.compile(r"(?<!`)`(?!`)([^`]*[^`\s][^`]*)`(?!`)")
 _ADDRESS: Final = re.compile(r"(://|www(?=\.)|@|mailto:|xmpp:)", re.IGNORECASE)
 
 
@@ -35,9 +36,28 @@ def plain(text: str, longest: int = LONGEST) -> str:
     >>> plain("![x](p.png) & <b>")
     '!\\[x\\](p.png) & \\<b>'
     """
+    return _escaped(_line(text, longest))
+
+
+def prose(text: str, longest: int = 1000) -> str:
+    r"""A sentence as Markdown in which `code` stays code; all the rest is as of `plain`.
+
+    Between two single backticks nothing but code can be: no picture, no link, no HTML. Other backticks are text.
+
+    >>> prose("`touchline gc` frees it; ![x](p.png)")
+    '`touchline gc` frees it; !\\[x\\](p.png)'
+    """
+    parts = _CODE.split(_line(text, longest))
+    return "".join(f"`{part}`" if number % 2 else _escaped(part) for number, part in enumerate(parts))
+
+
+def _line(text: str, longest: int) -> str:
+    """The visible characters of a text on one line, cut to a length."""
     line = " ".join("".join(c if _shown(c) else " " for c in text).split())
-    if len(line) > longest:
-        line = line[: longest - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _escaped(line: str) -> str:
     line = _ALWAYS.sub(lambda found: "\\" + found[0], line)
     line = _AT_EDGES_OF_WORDS.sub(r"\\_", line)
     line = _ENTITY.sub(r"\\&", line)
@@ -46,8 +66,8 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 
 def bullets(lines: Iterable[str], longest: int = 1000) -> dg.MarkdownMetadataValue:
-    """Lines of text as a list."""
-    return dg.MetadataValue.md("\n".join(f"- {plain(line, longest)}" for line in lines) or "none")
+    """Sentences as a list; what they write as code is shown as code."""
+    return dg.MetadataValue.md("\n".join(f"- {prose(line, longest)}" for line in lines) or "none")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> dg.MarkdownMetadataValue:
@@ -79,8 +99,8 @@ def pictured(uri: str, alt: str) -> dg.MarkdownMetadataValue:
 
 
 def sentence(text: str) -> dg.MarkdownMetadataValue:
-    """A line of text."""
-    return dg.MetadataValue.md(plain(text, 1000))
+    """One sentence; what it writes as code is shown as code."""
+    return dg.MetadataValue.md(prose(text))
 
 
 def command(text: str) -> dg.MarkdownMetadataValue:

@@ -1,8 +1,8 @@
 """The sensors, by subject: what Dagster's daemon looks at between runs."""
 
-from detection_assets.sensors.new_uploads import new_uploads
+from detection_assets.sensors.new_uploads import new_uploads, registered_uploads
 from detection_assets.sensors.run_status import SENSORS as RUN_STATUS_SENSORS
 
-SENSORS = (*RUN_STATUS_SENSORS, new_uploads)
+SENSORS = (*RUN_STATUS_SENSORS, new_uploads, registered_uploads)
 
 __all__ = ["SENSORS"]

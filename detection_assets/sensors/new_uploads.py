@@ -1,7 +1,7 @@
-"""The sensor `new_uploads`: an upload becomes a source, a partition and a run without anybody's help.
+"""The sensors of uploads: an upload becomes a source, a partition and a run without anybody's help.
 
-Belongs here: when to look, and how Dagster is told. What is looked at and decided is in
-`detection_assets/upkeep/ingest_uploads.py`.
+Belongs here: when to scan, and how Dagster is told. What is scanned and decided is in
+`detection_assets/upkeep/scan_uploads.py`; files are looked into by the job in `detection_assets/upkeep/ingest_job.py`.
 https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -12,43 +12,60 @@ import dagster as dg
 
 from detection_assets.assets import JOB
 from detection_assets.dagster_internals.tags import PRIORITY_TAG
-from detection_assets.metadata.markdown import plain
 from detection_assets.partitions import sources
-from detection_assets.upkeep.ingest_uploads import continued, look, refusal
-from resources.settings import Settings
+from detection_assets.upkeep.ingest_job import INGEST_TAG, ingest_uploads
+from detection_assets.upkeep.scan_uploads import continued, registered, scan
 from resources.storage import Storage
-from resources.uploads import BucketUploads, FolderUploads, Place
+from resources.uploads import watched
 
-EVERY_S: Final = 30
-"""Seconds between two looks: as long as an upload must be unchanged to count as whole."""
+SCAN_S: Final = 30
+"""Seconds between two scans: as long as an upload must be unchanged to count as whole."""
+ASK_S: Final = 10
+"""Seconds between two looks into the ledger for uploads whose run is due: one query that finds few rows."""
 UPLOAD_TAG: Final = "touchline/upload"
 """The library path of the upload, on its run."""
 
 
 @dg.sensor(
     name="new_uploads",
-    job_name=JOB,
-    description="Watches uploads/ in the bucket and the folder TOUCHLINE_UPLOADS. A video that has arrived is "
-    "registered, gets its partition and a run; what is no video is refused once, with the reason in the tick's log, on "
-    "the asset library and in the table source_assets. What was seen is in the table uploads; the cursor only tells.",
-    minimum_interval_seconds=EVERY_S,
+    job=ingest_uploads,
+    description="Lists uploads/ in the bucket and the folder TOUCHLINE_UPLOADS, and notes what is there in the table "
+    "uploads. For what has arrived whole it asks for a run of ingest_uploads, one at a time for each place. It opens "
+    "no file. The table is the truth; the cursor only tells.",
+    minimum_interval_seconds=SCAN_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.SensorResult:
-    """Fails, visibly, where a place cannot be read; the runs that are due are asked for before that."""
+    """Fails, visibly, where a place cannot be read; the runs that are due elsewhere are asked for before that."""
     connection = storage.connect()
-    places: list[Place] = [BucketUploads(connection.objects)]
-    folder = Settings.from_environment().uploads
-    if folder.is_dir():
-        places.append(FolderUploads(folder))
-    found = look(context.instance, connection, places)
-    for path, reason in found.refused:
-        context.log.warning(refusal(path, reason))
+    found = scan(context.instance, connection, watched(connection.objects))
     for trouble in found.troubles:
         context.log.error(str(trouble))
-    if found.troubles and not found.requests and not found.refused:
+    if found.troubles and not found.runs:
         raise found.troubles[0]
-    keys = sorted({upload.partition_key for upload in found.requests})
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(run_key=key, tags={PRIORITY_TAG: "1", INGEST_TAG: location})
+            for key, location in found.runs.items()
+        ],
+        skip_reason=None if found.runs else str(found),
+        cursor=json.dumps({"newest": found.newest.isoformat() if found.newest else None, "told": str(found)}),
+    )
+
+
+@dg.sensor(
+    name="registered_uploads",
+    job_name=JOB,
+    description="Asks for a run of all nodes for each upload that ingest_uploads has registered, together with its "
+    "partition, and again for those whose run ended for no fault of theirs. The table uploads says which they are.",
+    minimum_interval_seconds=ASK_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def registered_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.SensorResult:
+    """Asks until Dagster has the run; Dagster makes one for each run key."""
+    connection = storage.connect()
+    due = registered(context.instance, connection)
+    keys = sorted({upload.partition_key for upload in due})
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
@@ -56,17 +73,8 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
                 partition_key=upload.partition_key,
                 tags={PRIORITY_TAG: "0", UPLOAD_TAG: upload.location + upload.key, **continued(connection, upload)},
             )
-            for upload in found.requests
+            for upload in due
         ],
-        skip_reason=None if found.requests else str(found),
+        skip_reason=None if due else "every registered upload has its run",
         dynamic_partitions_requests=[sources.build_add_request(keys)] if keys else [],
-        asset_events=[
-            dg.AssetObservation(
-                "library",
-                description=plain(refusal(path, reason), 1000),
-                metadata={"refused_because": reason, "path": path},
-            )
-            for path, reason in found.refused
-        ],
-        cursor=json.dumps({"newest": found.newest.isoformat() if found.newest else None, "told": str(found)}),
     )

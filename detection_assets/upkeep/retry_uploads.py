@@ -1,7 +1,8 @@
 """Uploads whose run ended before its work was done, for no fault of theirs: asked for again, a few times.
 
 Belongs here: what became of the run of an upload. How often and how soon it is asked for again is in
-`touchline/library/intake.py`; the new run is asked for by the sensor `new_uploads`, as the first was.
+`touchline/library/intake.py`; the new run is asked for by the sensor `registered_uploads`, as the
+first was.
 
 A server, the daemon, the webserver or the machine can die between the ledger's word that a run was asked for and the
 job that tells of it. Nobody else would miss such an upload.

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from detection_assets.definitions import JOB, build_defs
+from detection_assets.definitions import build_defs
 from touchline.nodes import NODE_NAMES, NODES, REPORT
 
 SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "definitions.json"
@@ -55,7 +55,7 @@ def described(defs: dg.Definitions) -> dict[str, Any]:
         "assets": assets,
         "checks": checks,
         "external": sorted(k.to_user_string() for k in graph.external_asset_keys),
-        "jobs": [JOB],
+        "jobs": sorted(job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")),
         "resources": sorted(defs.resources or {}),
         "schedules": sorted(s.name for s in defs.schedules or ()),
         "sensors": sorted(s.name for s in defs.sensors or ()),

@@ -19,7 +19,7 @@ from rich.console import Console
 from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
 from detection_assets.jobs.reconcile import reconcile
-from detection_assets.upkeep.ingest_uploads import continued
+from detection_assets.upkeep.scan_uploads import continued
 from resources.database import Database
 from resources.local_services import Endpoints
 from tests.support.upload_library import Library, opened, picture
@@ -191,6 +191,25 @@ def test_lost_uploads_are_listed_until_a_later_job_tells_of_them(library: Librar
 
 def test_keys_of_runs_that_are_asked_for_again_are_counted_not_heaped() -> None:
     assert next_run_key(next_run_key("a-1/1/etag", 2), 3) == "a-1/1/etag/again-3"
+
+
+def test_the_command_jobs_shows_uploads_that_could_not_be_looked_into(
+    library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (library.folder / "b.png").write_bytes(picture())
+    for run in library.begin(library.scan()):
+        library.instance.report_run_failed(run, "the object store at [127.0.0.1] failed")
+    library.scan()
+    said = Console(width=80, file=io.StringIO())
+    monkeypatch.setattr(session, "console", said)
+    monkeypatch.setattr(session, "database", lambda: nullcontext(library.connection.database))
+    assert jobs(None, 30, as_json=False) == 0
+    words = "".join(said.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "uploadsthatcouldnotbelookedintoyet" in words and "[127.0.0.1]failed" in words
+    assert jobs(None, 30, as_json=True) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["id"], row["status"], row["partition_key"]) == (None, "pending", None)
+    assert row["video_path"] == str(library.folder / "b.png")
 
 
 def test_the_command_jobs_shows_lost_uploads_within_80_columns_and_as_json(

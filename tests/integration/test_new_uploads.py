@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from detection_assets.upkeep import ingest_uploads as work
 from detection_assets.upkeep import retire_source as retiring
 from resources.database import Database
 from resources.local_services import Endpoints
@@ -63,7 +62,7 @@ def test_what_still_grows_waits(library: Library) -> None:
         assert library.states() == {("match.mp4", 1): "waiting"}
     path.write_bytes(picture())
     library.now = datetime.now(UTC)
-    assert library.look(later=timedelta()).waiting == 1
+    assert library.look(later=timedelta()).scanned.waiting == 1
     assert [upload.key for upload in library.look().requests] == ["match.mp4"]
 
 
@@ -116,7 +115,7 @@ def test_a_file_written_over_with_the_same_length_and_time_is_new_and_one_that_w
     time.sleep(0.02)
     path.touch()
     assert library.look().requests == []
-    assert [row.state.value for row in library.rows().values()] == ["started", "started", "unchanged"]
+    assert list(library.states().values()) == ["started", "started", "unchanged"]
 
 
 def test_a_deleted_upload_is_marked_and_starts_nothing_when_it_comes_back_as_it_was(library: Library) -> None:
@@ -144,7 +143,6 @@ def test_what_is_no_video_is_refused_once_with_the_reason_everywhere(library: Li
         assert reason
         assert library.source(path).state is SourceState.REJECTED
         assert library.source(path).rejection_reason == reason
-        assert f"refused {reason}" in str(found)
         assert path in reason
     assert set(library.states().values()) == {"refused"}
     assert library.look().refused == []
@@ -199,21 +197,22 @@ def test_a_death_before_a_commit_is_made_up_for_by_the_next_look(
     assert library.look().requests == []
 
 
-def test_two_looks_at_once_start_one_run(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_of_the_same_uploads_at_once_register_them_once(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library.objects.put("uploads/a.png", picture())
-    other: list[work.Look] = []
+    [run] = library.begin(library.scan())
     probe = Prober.probe
 
-    def meanwhile(prober: Prober, place: object, upload: object, within_s: float) -> object:
+    def meanwhile(prober: Prober, place: object, upload: object) -> object:
         monkeypatch.undo()
-        other.append(library.look(later=timedelta()))
-        library.obey(other[0])
-        library.look(later=timedelta())
+        assert library.ingest(run).registered == [f"s3://{library.objects.bucket}/uploads/a.png"]
+        assert library.obey(library.look(later=timedelta())) == ["a.png"]
         return probe(prober, place, upload)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Prober, "probe", meanwhile)
-    mine = library.look()
-    assert (len(other[0].requests), mine.requests) == (1, [])
+    assert library.ingest(run).registered == []
+    assert library.look().requests == []
     assert library.states() == {("a.png", 1): "started"}
 
 
@@ -284,7 +283,7 @@ def test_a_forgotten_source_is_not_started_again_until_its_upload_comes_anew(lib
     library.objects.put("uploads/a.png", picture())
     library.obey(library.look())
     library.look()
-    [run] = library.instance.get_runs()
+    [run] = library.runs()
     library.instance.report_run_failed(run)
     key = library.rows()["a.png", 1].partition_key
     retiring.forget(library.instance, library.connection, key)
@@ -302,7 +301,7 @@ def test_a_forgotten_file_that_is_only_touched_stays_forgotten(library: Library)
     path = library.folder / "a.png"
     path.write_bytes(picture())
     library.obey(library.look())
-    library.instance.report_run_failed(library.instance.get_runs()[0])
+    library.instance.report_run_failed(library.runs()[0])
     retiring.forget(library.instance, library.connection, library.rows()["a.png", 1].partition_key)
     time.sleep(0.02)
     path.touch()

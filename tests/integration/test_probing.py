@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from resources.local_services import Endpoints
 from resources.probing import Prober
 from resources.uploads import BucketUploads, FolderUploads
 from tests.support.hostile_place import HostileUploads
-from tests.support.upload_library import Library, opened, picture
+from tests.support.upload_library import Library, Look, opened, picture
 from touchline.library import repository
 from touchline.library.intake import BEGUN, UploadState
 from touchline.library.tables import SourceState, Upload
@@ -45,10 +44,9 @@ def put(library: Library, *names: str) -> None:
         path.write_bytes(picture(10 + age))
 
 
-def look(library: Library, *, limit_s: float = 20, memory: int = GIB) -> work.Look:
-    library.now += timedelta(minutes=5)
+def look(library: Library, *, limit_s: float = 20, memory: int = GIB) -> Look:
     with Prober(limit_s=limit_s, memory=memory) as prober:
-        return work.look(library.instance, library.connection, library.places, now=library.now, prober=prober)
+        return library.look(prober=prober)
 
 
 REFUSED = {
@@ -57,16 +55,14 @@ REFUSED = {
     "spin.png": "of work",
     "eat.png": "GiB of memory",
     "odd.png": "KeyError",
+    "greedy.png": "no frame in the first 1 GiB that were read",
     "long.png": "answered what is no answer",
     "ffmpeg.png": "Input/output error",
 }
 WAITING = {"sleep.png": "waiting", "killed.png": "short of memory", "disk.png": "Input/output error"}
 
 
-def test_files_that_do_harm_are_refused_with_their_reasons_and_the_others_are_taken_up(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(work, "PROBING_S", 300.0)
+def test_files_that_do_harm_are_refused_with_their_reasons_and_the_others_are_taken_up(library: Library) -> None:
     put(library, *REFUSED, "fine.png")
     found = look(library, limit_s=8)
     assert [upload.key for upload in found.requests] == ["fine.png"]
@@ -183,7 +179,7 @@ def test_a_look_that_ends_with_its_process_is_noted_and_the_next_begins_with_oth
     def dies(prober: Prober, *_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Prober, "checksum", dies)
+    monkeypatch.setattr(Prober, "identify", dies)
     with pytest.raises(KeyboardInterrupt):
         look(library)
     row = library.rows()["deadly.png", 1]
@@ -192,9 +188,9 @@ def test_a_look_that_ends_with_its_process_is_noted_and_the_next_begins_with_oth
     taken: list[str] = []
     probe = Prober.probe
 
-    def noting(prober: Prober, place: Any, upload: Any, watch: Any = None) -> Any:
+    def noting(prober: Prober, place: Any, upload: Any) -> Any:
         taken.append(upload.key)
-        return probe(prober, place, upload, watch)
+        return probe(prober, place, upload)
 
     monkeypatch.setattr(Prober, "probe", noting)
     assert len(look(library).requests) == 2
@@ -218,14 +214,7 @@ def test_a_disk_that_hangs_at_the_checksum_holds_up_nothing(library: Library) ->
     put(library, "stuck.png", "fine.png")
     found = look(library, limit_s=3)
     assert [upload.key for upload in found.requests] == ["fine.png"]
-    assert "could not be looked into within 3 s" in library.rows()["stuck.png", 1].reason
-
-
-def test_one_is_taken_up_however_long_the_listing_takes(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "PROBING_S", -1.0)
-    put(library, "a.png", "b.png")
-    assert len(look(library).requests) == 1
-    assert len(look(library).requests) == 2
+    assert "could not be looked into within" in library.rows()["stuck.png", 1].reason
 
 
 def test_a_recording_that_stalls_with_its_space_taken_ends_and_leaves_nothing_running(library: Library) -> None:

@@ -6,15 +6,24 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+import uuid
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
+import sqlalchemy as sa
 
 from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.local.runner import Runner
+from resources.local_services import Endpoints
 from resources.settings import Settings
-from tests.support.webserver import ADD, ASSETS, Ask, launch, loaded, wait
+from tests.support.webserver import ADD, ASSETS, LAUNCH, Ask, launch, loaded, wait
 from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
 from touchline.nodes import NODE_NAMES, REPORT
@@ -66,6 +75,81 @@ def test_a_partition_registered_in_the_page_can_be_materialized_and_replayed_fro
     assert (replay.run_type, replay.replay_from_stage, replay.parent_job_id) == (RunType.REPLAY, "run_ocr", first.id)
     assert [row.stage for row in rows] == ["run_ocr"]
     assert {row.job_id for row in inputs} == {first.id}
+
+
+def test_a_takeover_by_another_user_is_stopped_at_each_of_its_steps(
+    ask: Ask, selector: dict[str, str], runner: Runner, own_source: SourceAsset, settings: Settings, services: Endpoints
+) -> None:
+    """A source by the object store, the password by a run's error, a program by the database: each step alone fails.
+
+    Each step is tried as if those before it had succeeded. Where the tests are not root, the steps that need another
+    user are tried without keys and token.
+    """
+    secrets = json.loads((settings.home / "services/state.json").read_text("utf-8"))
+    password, ports = secrets["postgres"]["password"], secrets["objects"]["ports"]
+    own_port = urlsplit(json.loads((settings.home / "serve.json").read_text("utf-8"))["url"]).port
+    assert own_port
+
+    # 1. A source: by the object store's inner port that the process list shows, then by the web page, without a token.
+    name = f"takeover-{uuid.uuid4().hex}.mp4"
+    form = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\nx\r\n--b--\r\n'
+    for port in set(ports.values()):
+        assert answer_of(port, "/buckets/touchline/uploads/", form, "multipart/form-data; boundary=b") >= 400
+    assert not [key for key in runner.connection.objects.list("uploads/") if name in key]
+    params = {"selector": {**selector, "jobName": "detect_brands"}, "runConfigData": "{}", "mode": "default"}
+    mutation = json.dumps({"query": LAUNCH, "variables": {"params": params}})
+    runs = runner.instance.get_runs_count()
+    for kind in ("application/json", "text/plain"):
+        assert answer_of(own_port, "/graphql", mutation, kind) in (401, 403, 415)
+    assert runner.instance.get_runs_count() == runs
+
+    # 2. The password: a run, launched with a token, that takes the file with the secrets for a list of brands.
+    stolen = {"resources": {"run_settings": {"config": {"brands_csv": str(settings.home / "services/state.json")}}}}
+    run_id = launch(ask, selector, own_source.partition_key, ["match_brands"], stolen)
+    assert wait(ask, run_id) == "FAILURE"
+    events = "".join(map(str, runner.instance.all_logs(run_id)))
+    assert "of the server's" in events
+    assert not [secret for secret in (password, secrets["objects"]["secret_key"]) if secret in events]
+
+    # 3. A program: with the password, as another user at the socket, and as the product's own role past it.
+    url = sa.make_url(services.postgres_url)
+    assert url.password == password
+    folder = Path(str(url.query["host"]))
+    if os.geteuid() == 0:
+        tried = subprocess.run([sys.executable, "-I", "-c", AS_NOBODY, str(folder), str(settings.home)], check=False)
+        assert tried.returncode == 0, "another user reached the database's socket or the file with the secrets"
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    mark = folder.parent / "taken-over"
+    with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="permission denied"):
+        connection.execute(sa.text(f"COPY (SELECT 1) TO PROGRAM 'id > {mark}'"))
+    assert not mark.exists()
+
+
+AS_NOBODY = """
+import glob, os, socket, sys
+folder, home = sys.argv[1:]
+sockets = [path for path in glob.glob(folder + '/.s.PGSQL.*') if not path.endswith('.lock')]
+assert len(sockets) == 1
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for reach in (lambda: socket.socket(socket.AF_UNIX).connect(sockets[0]), lambda: open(home + '/services/state.json')):
+    try:
+        reach()
+    except PermissionError:
+        continue
+    sys.exit(1)
+"""
+
+
+def answer_of(port: int, path: str, body: str, kind: str) -> int:
+    """The status that a POST without keys or token gets; 599 where nothing that speaks HTTP to us listens."""
+    request = Request(f"http://127.0.0.1:{port}{path}", body.encode(), {"Content-Type": kind})
+    try:
+        with urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+    except (OSError, HTTPException):
+        return 599
 
 
 def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(

@@ -26,13 +26,13 @@ from touchline.video.opening import VideoInfo
 class HostileUploads(FolderUploads):
     """As FolderUploads, but for files that are named for what they do."""
 
-    def checksum(self, upload: Listed) -> str:
+    def checksum(self, upload: Listed, known: str = "") -> str:
         match upload.key.partition(".")[0]:
             case "unread":
                 raise ServiceError(f"{upload.key} cannot be read")
             case "stuck":
                 time.sleep(600)
-        return super().checksum(upload)
+        return super().checksum(upload, known)
 
     def probe(self, upload: Listed) -> VideoInfo:
         match upload.key.partition(".")[0]:
@@ -51,6 +51,10 @@ class HostileUploads(FolderUploads):
                 held = []
                 while True:
                     held.append(np.empty(1 << 24))
+            case "greedy":
+                with open("/dev/zero", "rb") as endless:  # noqa: PTH123
+                    while endless.read(1 << 20):
+                        pass
             case "odd":
                 raise KeyError("an error of a class that nobody listed")
             case "disk":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,25 @@ import numpy as np
 import sqlalchemy as sa
 from dagster._core.test_utils import create_run_for_test
 
+from detection_assets.dagster_internals.tags import RUN_KEY_TAG
 from detection_assets.definitions import JOB
 from detection_assets.partitions import sources
-from detection_assets.upkeep import ingest_uploads as work
-from detection_assets.upkeep.retry_uploads import RUN_KEY_TAG
+from detection_assets.upkeep.ingest_uploads import Ingested, ingest
+from detection_assets.upkeep.scan_uploads import Scan, registered, scan
 from resources.checkpoints import CheckpointStore
 from resources.database import Database
 from resources.local_services import Endpoints
 from resources.object_store import ObjectStore
+from resources.probing import Prober
 from resources.storage import Connection
 from resources.uploads import BucketUploads, FolderUploads, Place
+from touchline.errors import TouchlineError
 from touchline.library import repository
+from touchline.library.intake import PER_RUN
 from touchline.library.tables import SourceAsset, Upload
 
 LATER = timedelta(minutes=5)
+STARTED = dg.DagsterRunStatus.STARTED
 
 
 def picture(grey: int = 40) -> bytes:
@@ -45,20 +51,72 @@ def bucket(services: Endpoints, name: str, endpoint: str = "", **more: Any) -> O
     return ObjectStore(endpoint or services.s3_endpoint, name, services.s3_region, *keys, **more)
 
 
+@dataclass
+class Look:
+    """What a scan found and the runs that it asked for. `requests`: versions to run; `refused`: path and reason."""
+
+    scanned: Scan
+    requests: list[Upload] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    troubles: list[TouchlineError] = field(default_factory=list)
+
+
 class Library:
-    """A database, a bucket and a folder of one test alone; a clock; and the looks of the sensor."""
+    """A database, a bucket and a folder of one test alone; a clock; and what sensors and runs do with uploads."""
 
     def __init__(self, database: Database, objects: ObjectStore, folder: Path, instance: dg.DagsterInstance) -> None:
         self.connection = Connection(database, objects, CheckpointStore(objects, database))
         self.objects, self.folder, self.instance = objects, folder, instance
-        self.places: list[Place] = [BucketUploads(objects), FolderUploads(folder)]
+        self.places: list[BucketUploads | FolderUploads] = [BucketUploads(objects), FolderUploads(folder)]
         self.now = datetime.now(UTC)
 
-    def look(self, limit: int = work.PER_LOOK, later: timedelta = LATER) -> work.Look:
+    def scan(self, limit: int = PER_RUN, later: timedelta = LATER) -> Scan:
+        """What the sensor new_uploads does at a tick."""
         self.now += later
-        return work.look(self.instance, self.connection, self.places, limit=limit, now=self.now)
+        return scan(self.instance, self.connection, self.places, limit=limit, now=self.now)
 
-    def obey(self, found: work.Look) -> list[str]:
+    def begin(self, found: Scan) -> list[dg.DagsterRun]:
+        """What the daemon does with a scan: one ingest run for each key that it does not know; returns those."""
+        return [
+            create_run_for_test(self.instance, "ingest_uploads", tags={RUN_KEY_TAG: key}, status=STARTED)
+            for key in found.runs
+            if not self.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: key}))
+        ]
+
+    def ingest(self, run: dg.DagsterRun, prober: Prober | None = None) -> Ingested:
+        """What an ingest run does; Dagster hears how it ends."""
+        try:
+            done = ingest(self.connection, self.place_at, run.tags[RUN_KEY_TAG], prober=prober, now=lambda: self.now)
+        except BaseException:
+            self.instance.report_run_failed(run, "the process of the run died")
+            raise
+        self.end(run)
+        return done
+
+    def runs(self) -> list[dg.DagsterRun]:
+        """The runs of uploads, newest first, without those that only look into them."""
+        return list(self.instance.get_runs(dg.RunsFilter(job_name=JOB)))
+
+    def end(self, run: dg.DagsterRun) -> None:
+        """Dagster hears that a run has succeeded."""
+        event = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name, message="done")
+        self.instance.report_dagster_event(event, run.run_id)
+
+    def place_at(self, location: str) -> Place:
+        return next(place for place in self.places if place.location == location)
+
+    def look(self, limit: int = PER_RUN, later: timedelta = LATER, prober: Prober | None = None) -> Look:
+        """A scan, the runs that it asks for, and what is to be run then."""
+        scanned = self.scan(limit, later)
+        found = Look(scanned, troubles=scanned.troubles)
+        for run in self.begin(scanned):
+            ingested = self.ingest(run, prober)
+            found.refused += ingested.refused
+            found.troubles += ingested.troubles
+        found.requests = registered(self.instance, self.connection, limit=limit)
+        return found
+
+    def obey(self, found: Look) -> list[str]:
         """What the daemon does with a look: one run for each run key that it does not know; returns the new ones."""
         made = []
         for upload in found.requests:

@@ -152,7 +152,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 def test_make_targets_and_settings_that_the_docs_use_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     text = page.read_text("utf-8")
-    for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
+    for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: there is no `make {target}`"
     for stage, field in re.findall(r"--set ([a-z_]+)\.([a-z_]+)=", text):
         assert field in type(load_profile().stage(stage)).model_fields, f"{page.name}: there is no {stage}.{field}"

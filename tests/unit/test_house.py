@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import resource
 import subprocess
 import sys
 import tomllib
@@ -25,6 +24,8 @@ PACKAGES = (
 )
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST = 400
+MOST_MODULES = 300
+"""Modules that `touchline --help` may load, those of Python among them."""
 HEAVY = (
     "cv2",
     "dagster",
@@ -70,17 +71,13 @@ def test_imports_only_point_downwards() -> None:
 
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
-    # The best of three, twice the time aimed at, and of processors alone: machines that run tests are busy.
     probe = f"import sys, touchline_cli.app; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    times = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "touchline_cli.app", "--help"], cwd=ROOT, capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 1.0, f"touchline --help took {min(times):.2f} s of a processor"
+    # How long it takes depends on the machine; how much is loaded does not.
+    probe = "import sys, touchline_cli.app; print(len(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < MOST_MODULES, f"touchline --help loads {done.stdout.strip()} modules"
 
 
 def test_importing_the_domain_brings_in_no_models() -> None:
@@ -91,6 +88,15 @@ def test_importing_the_domain_brings_in_no_models() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_domain_reads_the_environment_in_one_place() -> None:
+    # All else is passed in: what a stage computes must not depend on a variable that nobody sees.
+    read = re.compile(r"os\.(?:getenv\(|environ(?:\.get\(|\[))")
+    for path in (ROOT / "touchline").rglob("*.py"):
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines() if read.search(line)]
+        # ultralytics changes it; it is put back.
+        assert not [line for line in lines if "OMP_NUM_THREADS" not in line], f"{path}: {lines}"
 
 
 def test_every_dependency_is_pinned_and_no_pin_is_an_address() -> None:

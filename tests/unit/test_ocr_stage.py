@@ -117,7 +117,8 @@ def test_readings_of_one_frame_lie_on_the_letters(readings: list[Reading], broad
     [reading] = [r for r in readings if r.sequence == 4 and r.text == "TURKISH AIRLINES"]
     box, exact = bounds(reading.quad), truth["turkish airlines"]
     assert intersection(box, exact) > 0.8 * (exact[2] - exact[0]) * (exact[3] - exact[1])
-    assert reading.height_px == pytest.approx(exact[3] - exact[1], rel=0.8)
+    # Lines are found with a margin, so that no letter is cut.
+    assert 1.0 <= reading.height_px / (exact[3] - exact[1]) <= 1.5
 
 
 def scene(sequence: int, timestamp: float, shot: int, sharpness: float) -> SceneFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -103,4 +104,4 @@ def test_every_field_is_described_with_its_unit() -> None:
     profile = load_profile()
     for stage in STAGE_NAMES:
         for name, field in type(profile.stage(stage)).model_fields.items():
-            assert field.description, f"{stage}.{name} has no description"
+            assert re.search(r"\w.* \[[^\[\]]+\]", field.description or ""), f"{stage}.{name}: {field.description}"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 import unicodedata
 import uuid
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from touchline.errors import BadInputError
+from touchline.library import naming
 from touchline.library.naming import (
     MAX_SLUG,
     checksum,
@@ -92,3 +95,49 @@ def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
     assert checksum(file) == hashlib.sha256(b"content").hexdigest()
     with pytest.raises(BadInputError, match="cannot be read"):
         checksum(tmp_path / "missing.mp4")
+
+
+def test_large_files_are_hashed_in_blocks_that_tell_content_from_time(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(3 * 1024**3)
+    empty = checksum(path)
+    path.touch()
+    assert checksum(path) == empty
+    seen = {empty}
+    for offset in (0, 3 * 1024**3 - 1):
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(b"1")
+        seen.add(checksum(path))
+    with path.open("r+b") as file:
+        file.truncate(3 * 1024**3 - 1)
+    seen.add(checksum(path))
+    assert len(seen) == 4
+    assert all(text.startswith(naming.SAMPLED) for text in seen)
+
+
+@given(st.binary(max_size=64), st.integers(0, 64), st.integers(0, 64))
+def test_the_form_of_a_checksum_depends_on_size_alone_and_what_is_registered_in_the_other_form_keeps_it(
+    content: bytes, whole: int, earlier: int
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.multiple(naming, WHOLE=whole, BLOCK=2, SAMPLES=5) as _,
+    ):
+        path = Path(folder, "video")
+        path.write_bytes(content)
+        found = checksum(path)
+        assert found.startswith(naming.SAMPLED) is (len(content) > whole)
+        with patch.object(naming, "WHOLE", earlier):
+            registered = checksum(path)
+        assert checksum(path, registered) == registered
+        path.write_bytes(content + b"!")
+        assert checksum(path, registered) == checksum(path) != registered
+
+
+@pytest.mark.parametrize("known", ["", "etag:abc", "sampled:abc", "ab" * 32, "anything"])
+def test_a_checksum_of_other_content_or_of_no_known_form_is_no_reason_to_keep_it(tmp_path: Path, known: str) -> None:
+    path = tmp_path / "video"
+    path.write_bytes(b"video")
+    assert checksum(path, known) == hashlib.sha256(b"video").hexdigest()

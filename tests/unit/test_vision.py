@@ -26,7 +26,16 @@ from touchline.vision.bands import BandSettings, find_boards, straight_pieces
 from touchline.vision.motion import camera_motion
 from touchline.vision.overlays import StaticEdges
 from touchline.vision.pitch import find_pitch
-from touchline.vision.strips import RibbonPart, enlargement, parts, rectify, ribbons
+from touchline.vision.strips import (
+    BOARD_LINES,
+    MAX_ENLARGEMENT,
+    MAX_PIXELS,
+    RibbonPart,
+    enlargement,
+    parts,
+    rectify,
+    ribbons,
+)
 
 GRASS = (40, 140, 60)
 
@@ -171,7 +180,21 @@ def test_rows_over_one_piece_of_the_edge_are_one_ribbon() -> None:
     joined = ribbons([low, high, other])
     assert len(joined) == 2
     assert bounds(joined[0])[1] < 80 and bounds(joined[0])[3] == 120
-    assert 1.0 <= enlargement([low, high, other]) <= 3.5
+
+
+def test_strips_are_enlarged_until_the_middling_board_has_the_recognisers_lines() -> None:
+    def board(height: float, width: float = 200) -> Board:
+        return Board(((0, 100), (width, 100), (width, 100 + height), (0, 100 + height)), 1.0)
+
+    assert enlargement([board(20), board(24), board(200)]) == pytest.approx(BOARD_LINES / 24)
+    # Never made smaller, and never made of nothing.
+    assert enlargement([board(2 * BOARD_LINES)]) == 1.0
+    assert enlargement([]) == 1.0
+    assert enlargement([board(1)]) == MAX_ENLARGEMENT
+    # A long row of boards is enlarged as far as its pixels afford: four times the boards, half the scale.
+    wide, wider = (enlargement([board(20, width)]) for width in (MAX_PIXELS / 180, MAX_PIXELS / 45))
+    assert wide / wider == pytest.approx(2.0, rel=0.1)
+    assert 1.0 < wider < wide < BOARD_LINES / 20
 
 
 def blurred(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> NDArray[np.uint8]:

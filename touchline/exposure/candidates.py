@@ -19,7 +19,7 @@ from touchline.geometry import line_height
 from touchline.values import Quad, UnresolvedCandidate, Zone
 
 CLEAR_HEIGHT: Final = 24.0
-"""Height of letters from which the quality of a crop no longer grows [px]."""
+"""Height of letters from which clarity no longer grows [px]."""
 UNKNOWN: Final = "no known brand has this spelling"
 """The usual reason why text is unresolved."""
 GRAPHICS: Final = "a word of the broadcast's own graphics"
@@ -51,9 +51,14 @@ def text_key(text: str) -> str:
     return fold(text).letters or text.strip()
 
 
+def clarity(confidence: float, quad: Quad) -> float:
+    """Clarity of a line of text, 0..1: the confidence of its reading, lowered if letters are small."""
+    return confidence * min(1.0, line_height(quad) / CLEAR_HEIGHT)
+
+
 def crop_quality(candidate: UnresolvedCandidate) -> float:
-    """Quality of the candidate's best crop, 0..1: its confidence, lowered if letters are small."""
-    return candidate.confidence * min(1.0, line_height(candidate.best_quad) / CLEAR_HEIGHT)
+    """Quality of the candidate's best crop, 0..1."""
+    return clarity(candidate.confidence, candidate.best_quad)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 Belongs here: the decision alone. Where uploads lie is in `resources/uploads.py`, the ledger's rows are in
 `touchline/library/repository/upload_ledger.py`, what follows from the decision is in
-`detection_assets/upkeep/ingest_uploads.py`.
+`detection_assets/upkeep/scan_uploads.py` and in `ingest_uploads.py` beside it.
 
 A *version* is one content of one upload as the ledger counts them: 1, 2, 3... Time stamps of uploads are compared with
 the clock and never with each other, so nothing is skipped or taken twice for having come early, late or at the same
@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from touchline.errors import BadInputError
+from touchline.library.naming import WHOLE
 
 PAUSES: Final = (0.0, 60.0, 600.0)
 """Seconds until a run that ended before its work was done is asked for again: the second time, the third, the fourth.
@@ -30,6 +31,11 @@ BEGUN: Final = (
     "a look into it began and has not ended; if nothing is at work on it, it is tried again, after all others"
 )
 """What the ledger says of an upload from before it is opened until it is known what it is."""
+PER_RUN: Final = 50
+"""Uploads that one ingest run looks into, one after another: a run takes seconds to start, and a small file less than
+one to look into."""
+PER_RUN_BYTES: Final = 20 * 1024**3
+"""Bytes of files that one ingest run hashes at most, but for a single file: about a minute from a good disk."""
 LOOKS: Final = 10
 """Looks into an upload without an answer, after which it is refused: ten of them hold up the others enough."""
 SCHEME: Final = "s3://"
@@ -82,6 +88,12 @@ class Known:
     since: datetime
     gone: bool
     tried: datetime | None = None
+    asked: bool = False
+    """A run that looks into this content was asked for and has not ended, or must not be asked for yet."""
+
+    def is_still(self, upload: Listed) -> bool:
+        """Whether the upload is there with this content, and always was."""
+        return not self.gone and (self.etag, self.size) == (upload.etag, upload.size)
 
 
 @dataclass(slots=True)
@@ -100,6 +112,7 @@ class Plan:
     gone: list[tuple[str, int]] = field(default_factory=list)
     settled: list[tuple[Listed, int]] = field(default_factory=list)
     waiting: int = 0
+    asked: int = 0
 
 
 def decide(
@@ -122,7 +135,10 @@ def decide(
         version, since = _take(plan, known.get(upload.key), upload, now)
         if version is None:
             continue
-        if now - upload.modified >= settle or now - since >= settle:
+        row = known.get(upload.key)
+        if row is not None and row.asked and row.is_still(upload):
+            plan.asked += 1
+        elif now - upload.modified >= settle or now - since >= settle:
             plan.settled.append((upload, version))
         else:
             plan.waiting += 1
@@ -149,7 +165,7 @@ def _take(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple
         return 1, now
     same = (row.etag, row.size) == (upload.etag, upload.size)
     if row.state is UploadState.WAITING:
-        if same and not row.gone:
+        if row.is_still(upload):
             return row.version, row.since
         plan.grown.append((upload, row.version))
         return row.version, now
@@ -160,6 +176,21 @@ def _take(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple
     if row.gone:
         plan.back.append((row.key, row.version))
     return None, row.since
+
+
+def portion(settled: Iterable[tuple[Listed, int]], limit: int) -> list[tuple[Listed, int]]:
+    """The first of `settled` that one ingest run takes: at most `limit`, and PER_RUN_BYTES of what is hashed of them.
+
+    One is taken whatever it holds.
+    """
+    taken: list[tuple[Listed, int]] = []
+    read = 0
+    for upload, version in settled:
+        read += min(upload.size, WHOLE)
+        if len(taken) >= limit or (taken and read > PER_RUN_BYTES):
+            break
+        taken.append((upload, version))
+    return taken
 
 
 def run_key(partition_key: str, version: int, etag: str) -> str:

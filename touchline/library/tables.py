@@ -1,6 +1,6 @@
 """The tables: jobs, checkpoints, sources, uploads, known brands and their sightings, as SQLAlchemy 2 models.
 
-Belongs here: columns, their types and what they mean. Queries are in `touchline/repository/`, connections in
+Belongs here: columns, their types and what they mean. Queries are in `touchline/library/repository/`, connections in
 `resources/database.py`, changes to tables that exist already in `migrations/`.
 
 JSON columns are plain values: assign a new one to change it, a change inside it is not noticed.
@@ -150,8 +150,8 @@ class SourceAsset(Base, kw_only=True, eq=False):
     partition_key: Mapped[str] = mapped_column(unique=True)
     video_path: Mapped[str]
     checksum: Mapped[str] = mapped_column(default="")
-    """SHA-256 of the content, hex; `etag:` or `sampled:` and a hash for uploads too far away or too large to be read
-    through (`resources/uploads.py`); empty while unknown."""
+    """Of a file, as `touchline.library.naming.checksum` makes it; of an object, `etag:` and its etag; empty while
+    unknown."""
     duration: Mapped[float | None] = mapped_column(default=None)
     """Seconds."""
     fps: Mapped[float | None] = mapped_column(default=None)
@@ -309,7 +309,7 @@ class SourceBrandSighting(Base, kw_only=True, eq=False):
 
 
 class Upload(Base, kw_only=True, eq=False):
-    """One content that an upload has had: the ledger of the sensor `new_uploads`. Rows are never deleted."""
+    """One content that an upload has had: the ledger of the sensors of uploads. Rows are never deleted."""
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -346,11 +346,11 @@ class Upload(Base, kw_only=True, eq=False):
     """How often it was begun to look into this content."""
     partition_key: Mapped[str] = mapped_column(default="")
     run_key: Mapped[str] = mapped_column(default="")
-    """Under which Dagster knows its run."""
+    """Under which Dagster knows its run; while it waits, the run that looks into it."""
     tries: Mapped[int] = mapped_column(default=0)
-    """How many runs were asked for so far."""
+    """How many runs were asked for so far; while it waits, how many that were to look into it ended too early."""
     ask_at: Mapped[datetime | None] = mapped_column(default=None)
-    """Not before this is its run asked for again."""
+    """Not before this is a run asked for again."""
     over_at: Mapped[datetime | None] = mapped_column(default=None)
     """When its run was known to have ended, and nothing more to be asked for."""
 

@@ -115,7 +115,9 @@ class RapidOcrEngine:
             both = search_scale(height, width) * min(1.0, TINY_FINDS / (target_height or TINY_FINDS))
             search, scale = self._finds, (both, both)
         top, bottom = rows or (0, height)
-        return [TextPlace(quad_from(quad)).moved(0, top) for quad in search(image[top:bottom], scale)]
+        found = [TextPlace(quad_from(quad)) for quad in search(image[top:bottom], scale)]
+        # Moving rounds again, so what is found in a whole picture is left as it is.
+        return [place.moved(0, top) for place in found] if rows else found
 
     def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
         """What stands at places of a picture, read at the picture's own size."""

@@ -36,14 +36,12 @@ from touchline.brands.surroundings import (
     pinned,
 )
 from touchline.config import FORMERLY, StageConfig
-from touchline.exposure.candidates import GRAPHICS, UNKNOWN
-from touchline.geometry import flat, line_height, quad_from
+from touchline.exposure.candidates import CLEAR_HEIGHT, GRAPHICS, UNKNOWN, clarity
+from touchline.geometry import flat, quad_from
 from touchline.ocr.consensus import vote
 from touchline.values import BrandDetection, Chunk, MatchDocument, Reading, UnresolvedCandidate
 
 VERSION: Final = "4"
-CLEAR_HEIGHT: Final = 24.0
-"""Height of letters from which clarity no longer grows [pixels of the stored frame]."""
 
 
 class MatchBrandsConfig(StageConfig):
@@ -216,7 +214,7 @@ class MatchBrands:
                     quad=reading.quad,
                     zone=reading.zone,
                     unoccluded=reading.unoccluded,
-                    clarity=reading.confidence * min(1.0, line_height(reading.quad) / CLEAR_HEIGHT),
+                    clarity=clarity(reading.confidence, reading.quad),
                 )
         return list(found.values())
 

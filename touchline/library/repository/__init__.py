@@ -75,8 +75,10 @@ from touchline.library.repository.retire import Holdings, drop_findings, drop_so
 from touchline.library.repository.sources import find_source, get_source, list_sources, named_source, register_source
 from touchline.library.repository.upload_ledger import (
     ask_again,
+    ask_for_looks,
     begin_look,
     confirm_uploads,
+    end_run_of_looks,
     followed_uploads,
     forget_uploads,
     get_upload,
@@ -86,9 +88,11 @@ from touchline.library.repository.upload_ledger import (
     note_trouble,
     record_uploads,
     requested_uploads,
+    runs_of_looks,
     settle_followed,
     settle_upload,
     troubled_uploads,
+    uploads_of_run,
 )
 
 __all__ = [
@@ -104,6 +108,7 @@ __all__ = [
     "Strangers",
     "add_checkpoint",
     "ask_again",
+    "ask_for_looks",
     "beat",
     "beat_lease",
     "begin_look",
@@ -117,6 +122,7 @@ __all__ = [
     "drop_lease",
     "drop_source",
     "end_if",
+    "end_run_of_looks",
     "failed_sources",
     "find_by_fingerprint",
     "find_source",
@@ -164,6 +170,7 @@ __all__ = [
     "request_stop",
     "requested_uploads",
     "resolve_checkpoint",
+    "runs_of_looks",
     "set_job_status",
     "set_progress",
     "settle_followed",
@@ -179,5 +186,6 @@ __all__ = [
     "take_lease",
     "troubled_uploads",
     "unknown_checkpoints",
+    "uploads_of_run",
     "upsert_brands",
 ]

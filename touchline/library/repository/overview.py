@@ -1,7 +1,7 @@
 """Questions about the whole library at once: what failed, what the newest checkpoints were made from.
 
 Belongs here: queries over all sources that stay quick with ten thousand of them. What counts as stale is in
-`touchline/staleness.py`.
+`touchline/fingerprint.py`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,12 @@ def known_uploads(session: Session, location: str) -> dict[str, Known]:
     """The newest version of every upload that was ever seen at a place, by key."""
     row = Upload
     tried = sa.case((sa.and_(row.state == UploadState.WAITING, row.reason != ""), row.last_seen))
-    columns = (row.key, row.version, row.etag, row.size, row.state, row.first_seen, row.gone_at.is_not(None), tried)
+    asked = sa.and_(
+        row.state == UploadState.WAITING,
+        sa.or_(row.run_key != "", sa.func.coalesce(row.ask_at > sa.func.clock_timestamp(), sa.false())),
+    )
+    gone = row.gone_at.is_not(None)
+    columns = (row.key, row.version, row.etag, row.size, row.state, row.first_seen, gone, tried, asked)
     last = sa.select(row.key, sa.func.max(row.version).label("version")).where(row.location == location)
     newest = last.group_by(row.key).subquery()
     query = sa.select(*columns).join(newest, sa.and_(row.key == newest.c.key, row.version == newest.c.version))
@@ -67,6 +72,9 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
                 gone_at=None,
                 reason="",
                 looks=0,
+                run_key="",
+                tries=0,
+                ask_at=None,
             ).execution_options(**_QUIET)
         )
     for pairs, gone_at in ((plan.back, None), (plan.gone, now)):
@@ -85,9 +93,7 @@ def get_upload(session: Session, location: str, key: str, version: int) -> Uploa
 
 def settle_upload(
     session: Session,
-    location: str,
-    upload: Listed,
-    version: int,
+    upload: Upload,
     state: UploadState,
     now: datetime,
     *,
@@ -97,47 +103,108 @@ def settle_upload(
     run_key: str = "",
 ) -> bool:
     """Says what becomes of a version that waits. False, and nothing done, if it waits no more or has other content."""
-    row = Upload
-    mine = sa.update(row).where(
-        row.location == location,
-        row.key == upload.key,
-        row.version == version,
-        row.etag == upload.etag,
-        row.state == UploadState.WAITING,
-    )
-    changed = mine.values(
+    changed = _waiting(upload).values(
         state=state,
         reason=plain_text(reason),
         checksum=checksum,
         partition_key=partition_key,
         run_key=run_key,
         tries=int(state is UploadState.REQUESTED),
+        ask_at=None,
         last_seen=now,
     )
-    done = session.execute(changed.returning(row.version).execution_options(**_QUIET))
+    done = session.execute(changed.returning(Upload.version).execution_options(**_QUIET))
     return done.first() is not None
 
 
-def begin_look(session: Session, location: str, key: str, version: int, now: datetime) -> int:
-    """Notes of a version that waits that it is looked into, before it is opened: what follows may end this process.
+def ask_for_looks(session: Session, location: str, uploads: Sequence[tuple[Listed, int]], run_key: str) -> int:
+    """Notes of versions that wait under which key the run is asked for that looks into them. Returns of how many.
 
-    It comes after all others from now on. Returns how many looks there were, this one included; 0 if it waits no more.
+    Those that another run was asked for meanwhile are left to it.
     """
+    named = _pairs([(upload.key, version) for upload, version in uploads])
     row = Upload
     mine = sa.update(row).where(
-        row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
+        row.location == location,
+        row.key == named.c.key,
+        row.version == named.c.version,
+        row.state == UploadState.WAITING,
+        row.run_key == "",
     )
-    begun = mine.values(reason=BEGUN, last_seen=now, looks=row.looks + 1).returning(row.looks)
+    done = session.execute(mine.values(run_key=run_key).returning(row.version).execution_options(**_QUIET))
+    return len(done.all())
+
+
+def runs_of_looks(session: Session, location: str) -> dict[str, int]:
+    """The keys of the runs that look into uploads at a place, and how many of them each has still to settle."""
+    row = Upload
+    query = sa.select(row.run_key, sa.func.count()).where(
+        row.location == location, row.state == UploadState.WAITING, row.run_key != ""
+    )
+    return {str(key): int(number) for key, number in session.execute(query.group_by(row.run_key))}
+
+
+def uploads_of_run(session: Session, run_key: str) -> list[Upload]:
+    """What a run has to look into and is there: the oldest first, then what gave no answer before, in its order."""
+    row = Upload
+    query = sa.select(row).where(row.state == UploadState.WAITING, row.run_key == run_key, row.gone_at.is_(None))
+    tried = sa.case((row.reason != "", row.last_seen), else_=row.modified)
+    return list(session.scalars(query.order_by(row.reason != "", tried, row.key)))
+
+
+def end_run_of_looks(session: Session, run_key: str, reason: str = "", pause: Sequence[float] = ()) -> None:
+    """The run is over: what it has not settled may be asked for again.
+
+    If it ended too early, `reason` says so, and the next run is asked for after `pause` seconds: one for each time, the
+    last for all that follow. What it had begun to look into keeps the note of that.
+    """
+    row = Upload
+    theirs = sa.update(row).where(row.state == UploadState.WAITING, row.run_key == run_key)
+    if not reason:
+        session.execute(theirs.values(run_key="", tries=0).execution_options(**_QUIET))
+        return
+    number = sa.func.least(row.tries, len(pause) - 1)
+    seconds = sa.case(dict(enumerate(pause)), value=number, else_=pause[-1])
+    values = {
+        "run_key": "",
+        "tries": row.tries + 1,
+        "ask_at": sa.func.clock_timestamp() + seconds * sa.cast("1 second", sa.Interval()),
+        "reason": sa.case((row.reason == BEGUN, row.reason), else_=plain_text(reason)),
+        "last_seen": sa.func.clock_timestamp(),
+    }
+    session.execute(theirs.values(**values).execution_options(**_QUIET))
+
+
+def begin_look(session: Session, upload: Upload, now: datetime) -> int:
+    """Notes of a version that it is looked into, before it is opened: what follows may end this process.
+
+    It comes after all others from now on. Returns how many looks there were, this one included; 0 if it waits no more,
+    has other content, or is another run's.
+    """
+    mine = _waiting(upload).where(Upload.run_key == upload.run_key)
+    begun = mine.values(reason=BEGUN, last_seen=now, looks=Upload.looks + 1).returning(Upload.looks)
     return session.scalar(begun.execution_options(**_QUIET)) or 0
 
 
-def note_trouble(session: Session, location: str, key: str, version: int, trouble: str, now: datetime) -> None:
-    """What hindered a look into a version that waits; it comes after all others, and after those hindered before."""
+def note_trouble(session: Session, upload: Upload, trouble: str, now: datetime) -> None:
+    """What hindered a look into a version that waits; it comes after all others, and after those hindered before.
+
+    Its run is done with it.
+    """
+    mine = _waiting(upload).where(Upload.run_key == upload.run_key)
+    noted = mine.values(reason=plain_text(trouble), last_seen=now, run_key="", tries=0)
+    session.execute(noted.execution_options(**_QUIET))
+
+
+def _waiting(upload: Upload) -> sa.Update:
     row = Upload
-    mine = sa.update(row).where(
-        row.location == location, row.key == key, row.version == version, row.state == UploadState.WAITING
+    return sa.update(row).where(
+        row.location == upload.location,
+        row.key == upload.key,
+        row.version == upload.version,
+        row.etag == upload.etag,
+        row.state == UploadState.WAITING,
     )
-    session.execute(mine.values(reason=plain_text(trouble), last_seen=now).execution_options(**_QUIET))
 
 
 def troubled_uploads(session: Session) -> list[Upload]:
