@@ -17,10 +17,11 @@ from detection_assets.execution.registry import STAGES
 from detection_assets.sensors import SENSORS
 from detection_assets.upkeep.ingest_job import ingest_uploads
 from io_managers.checkpoint_io_manager import CheckpointIOManager, deserializers
+from resources.fields import own_fields
 from resources.models import Models
 from resources.run_settings import RunSettings
 from resources.settings import Settings
-from resources.storage import Storage, addresses
+from resources.storage import Storage
 
 __all__ = ["JOB", "build_defs"]
 
@@ -31,10 +32,11 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     Nothing is connected and no model is loaded here: definitions load with no server up.
     """
     deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
-    storage, run_settings = Storage(**addresses(Settings.from_environment())), RunSettings.configure_at_launch()
+    own = own_fields(Settings.from_environment())
+    storage, run_settings = Storage(**own["storage"]), RunSettings.configure_at_launch()
     resources: dict[str, Any] = {
         "storage": storage,
-        "models": Models(),
+        "models": Models(**own["models"]),
         "run_settings": run_settings,
         "checkpoints": CheckpointIOManager(storage=storage, run_settings=run_settings),
     }

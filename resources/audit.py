@@ -84,7 +84,7 @@ def verify(
     return verified
 
 
-def whole(objects: ObjectStore, checkpoints: CheckpointStore, row: StageCheckpoint) -> list[str]:
+def checkpoint_faults(objects: ObjectStore, checkpoints: CheckpointStore, row: StageCheckpoint) -> list[str]:
     """What is wrong with a checkpoint's output or with the presence of its frames, in words; nothing if it is whole.
 
     Raises ServiceError.

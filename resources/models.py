@@ -5,11 +5,13 @@ Belongs here: sharing loaded engines, and what of the environment concerns them.
 """
 
 import threading
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
+from pydantic import Field
 
 from resources.interrupts import interrupts_held
 from resources.settings import Settings
@@ -29,6 +31,12 @@ _loading = threading.RLock()
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
     """OCR engines and object detectors. Loading takes a second or two and some hundred megabytes each."""
 
+    yolo_weights: str = Field(
+        default="",
+        description="Weights that the detector yolo takes where a profile names none; empty: TOUCHLINE_YOLO_WEIGHTS.",
+    )
+    yolo_sha256: str = Field(default="", description="SHA-256 of those weights, hex.")
+
     def ocr(self, engine: str, runtime: Runtime = DEFAULT_RUNTIME) -> OcrEngine:
         """The OCR engine of that name; `runtime` is for those that can choose.
 
@@ -45,15 +53,22 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         try:
             with _loading, interrupts_held():
-                return _detector(config, default_weights(config, Settings.from_environment())), ""
+                return _detector(config, default_weights(config, self._settings())), ""
         except ModelUnavailableError as error:
             if config.required:
                 raise
             return None, str(error)
 
+    def _settings(self) -> Settings:
+        """The environment's settings with what the fields change of them."""
+        settings = Settings.from_environment()
+        if not self.yolo_weights:
+            return settings
+        return replace(settings, yolo_weights=self.yolo_weights, yolo_sha256=self.yolo_sha256)
+
 
 def default_weights(config: DetectObjectsConfig, settings: Settings) -> tuple[str, str]:
-    """The weights that the environment names for the configured detector, and their SHA-256; empty if none."""
+    """The weights that the settings name for the configured detector, and their SHA-256; empty if none."""
     if config.detector != YOLO or not settings.yolo_weights:
         return "", ""
     # Whoever sets the environment may name a file of the working folder by its bare name; a run may not.

@@ -6,28 +6,18 @@ Belongs here: what Dagster configures and shows. The clients are opened in `conn
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 import sqlalchemy as sa
 from pydantic import Field, field_validator
 
 from resources.connection import Connection, connect
+from resources.fields import VARIABLES, own_fields, refuse_changed, without_secrets
 from resources.local_services import LocalServices
 from resources.settings import Settings
-from touchline.errors import BadInputError
 
-__all__ = ["Connection", "Storage", "addresses", "connect"]
-
-VARIABLES: Final = {
-    "postgres_url": "TOUCHLINE_POSTGRES_URL",
-    "s3_endpoint": "TOUCHLINE_S3_ENDPOINT",
-    "s3_bucket": "TOUCHLINE_S3_BUCKET",
-    "s3_region": "TOUCHLINE_S3_REGION",
-    "patience_s": "TOUCHLINE_PATIENCE_S",
-}
-"""The environment variable that each field stands for."""
+__all__ = ["Connection", "Storage", "connect"]
 
 
 class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -53,9 +43,9 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
         return url
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Refuses, before any step, a run whose config leads to other servers."""
+        """Refuses, before any step, a run whose config leads to other servers or models."""
         if context.run is not None:
-            refuse_redirected(context.run.run_config, addresses(Settings.from_environment()))
+            refuse_changed(context.run.run_config, own_fields(Settings.from_environment()))
 
     def connect(self) -> Connection:
         """The clients, opened at the first call in this process. Raises ServiceError if a server cannot be had."""
@@ -72,43 +62,6 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
         if url := given.get("postgres_url"):
             given["postgres_url"] = _with_secrets(url, Settings.from_environment().postgres_url)
         return Settings.from_environment({**os.environ, **{VARIABLES[name]: value for name, value in given.items()}})
-
-
-def refuse_redirected(config: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuses a run's config that changes a resource other than `run_settings`.
-
-    Dagster lets a run's config change the fields of any resource, and whoever can open its UI can start a run: it
-    would take our keys to a server of theirs. `own`: the fields of `Storage` as the environment has them, with which
-    the launchpad fills a config. Values are not repeated. Raises BadInputError.
-    """
-    for name, resource in (config.get("resources") or {}).items():
-        for field, value in ((resource or {}).get("config") or {}).items():
-            same = name == "storage" and value == own.get(field)
-            if name != "run_settings" and value not in ("", None) and not same:
-                raise BadInputError(
-                    f"resources.{name}.config.{field}: a run cannot change it; take it out of the run's config, and "
-                    "set the server's environment instead"
-                )
-
-
-def addresses(settings: Settings) -> dict[str, Any]:
-    """The fields of a `Storage` with these settings: what of them may be shown."""
-    return {
-        **{name: getattr(settings, name) for name in VARIABLES},
-        "postgres_url": without_secrets(settings.postgres_url),
-    }
-
-
-def without_secrets(url: str) -> str:
-    """The address of a database without its password and options; empty for what is no address."""
-    try:
-        full = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        return ""
-    # A socket's folder is part of the address.
-    query = {name: value for name, value in full.query.items() if name in ("host", "port")}
-    shown = sa.URL.create(full.drivername, full.username, None, full.host, full.port, full.database, query)
-    return shown.render_as_string(hide_password=False)
 
 
 def _with_secrets(url: str, known: str) -> str:

@@ -72,8 +72,8 @@ def resume(job_id: str, report: Path | None, priority: int | None, server: str |
         check_folder("--report", report)
     try:
         with session.working(1) as (workers, connection), Shown(as_json) as progress:
-            with connection.database.session() as database:
-                job = repository.get_job(database, job_id)
+            with connection.database.session() as db_session:
+                job = repository.get_job(db_session, job_id)
             tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
             ended = one(workers, job.partition_key, partial(_resumed, job_id, tags, report), progress)
             video = Path(job.video_path)
@@ -116,11 +116,11 @@ def _corrected(books: Books | Runner, job_id: str) -> DetectJob:
     from detection_assets.jobs.reconcile import reconcile
     from touchline.library import repository
 
-    with books.connection.database.session() as database:
-        repository.get_job(database, job_id)
+    with books.connection.database.session() as db_session:
+        repository.get_job(db_session, job_id)
     reconcile(books.instance, books.connection)
-    with books.connection.database.session() as database:
-        return repository.get_job(database, job_id)
+    with books.connection.database.session() as db_session:
+        return repository.get_job(db_session, job_id)
 
 
 def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
@@ -140,8 +140,8 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
             raise BadInputError(f"job {job.id} was continued by {named(run, later)}; name that one")
         if later is None:
             tag_run(books.instance, run.run_id, {STOP_TAG: str(status)})
-    with books.connection.database.session() as database:
-        return ask(database, job.id, status)
+    with books.connection.database.session() as db_session:
+        return ask(db_session, job.id, status)
 
 
 def _tell(job: DetectJob, what: str, as_json: bool, *, continued_by: str | None = None) -> None:

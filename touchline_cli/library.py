@@ -50,9 +50,9 @@ def report(key_or_path: str, out: Path, job: str | None) -> int:
     from touchline.report.files import check_folder
 
     with session.storage() as connection:
-        with connection.database.session() as database:
-            source = repository.named_source(database, key_or_path)
-            named = repository.get_job(database, job) if job else None
+        with connection.database.session() as db_session:
+            source = repository.named_source(db_session, key_or_path)
+            named = repository.get_job(db_session, job) if job else None
             if named is not None and named.source_asset_id != source.id:
                 raise BadInputError(f"--job {job}: it is a job of {named.partition_key}, not of {source.partition_key}")
         reported = named or latest_reported_job(connection, source)
@@ -66,14 +66,14 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     """Lists jobs, newest first."""
     from touchline.library import repository
 
-    with session.database() as opened, opened.session() as database:
-        source = repository.named_source(database, key_or_path) if key_or_path else None
-        found = repository.list_jobs(database, source.id if source else None, limit=limit)
-        still = repository.standing_still(database, found)
-        lengths = {one.id: one.duration for one in repository.list_sources(database)}
-        lost = repository.lost_uploads(database, source.partition_key if source else None)
+    with session.database() as opened, opened.session() as db_session:
+        source = repository.named_source(db_session, key_or_path) if key_or_path else None
+        found = repository.list_jobs(db_session, source.id if source else None, limit=limit)
+        still = repository.standing_still(db_session, found)
+        lengths = {one.id: one.duration for one in repository.list_sources(db_session)}
+        lost = repository.lost_uploads(db_session, source.partition_key if source else None)
         # Those have no source yet.
-        lost += [] if source else repository.troubled_uploads(database)
+        lost += [] if source else repository.troubled_uploads(db_session)
     if as_json:
         rows = [{**{name: getattr(job, name) for name in FIELDS}, "no_progress_s": still.get(job.id)} for job in found]
         session.print_json([*rows, *as_rows(lost, (*FIELDS, "no_progress_s"))])
@@ -133,9 +133,9 @@ def brands_list(as_json: bool) -> int:
     """Lists the known brands by name."""
     from touchline.library import repository
 
-    with session.database() as opened, opened.session() as database:
-        repository.load_shipped_brands(database)
-        found = repository.list_brands(database)
+    with session.database() as opened, opened.session() as db_session:
+        repository.load_shipped_brands(db_session)
+        found = repository.list_brands(db_session)
     if as_json:
         fields = ("id", "canonical_name", "aliases", "first_source", "confirmed", "total_occurrences")
         session.print_json([{name: getattr(brand, name) for name in fields} for brand in found])
@@ -155,12 +155,12 @@ def brands_import(path: Path) -> int:
     from touchline.library import repository
 
     entries = read_csv(path, session.warn)
-    with session.database() as opened, opened.session() as database:
-        repository.load_shipped_brands(database)
-        added, changed = repository.upsert_brands(database, entries, tell=session.warn)
-        matched = repository.sources_with_checkpoints(database, {"match_brands"})
+    with session.database() as opened, opened.session() as db_session:
+        repository.load_shipped_brands(db_session)
+        added, changed = repository.upsert_brands(db_session, entries, tell=session.warn)
+        matched = repository.sources_with_checkpoints(db_session, {"match_brands"})
         waiting = sum(
-            source.id in matched for source in repository.list_sources(database) if source.state == "accepted"
+            source.id in matched for source in repository.list_sources(db_session) if source.state == "accepted"
         )
     session.say(f"{added} brands added, {changed} changed, {len(entries) - added - changed} known already")
     if lost := _never_found(entries):

@@ -214,9 +214,9 @@ def replay(
         check_folder("--report", report)
     try:
         with session.working(1) as (workers, connection), Shown(as_json) as progress:
-            with connection.database.session() as database:
-                source = repository.named_source(database, key_or_path)
-                read = repository.get_job(database, job) if job else None
+            with connection.database.session() as db_session:
+                source = repository.named_source(db_session, key_or_path)
+                read = repository.get_job(db_session, job) if job else None
             options: dict[str, Any] = {"profile": profile, "overrides": changes, "brands_csv": brands, "first": first}
             options |= {"from_job": read.id if read else None, "tags": {PRIORITY_TAG: str(priority)}}
             work = partial(run_source, source.partition_key, options)
@@ -235,8 +235,8 @@ def run_source(key: str, options: Mapping[str, Any], runner: Runner, listener: L
     """A run of a registered source, in whichever process has the runner."""
     from touchline.library import repository
 
-    with runner.connection.database.session() as database:
-        source = repository.get_source(database, key)
+    with runner.connection.database.session() as db_session:
+        source = repository.get_source(db_session, key)
     return Ended(runner.run(source, listener=listener, **options))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from detection_assets.checks.outputs import INTACT, examine, intact_spec, result, row_of, spec, unreadable, wanted
+from detection_assets.checks.outputs import intact_spec, judged, row_of, spec
 from resources.brand_lists import stored_list
 from resources.run_settings import RunSettings
 from resources.storage import Connection, Storage
-from touchline.checks import brands_known, brands_of
+from touchline.checks import RuleResult, brands_known, brands_of
 from touchline.library import repository
 
 
@@ -35,11 +35,11 @@ def match_brands_checks(
     """Compares ids: names may be changed."""
     connection = storage.connect()
     row = row_of(context, connection, "match_brands")
-    intact, found = examine(connection, row, brands_of)
-    known = unreadable("match_brands", "brands_known")
-    if found is not None:
-        known = result("match_brands", "brands_known", brands_known(found, _known(connection, run_settings)))
-    yield from wanted(context, {INTACT: intact, "brands_known": known})
+
+    def rule(found: dict[str, str]) -> RuleResult:
+        return brands_known(found, _known(connection, run_settings))
+
+    yield from judged(context, connection, row, "brands_known", brands_of, rule)
 
 
 def _known(connection: Connection, settings: RunSettings) -> set[str]:

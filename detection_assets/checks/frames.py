@@ -4,21 +4,12 @@ Belongs here: `extract_frames` and `filter_scenes`.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from detection_assets.checks.outputs import (
-    INTACT,
-    examine,
-    intact_spec,
-    result,
-    row_of,
-    source_of,
-    spec,
-    unreadable,
-    wanted,
-)
+from detection_assets.checks.outputs import intact_spec, judged, row_of, source_of, spec
 from resources.storage import Storage
 from touchline.checks import frame_count, frames_kept
 from touchline.values import SceneFrame
@@ -43,20 +34,16 @@ def extract_frames_checks(context: dg.AssetCheckExecutionContext, storage: Stora
     connection = storage.connect()
     source = source_of(context, connection)
     row = row_of(context, connection, "extract_frames")
-    intact, frames = examine(connection, row, lambda documents: sum(1 for _ in documents))
-    counted = unreadable("extract_frames", "frame_count")
-    if frames is not None:
-        # Where the clock steps, what its first and last times promise is no length.
-        announced = None if row.stats.get("clock_steps") else source.duration
-        verdict = frame_count(
-            frames,
-            duration_s=float(announced or row.stats.get("duration_s") or 0.0),
-            sample_fps=float(row.config_snapshot["sample_fps"]),
-            fps=float(row.stats.get("fps") or source.fps or 0.0),
-            is_image=bool(row.stats.get("is_image")),
-        )
-        counted = result("extract_frames", "frame_count", verdict)
-    yield from wanted(context, {INTACT: intact, "frame_count": counted})
+    # Where the clock steps, what its first and last times promise is no length.
+    announced = None if row.stats.get("clock_steps") else source.duration
+    rule = partial(
+        frame_count,
+        duration_s=float(announced or row.stats.get("duration_s") or 0.0),
+        sample_fps=float(row.config_snapshot["sample_fps"]),
+        fps=float(row.stats.get("fps") or source.fps or 0.0),
+        is_image=bool(row.stats.get("is_image")),
+    )
+    yield from judged(context, connection, row, "frame_count", lambda documents: sum(1 for _ in documents), rule)
 
 
 @dg.multi_asset_check(
@@ -77,11 +64,7 @@ def filter_scenes_checks(context: dg.AssetCheckExecutionContext, storage: Storag
     """Counts sampled and kept frames."""
     connection = storage.connect()
     row = row_of(context, connection, "filter_scenes")
-    intact, counts = examine(connection, row, _sampled_and_kept)
-    kept = unreadable("filter_scenes", "frames_kept")
-    if counts is not None:
-        kept = result("filter_scenes", "frames_kept", frames_kept(*counts))
-    yield from wanted(context, {INTACT: intact, "frames_kept": kept})
+    yield from judged(context, connection, row, "frames_kept", _sampled_and_kept, lambda counts: frames_kept(*counts))
 
 
 def _sampled_and_kept(documents: Iterator[Any]) -> tuple[int, int]:

@@ -101,6 +101,22 @@ def result(stage: str, name: str, outcome: RuleResult) -> dg.AssetCheckResult:
     )
 
 
+def judged(
+    context: dg.AssetCheckExecutionContext,
+    connection: Connection,
+    row: StageCheckpoint,
+    name: str,
+    consume: Callable[[Iterator[Any]], T],
+    rule: Callable[[T], RuleResult],
+) -> Iterator[dg.AssetCheckResult]:
+    """The results of a stage's own rule and of `output_intact`, in one pass over a checkpoint: what `consume` made of
+    its documents is what the `rule` called `name` judges.
+    """
+    intact, found = examine(connection, row, consume)
+    own = unreadable(row.stage, name) if found is None else result(row.stage, name, rule(found))
+    yield from wanted(context, {INTACT: intact, name: own})
+
+
 def unreadable(stage: str, name: str) -> dg.AssetCheckResult:
     """The result of a rule that could not be judged: the output is damaged, as the check beside it says."""
     return result(stage, name, RuleResult(False, f"not judged: the output of {stage} cannot be read, see {INTACT}"))

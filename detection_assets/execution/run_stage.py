@@ -25,7 +25,7 @@ from detection_assets.metadata.materialization import described
 from detection_assets.metadata.pictures import findings
 from detection_assets.metadata.provenance import input_tags, read_from
 from io_managers.stage_io import StageInput, StageOutput
-from resources.audit import whole
+from resources.audit import checkpoint_faults
 from resources.brand_lists import stored_list
 from resources.checkpoints import Journal
 from resources.leases import check
@@ -374,7 +374,7 @@ def _finished(work: Work, print_: str) -> StageCheckpoint | None:
         old = repository.find_by_fingerprint(session, work.source.id, work.stage.name, print_)
     if old is None:
         return None
-    if faults := whole(work.connection.objects, work.connection.checkpoints, old):
+    if faults := checkpoint_faults(work.connection.objects, work.connection.checkpoints, old):
         work.context.log.warning(f"computes anew, for checkpoint {old.id} cannot be reused: {'; '.join(faults)}")
     return None if faults else old
 

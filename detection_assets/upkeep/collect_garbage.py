@@ -44,11 +44,11 @@ from touchline.library.retention import (
     UNTOUCHED,
     Facts,
     Kind,
-    Verdict,
+    Retention,
     job_folder,
     part_of,
     resumable,
-    verdict,
+    retention_of,
 )
 from touchline.library.tables import DetectJobStatus
 
@@ -76,7 +76,7 @@ class Collected:
     jobs: int = 0
     not_ours: list[str] = field(default_factory=list)
 
-    def add(self, judged: Sequence[tuple[StoredObject, Verdict]]) -> None:
+    def add(self, judged: Sequence[tuple[StoredObject, Retention]]) -> None:
         """Counts objects with what became of them."""
         for item, found in judged:
             if found in GARBAGE:
@@ -84,7 +84,7 @@ class Collected:
                 self.size[found.value] += item.size
             else:
                 self.kept[found.value] += 1
-            if found is Verdict.FOREIGN and len(self.not_ours) < NAMED:
+            if found is Retention.FOREIGN and len(self.not_ours) < NAMED:
                 self.not_ours.append(item.key)
 
 
@@ -141,7 +141,7 @@ def _folders(connection: Connection, collected: Collected) -> list[UUID]:
         strange += keys
         folders += [f"{folder}/{name}/" for name in names if job_folder(name) is None]
     strange += [folder for folder in folders if next(objects.stored(folder), None) is not None]
-    collected.kept[Verdict.FOREIGN.value] += len(strange)
+    collected.kept[Retention.FOREIGN.value] += len(strange)
     collected.not_ours += strange[:NAMED]
     return sorted(jobs)
 
@@ -157,7 +157,7 @@ def _refuse_strange_bucket(connection: Connection, jobs: Sequence[UUID]) -> None
             )
 
 
-def _job(library: _Library, job: UUID, dry_run: bool) -> list[tuple[StoredObject, Verdict]]:
+def _job(library: _Library, job: UUID, dry_run: bool) -> list[tuple[StoredObject, Retention]]:
     """The objects of one job with what became of them."""
     objects = library.connection.objects
     listed = [item for folder in FOLDERS for item in objects.stored(f"{folder}/{job}/")]
@@ -193,9 +193,9 @@ def _live(library: _Library, job: UUID) -> bool:
 
 def _judged(
     library: _Library, session: Session, job: UUID, listed: Sequence[StoredObject], live: bool
-) -> Iterator[tuple[StoredObject, Verdict]]:
+) -> Iterator[tuple[StoredObject, Retention]]:
     facts = _facts(library, session, job, [item.key for item in listed], live)
-    return ((item, verdict(item.key, item.modified, facts, library.before)) for item in listed)
+    return ((item, retention_of(item.key, item.modified, facts, library.before)) for item in listed)
 
 
 def _facts(library: _Library, session: Session, job: UUID, keys: Sequence[str], live: bool) -> Facts:
@@ -257,14 +257,14 @@ def _uploads(library: _Library, collected: Collected, dry_run: bool) -> None:
     for upload in library.connection.objects.unfinished(*(f"{folder}/" for folder in FOLDERS)):
         part = part_of(upload.key)
         if part is None:
-            collected.kept[Verdict.FOREIGN.value] += 1
+            collected.kept[Retention.FOREIGN.value] += 1
             continue
         with library.connection.database.session() as session:
             standing = repository.standing(session, part.job)
         if standing is not None and (standing.at_work or _live(library, part.job)):
-            collected.kept[Verdict.BUSY.value] += 1
+            collected.kept[Retention.BUSY.value] += 1
         elif upload.begun >= library.before:
-            collected.kept[Verdict.YOUNG.value] += 1
+            collected.kept[Retention.YOUNG.value] += 1
         else:
             collected.objects[PARTS] += 1
             collected.size[PARTS] += upload.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -10,10 +11,13 @@ import sqlalchemy as sa
 
 from detection_assets.definitions import JOB, build_defs
 from resources.database import Database
+from resources.fields import own_fields, refuse_changed, without_secrets
 from resources.local_services import Endpoints
+from resources.models import Models, default_weights
 from resources.settings import Settings
-from resources.storage import Storage, addresses, refuse_redirected, without_secrets
+from resources.storage import Storage
 from touchline.errors import BadInputError
+from touchline.stages.detect_objects import DetectObjectsConfig
 
 SECRET = "hunter2"
 GIVEN = Settings(
@@ -27,18 +31,25 @@ GIVEN = Settings(
 
 
 def test_the_fields_say_where_servers_are_and_no_secret() -> None:
-    shown = addresses(GIVEN)
+    own = own_fields(GIVEN)
+    shown = own["storage"]
     assert shown["postgres_url"] == "postgresql+psycopg2://ada@db.example:5432/touchline"
     assert (shown["s3_endpoint"], shown["s3_bucket"], shown["patience_s"]) == ("https://s3.example", "touchline", 120.0)
-    assert SECRET not in str(shown)
-    assert set(shown) == set(Storage.model_fields)
+    assert SECRET not in str(own)
+    assert SECRET not in str(own_fields(replace(GIVEN, s3_endpoint=f"https://key:{SECRET}@s3.example")))
+    assert {name: set(fields) for name, fields in own.items()} == {
+        "storage": set(Storage.model_fields),
+        "models": set(Models.model_fields),
+    }
 
 
 def test_the_definitions_show_the_servers_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHLINE_S3_ENDPOINT", "https://s3.example")
     monkeypatch.setenv("TOUCHLINE_POSTGRES_URL", GIVEN.postgres_url)
-    shown = dg.validate_run_config(build_defs().resolve_job_def(JOB), {})["resources"]["storage"]["config"]
-    assert shown == addresses(GIVEN)
+    monkeypatch.setenv("TOUCHLINE_YOLO_WEIGHTS", "/models/best.pt")
+    shown = dg.validate_run_config(build_defs().resolve_job_def(JOB), {})["resources"]
+    assert shown["storage"]["config"] == own_fields(GIVEN)["storage"]
+    assert shown["models"]["config"] == {"yolo_weights": "/models/best.pt", "yolo_sha256": ""}
 
 
 @pytest.mark.parametrize(
@@ -112,11 +123,23 @@ def added(instance: dg.DagsterInstance) -> str:
 
 
 def test_what_the_launchpad_fills_in_is_let_through_and_nothing_else() -> None:
-    own = addresses(GIVEN)
-    settings = {"run_settings": {"config": {"profile": "mine"}}, "models": {}, "checkpoints": {"config": {}}}
-    refuse_redirected({"resources": {"storage": {"config": own}, **settings}}, own)
-    refuse_redirected({"resources": {"storage": {"config": dict.fromkeys(own, "")}}}, own)
-    refuse_redirected({"resources": None}, own)
-    for resource, config in (("storage", {"s3_bucket": "other"}), ("io_manager", {"base_dir": "/etc"})):
+    own = own_fields(replace(GIVEN, yolo_weights="/models/best.pt"))
+    filled = {name: {"config": fields} for name, fields in own.items()}
+    refuse_changed({"resources": {**filled, "run_settings": {"config": {"profile": "mine"}}, "checkpoints": {}}}, own)
+    refuse_changed({"resources": {"storage": {"config": dict.fromkeys(own["storage"], "")}}}, own)
+    refuse_changed({"resources": None}, own)
+    for resource, config in (
+        ("storage", {"s3_bucket": "other"}),
+        ("storage", {"yolo_weights": "/models/best.pt"}),
+        ("models", {"yolo_weights": "/etc/other.pt"}),
+        ("io_manager", {"base_dir": "/etc"}),
+    ):
         with pytest.raises(BadInputError, match=f"resources.{resource}.config.*cannot change it"):
-            refuse_redirected({"resources": {resource: {"config": config}}}, own)
+            refuse_changed({"resources": {resource: {"config": config}}}, own)
+
+
+def test_the_weights_of_a_field_count_before_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHLINE_YOLO_WEIGHTS", "/env.pt")
+    monkeypatch.setenv("TOUCHLINE_YOLO_SHA256", "ab" * 32)
+    for models, expected in ((Models(), ("/env.pt", "ab" * 32)), (Models(yolo_weights="/own.pt"), ("/own.pt", ""))):
+        assert default_weights(DetectObjectsConfig(), models._settings()) == expected

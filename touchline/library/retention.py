@@ -49,7 +49,6 @@ UNTOUCHED: Final = ("uploads", BRAND_LISTS)
 """What people gave us."""
 ADOPTABLE: Final = frozenset({DetectJobStatus.FAILED, DetectJobStatus.PAUSED})
 """The next attempt on a source goes on with journals of jobs in one of these, and of no others."""
-AT_WORK: Final = frozenset({DetectJobStatus.PENDING, DetectJobStatus.RUNNING})
 
 _STAGE: Final = "|".join(NODE_INDEX)
 _ID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -73,7 +72,7 @@ class Kind(StrEnum):
     REPORT = "reports"
 
 
-class Verdict(StrEnum):
+class Retention(StrEnum):
     """What becomes of an object. Those of `GARBAGE` go."""
 
     NEEDED = "needed"
@@ -87,7 +86,7 @@ class Verdict(StrEnum):
     REPORT = "reports"
 
 
-GARBAGE: Final = (Verdict.ORPHAN, Verdict.CHUNK, Verdict.OUTPUT, Verdict.FRAME, Verdict.REPORT)
+GARBAGE: Final = (Retention.ORPHAN, Retention.CHUNK, Retention.OUTPUT, Retention.FRAME, Retention.REPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,19 +140,19 @@ def resumable(
     return status in ADOPTABLE and (fingerprint is None or (stage, fingerprint) not in finished)
 
 
-def verdict(key: str, modified: datetime, facts: Facts, before: datetime) -> Verdict:
+def retention_of(key: str, modified: datetime, facts: Facts, before: datetime) -> Retention:
     """What becomes of an object that was stored at `modified`, if what is no older than `before` is left alone."""
     part = part_of(key)
     if part is None:
-        return Verdict.FOREIGN
+        return Retention.FOREIGN
     if key in facts.named or (part.kind is Kind.REPORT and key.startswith(facts.reports)):
-        return Verdict.NEEDED
+        return Retention.NEEDED
     if facts.busy:
-        return Verdict.BUSY
+        return Retention.BUSY
     if part.kind is Kind.CHUNK and key in facts.resumable:
-        return Verdict.NEEDED
+        return Retention.NEEDED
     if part.kind is Kind.FRAME and facts.extraction:
-        return Verdict.NEEDED
+        return Retention.NEEDED
     if modified >= before:
-        return Verdict.YOUNG
-    return Verdict.ORPHAN if facts.status is None else Verdict(part.kind.value)
+        return Retention.YOUNG
+    return Retention.ORPHAN if facts.status is None else Retention(part.kind.value)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from touchline.library.job_lifecycle import ACTIVE
 from touchline.library.repository.checkpoints import lock_checkpoint
-from touchline.library.retention import ADOPTABLE, AT_WORK
+from touchline.library.retention import ADOPTABLE
 from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset, StageCheckpoint
 from touchline.nodes import NODE_NAMES
 
@@ -95,7 +96,7 @@ def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
         return None
     status, source, prefix, partition_key = found
     others = sa.select(DetectJob.id, DetectJob.status).where(
-        DetectJob.source_asset_id == source, DetectJob.status.in_(AT_WORK | ADOPTABLE)
+        DetectJob.source_asset_id == source, DetectJob.status.in_(ACTIVE | ADOPTABLE)
     )
     unfinished = dict(session.execute(others).all())
     done = sa.select(StageCheckpoint.stage, StageCheckpoint.fingerprint).distinct()
@@ -104,7 +105,7 @@ def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
         status=status,
         partition_key=partition_key,
         report_prefix=prefix,
-        at_work=any(state in AT_WORK for state in unfinished.values()),
+        at_work=any(state in ACTIVE for state in unfinished.values()),
         adoptable={identity: state for identity, state in unfinished.items() if state in ADOPTABLE},
         finished=frozenset((stage, fingerprint) for stage, fingerprint in finished),
         source_asset_id=source,
