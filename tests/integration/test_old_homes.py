@@ -12,6 +12,7 @@ import os
 import tarfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_every_document_and_frame_of_every_job_can_be_read(home: Home) -> None:
             read[row.stage] += len(documents)
             if row.stage == "extract_frames":
                 frames = tuple(frames_of(connection, row))
-                load = frame_loader(connection, lambda frames=frames: frames)
+                load = frame_loader(connection, partial(tuple, frames))
                 for frame in frames:
                     assert np.asarray(load(frame.sequence)).shape == (360, 640, 3)
     assert all(read.values()), read

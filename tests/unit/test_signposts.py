@@ -92,7 +92,7 @@ def resolves(dotted: str) -> bool:
     for end in range(len(parts), 0, -1):
         place = ROOT.joinpath(*parts[:end])
         if place.is_dir() or place.with_suffix(".py").is_file():
-            found = importlib.import_module(".".join(parts[:end]))
+            found: object = importlib.import_module(".".join(parts[:end]))
             for name in parts[end:]:
                 if not hasattr(found, name) and name not in getattr(found, "__annotations__", {}):
                     return False
