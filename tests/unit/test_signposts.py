@@ -16,7 +16,6 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 import typer
@@ -93,7 +92,7 @@ def resolves(dotted: str) -> bool:
     for end in range(len(parts), 0, -1):
         place = ROOT.joinpath(*parts[:end])
         if place.is_dir() or place.with_suffix(".py").is_file():
-            found: Any = importlib.import_module(".".join(parts[:end]))
+            found: object = importlib.import_module(".".join(parts[:end]))
             for name in parts[end:]:
                 if not hasattr(found, name) and name not in getattr(found, "__annotations__", {}):
                     return False
