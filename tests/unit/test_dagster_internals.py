@@ -50,7 +50,7 @@ from touchline_cli.webserver import version_of
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOM = ROOT / "detection_assets" / "dagster_internals"
 PRODUCT = ("touchline", "resources", "io_managers", "detection_assets", "webapp", "touchline_cli", "migrations")
-IN_TESTS = 120
+IN_TESTS = 130
 """Uses in tests, at most: they make runs and events that a running Dagster makes by itself."""
 
 

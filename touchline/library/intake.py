@@ -2,7 +2,7 @@
 
 Belongs here: the decision alone. Where uploads lie is in `resources/uploads.py`, the ledger's rows are in
 `touchline/library/repository/upload_ledger.py`, what follows from the decision is in
-`detection_assets/upkeep/scan_uploads.py` and in `ingest_uploads.py` beside it.
+`detection_assets/upkeep/scan_uploads.py` and `detection_assets/upkeep/ingest_uploads.py`.
 
 A *version* is one content of one upload as the ledger counts them: 1, 2, 3... Time stamps of uploads are compared with
 the clock and never with each other, so nothing is skipped or taken twice for having come early, late or at the same
