@@ -45,7 +45,7 @@ PATIENCE_S: Final = 900.0
 """For all reports of a row [s]."""
 LOOK_S: Final = 0.25
 NOTICED: Final = re.compile(
-    r"was ended by SIG|ended by itself|had ended|after the last time|ended without a word|again"
+    r"was ended by SIG|ended by itself|had ended|after the last time|ended without reporting an error|again"
 )
 """A line of `touchline serve` by which it tells that something died."""
 

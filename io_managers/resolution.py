@@ -40,7 +40,7 @@ def choose(
     if found is Found.OWN:
         why = f"taken over in this run from checkpoint {row.reused_from}" if row.reused_from else "made in this run"
     elif found is Found.NAMED:
-        why = f"of job {identity}, named by {how}" if named else f"of job {identity}, which this run goes on with"
+        why = f"of job {identity}, named by {how}" if named else f"of job {identity}, which this run resumes"
     else:
         why = f"the newest of this source{f': job {identity}, named by {how}, has none of {stage}' if named else ''}"
     return row, why

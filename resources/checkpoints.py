@@ -97,7 +97,7 @@ class CheckpointStore:
         """Makes a full journal a checkpoint: blob first, then row, then the journal is cleared.
 
         `frames` are given by `extract_frames` alone, `filtered` (kept sequences) by `filter_scenes` alone. Doing it
-        again, after an end at any point, gives the row that is there or makes it anew; a blob that a row names is
+        again, after an end at any point, gives the row that is there or makes it again; a blob that a row names is
         never overwritten. `guard` is called last in the transaction: what it raises is raised, and no row is written.
         Raises CheckpointError (journal damaged, or of another stage or fingerprint), ServiceError.
         """

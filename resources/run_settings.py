@@ -36,7 +36,7 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
         default="",
         description="Refused: a run names no file of the server's. Store the list, and name it with `brands`.",
     )
-    fresh: bool = Field(default=False, description="Compute everything selected anew, reuse and resume nothing.")
+    fresh: bool = Field(default=False, description="Compute everything selected again, reuse and resume nothing.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Refuses, before any step, a run whose config names what is the server's own or what no stage knows."""

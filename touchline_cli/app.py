@@ -93,7 +93,7 @@ def run(
     brands: Brands = None,
     report: Report = None,
     until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew: reuse and continue nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start from the beginning: reuse and resume nothing.")] = False,
     priority: Priority = 0,
     debug_pictures: Annotated[
         Path | None,

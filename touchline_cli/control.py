@@ -107,12 +107,12 @@ def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
         request = request_of(books.instance, books.connection, job)
         tags = {PRIORITY_TAG: str(job.priority if priority is None else priority), CONTINUES_TAG: str(job.id)}
         run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
-    _tell(job, f"goes on as Dagster run {run_id}, in the queue", as_json, continued_by=run_id)
+    _tell(job, f"resumes as Dagster run {run_id}, which is queued", as_json, continued_by=run_id)
     return 0
 
 
 def _corrected(books: Books | Runner, job_id: str) -> DetectJob:
-    """The job, after what died without a word was put right."""
+    """The job, after what died meanwhile was put right."""
     from detection_assets.jobs.reconcile import reconcile
     from touchline.library import repository
 

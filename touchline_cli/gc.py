@@ -22,7 +22,7 @@ MEANING: Final = {
 }
 KEPT: Final = {
     "needed": "needed",
-    "busy": "of sources at work or in the queue",
+    "busy": "of sources with a running or queued run",
     "young": "too young to judge",
     "foreign": "of no known form",
 }
@@ -81,4 +81,4 @@ def _print(told: dict[str, Any]) -> None:
     kept = [f"{number} {KEPT[reason]}" for reason, number in told["kept"].items() if number]
     session.say(f"kept: {', '.join(kept) or 'nothing'}")
     if told["not_ours"]:
-        session.say(f"not touched, for their form is not known here: {', '.join(told['not_ours'])}")
+        session.say(f"not touched, because their form is unknown: {', '.join(told['not_ours'])}")

@@ -167,7 +167,7 @@ def brands_import(path: Path) -> int:
         session.warn(lost)
     if (added or changed) and waiting:
         number = "1 source was" if waiting == 1 else f"{waiting} sources were"
-        session.say(f"{number} matched with another list: `touchline backfill --from match_brands` matches them anew")
+        session.say(f"{number} matched with another list: `touchline backfill --from match_brands` matches them again")
     return 0
 
 

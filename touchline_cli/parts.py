@@ -106,7 +106,7 @@ class Parts:
                 "there; then start `touchline serve` again"
             )
         part.due = now + PAUSES_S[before]
-        self._tell(f"the {part.name} {_how(status)}; it is started again, and runs at work go on")
+        self._tell(f"the {part.name} {_how(status)}; it is started again, and runs continue")
 
     def _prune(self) -> None:
         """Forgets groups that are empty: their numbers may be given to other programs."""

@@ -218,7 +218,7 @@ def _reviving(services: LocalServices) -> Iterator[None]:
         while not over.wait(REVIVE_S):
             try:
                 for name in services.revive():
-                    session.warn(f"the embedded {name} had ended; it is there again, and runs at work go on")
+                    session.warn(f"the embedded {name} had ended; it is there again, and runs continue")
                 told = ""
             except TouchlineError as error:
                 # The next look tries again.
@@ -293,7 +293,7 @@ def _put_right(endpoints: Endpoints) -> None:
         with DagsterInstance.get() as instance:
             found = reconcile(instance, connect(endpoints))
     except Exception as error:
-        session.complain(f"jobs that were ended could not be told: {in_words(error)}; the next command tells them")
+        session.complain(f"the end of jobs could not be recorded: {in_words(error)}; the next command records it")
         return
     if found.runs or found.jobs:
         session.say(f"at the end: {found}")

@@ -64,7 +64,7 @@ def _print(told: dict[str, Any]) -> None:
     if old := told["reports_without_digests"]:
         session.say(
             f"{old} of {told['reports']} reports are of an earlier version, which kept no digests of their files: that "
-            "these are there and whose they are was looked at, and no more. A new run of brand_report makes them anew"
+            "these are there and whose they are was looked at, and no more. A new run of brand_report makes them again"
         )
     wrong = sum(not fault["replaced"] for fault in told["faults"])
     session.say(

@@ -80,7 +80,9 @@ def when_over(instance: DagsterInstance, run_id: str, tell: Callable[[], None]) 
         try:
             tell()
         except Exception:
-            logging.getLogger(__name__).warning("run %s is over, but its jobs could not be told", run_id, exc_info=True)
+            logging.getLogger(__name__).warning(
+                "run %s is over, but the end of its jobs could not be recorded", run_id, exc_info=True
+            )
 
     instance.add_event_listener(run_id, heard)
 

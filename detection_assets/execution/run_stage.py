@@ -364,7 +364,7 @@ def _journal(work: Work, print_: str) -> Journal:
     if furthest.finished:
         # Copied: a journal is written and cleared by its own job alone, so that two that go on at once do no harm.
         own.take_over(furthest)
-        work.context.log.info(f"goes on after chunk {own.finished[-1]} of job {furthest.job_id}")
+        work.context.log.info(f"resumes after chunk {own.finished[-1]} of job {furthest.job_id}")
     return own
 
 
@@ -375,7 +375,7 @@ def _finished(work: Work, print_: str) -> StageCheckpoint | None:
     if old is None:
         return None
     if faults := checkpoint_faults(work.connection.objects, work.connection.checkpoints, old):
-        work.context.log.warning(f"computes anew, for checkpoint {old.id} cannot be reused: {'; '.join(faults)}")
+        work.context.log.warning(f"computes again: checkpoint {old.id} cannot be reused: {'; '.join(faults)}")
     return None if faults else old
 
 

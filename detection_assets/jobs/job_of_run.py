@@ -117,8 +117,8 @@ def refuse_beside(session: Session, source: SourceAsset) -> None:
     """Raises BadInputError if a job is at work on a source."""
     for job in repository.list_jobs(session, source.id, statuses=[DetectJobStatus.RUNNING], limit=1):
         raise BadInputError(
-            f"{source.video_path}: job {job.id} is at work on it (Dagster run {job.dagster_run_id}); wait for it or "
-            "cancel it, or run with --fresh beside it"
+            f"{source.video_path}: job {job.id} is running on it (Dagster run {job.dagster_run_id}); wait for it or "
+            "cancel it, or run with --fresh alongside it"
         )
 
 
@@ -173,7 +173,9 @@ def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job
         # A re-execution inherits its parent's tags: what was done must not be asked of it again.
         tag_run(context.instance, context.run.run_id, {STOP_TAG: ""})
     if found is DetectJobStatus.PAUSED:
-        raise JobStoppedError(f"job {job.id} was paused; what is finished is kept, `touchline resume {job.id}` goes on")
+        raise JobStoppedError(
+            f"job {job.id} was paused; `touchline resume {job.id}` resumes it, and what is finished is kept"
+        )
     if found is DetectJobStatus.CANCELLED:
         if run is not None:
             begin_cancel(context.instance, run, f"Job {job.id} was cancelled.")
@@ -184,7 +186,7 @@ def _stop_tag(context: dg.AssetExecutionContext, run: dg.DagsterRun | None) -> D
     """What the tag of the run, as it is now, asks for."""
     value = run.tags.get(STOP_TAG, "") if run else ""
     if value and value not in STOPPED:
-        context.log.warning(f"tag {STOP_TAG}: expected {' or '.join(STOPPED)}, got {value!r}; the run goes on")
+        context.log.warning(f"tag {STOP_TAG}: expected {' or '.join(STOPPED)}, got {value!r}; the run continues")
     return DetectJobStatus(value) if value in STOPPED else None
 
 

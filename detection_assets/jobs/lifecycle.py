@@ -1,7 +1,7 @@
 """The one place that gives a job its status: it begins, is stopped, fails, and ends as its Dagster run ends.
 
 Belongs here: every change of a job's status, and what the job is told with it. Which change is legal is decided in
-`touchline/library/job_lifecycle.py`; who looks for runs that ended without a word is
+`touchline/library/job_lifecycle.py`; who looks for runs that ended without an error is
 `detection_assets/jobs/reconcile.py`.
 """
 
@@ -65,7 +65,7 @@ def fail(
             status, told = (asked, f"{asked} by request") if asked else (DetectJobStatus.FAILED, message)
             repository.set_job_status(session, job.id, status, error_message=told)
     except ServiceError as gone:
-        error.add_note(f"job {job.id} could not be told: {gone}")
+        error.add_note(f"the end of job {job.id} could not be recorded: {gone}")
 
 
 def end_if(
@@ -138,7 +138,7 @@ def interrupted(job_id: UUID) -> str:
 
 def goes_on(job_id: UUID) -> str:
     """How to continue a job."""
-    return f"what is finished is kept: `touchline resume {job_id}`, or the same command again, goes on"
+    return f"what is finished is kept: `touchline resume {job_id}`, or the same command again, resumes it"
 
 
 def _with_remedy(job: DetectJob, message: str) -> str:

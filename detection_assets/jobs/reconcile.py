@@ -91,7 +91,7 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
             why = _lost(connection, lease, silent.get(run.run_id))
         else:
             process = dead_process(run.tags, run.run_id)
-            why = f"{process} ended without a word" if process else ""
+            why = f"{process} ended without reporting an error" if process else ""
             if not why and begun_before and never_began(instance, run):
                 why = NEVER_BEGAN
         if why and end_run(instance, run.run_id, why):
@@ -108,7 +108,7 @@ def _lost(connection: Connection, lease: RunLease, silent_s: float | None) -> st
     if lease.holder == repository.TAKEN:
         return f"{process} was given up"
     if surely_gone(lease.host, lease.process):
-        why = f"{process} ended without a word"
+        why = f"{process} ended without reporting an error"
     elif silent_s is not None and not seen_at_work(lease.host, lease.process):
         why = f"{process} was not heard of for {in_minutes(silent_s)}"
     else:

@@ -34,7 +34,7 @@ def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Pat
         if message := changed_file(contents.get(name, b""), said):
             raise CheckpointError(
                 f"{job.report_prefix}{name}: {message}. `touchline replay {job.partition_key} --from brand_report "
-                f"--job {job.id}` makes it anew"
+                f"--job {job.id}` makes it again"
             )
     try:
         write_files(directory, contents)

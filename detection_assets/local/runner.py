@@ -200,7 +200,7 @@ class Runner:
             with self.connection.database.session(patience_s=0) as session:
                 job = repository.job_of_run(session, run_id, source.id)
         except ServiceError as gone:
-            error.add_note(f"the job could not be told: {gone}")
+            error.add_note(f"the job's end could not be recorded: {gone}")
             return
         if job is not None:
             lifecycle.fail(self.connection, job, message or lifecycle.interrupted(job.id), error)

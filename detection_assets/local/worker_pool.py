@@ -159,4 +159,5 @@ class Workers:
         try:
             return bury(self._settings, self._endpoints, (worker.pid, worker.identity), why)
         except TouchlineError as error:
-            return f"{why}; its job could not be told ({in_words(error)}); run the same command again to continue"
+            unrecorded = f"the end of its job could not be recorded ({in_words(error)})"
+            return f"{why}; {unrecorded}; run the same command again to continue"

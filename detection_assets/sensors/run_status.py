@@ -48,7 +48,7 @@ def job_follows_cancelled_run(context: dg.RunStatusSensorContext, storage: Stora
 
 @dg.sensor(
     name="reconcile_jobs",
-    description="Looks for what died without a word (kill -9, power cut, a crash of the daemon): ends the runs of dead "
+    description="Finds processes that died (kill -9, power cut, a crash of the daemon): ends the runs of dead "
     "processes, corrects jobs that say they run while their run is over or unknown, and notes in the ledger which "
     "uploads have to be asked for again. Starts no run.",
     minimum_interval_seconds=EVERY_S,

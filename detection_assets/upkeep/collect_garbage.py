@@ -153,7 +153,7 @@ def _refuse_strange_bucket(connection: Connection, jobs: Sequence[UUID]) -> None
             raise BadInputError(
                 f"bucket {objects.bucket} of {objects.endpoint} holds objects of jobs, and the database at "
                 f"{connection.database.address} knows none of them: they belong to another database, or this one was "
-                "made anew. Nothing was deleted. Check TOUCHLINE_POSTGRES_URL and TOUCHLINE_S3_BUCKET"
+                "made again. Nothing was deleted. Check TOUCHLINE_POSTGRES_URL and TOUCHLINE_S3_BUCKET"
             )
 
 
@@ -178,7 +178,7 @@ def _job(library: _Library, job: UUID, dry_run: bool) -> list[tuple[StoredObject
 
 
 def _live(library: _Library, job: UUID) -> bool:
-    """Whether Dagster has a run of this job's source at work or in the queue.
+    """Whether Dagster has a running or queued run of this job's source.
 
     Jobs alone do not tell: after a failed stage, a run goes on with those beside it.
     """

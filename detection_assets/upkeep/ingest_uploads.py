@@ -136,7 +136,7 @@ class _Look:
             if looks > LOOKS:
                 raise BadInputError(
                     f"{path}: {LOOKS} looks into it ended without an answer: it hangs or ends what looks into it, or "
-                    "its disk fails. Export it again; once its content has changed, it is looked into anew."
+                    "its disk fails. Export it again; once its content has changed, it is looked into again."
                 )
             earlier = self._earlier()
             path, checksum = self.prober.identify(self.place, listed, earlier.checksum if earlier else "")

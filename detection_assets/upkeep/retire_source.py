@@ -99,7 +99,7 @@ def _prefixes(jobs: Sequence[UUID]) -> list[str]:
 def _idle(rows: repository.Holdings, source: SourceAsset) -> repository.Holdings:
     if rows.at_work:
         raise BadInputError(
-            f"{source.partition_key}: job {rows.at_work[0]} is at work; wait for its end or cancel it, then forget"
+            f"{source.partition_key}: job {rows.at_work[0]} is running; wait for its end or cancel it, then forget"
         )
     return rows
 

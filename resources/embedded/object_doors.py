@@ -37,7 +37,7 @@ GRPC: Final = (*PARTS, "s3", "worker", "client")
 NOWHERE: Final = "http://nowhere.invalid"
 """The one origin that CORS allows: a name that is reserved for never being found."""
 ALWAYS: Final = (datetime.datetime(2000, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59))
-"""Certificates are made anew at every start, so their time only has to outlast a wrong clock."""
+"""Certificates are made again at every start, so their time only has to outlast a wrong clock."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 -- not our choice
 """Where SeaweedFS puts its parts' gRPC sockets, whatever TMPDIR says; the path is part of its program."""
 AUTHORITY: Final = "authority.pem"

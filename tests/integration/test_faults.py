@@ -232,7 +232,7 @@ def test_no_death_loses_repeats_or_tells_untruth(
     assert [job.status for job in jobs] == [*[DetectJobStatus.FAILED] * (len(jobs) - 1), DetectJobStatus.COMPLETED]
     assert [job.run_type for job in jobs] == [RunType.INITIAL, *[RunType.RETRY] * (len(jobs) - 1)]
     assert {job.parent_job_id for job in jobs[1:]} == {jobs[0].id}
-    assert all("ended without a word" in (job.error_message or "") for job in jobs[:-1])
+    assert all("ended without reporting an error" in (job.error_message or "") for job in jobs[:-1])
     assert (jobs[-1].progress, jobs[-1].current_stage, jobs[-1].error_message) == (1.0, None, None)
     assert report_of(connection, jobs[-1]) == (undisturbed.report, undisturbed.exposures)
     computed = Counter(line for line in log if line.startswith("computed"))

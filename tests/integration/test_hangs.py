@@ -50,4 +50,4 @@ def test_a_run_whose_stage_hangs_is_ended_and_resumed_after_its_last_chunk_and_s
     again = json.loads(touchline(settings.home, "resume", str(job.id), "--json").stdout)
     assert (again["status"], again["continued_job"]) == ("completed", str(job.id))
     told = [entry.user_message for entry in runner.instance.all_logs(again["dagster_run_id"])]
-    assert f"goes on after chunk 0 of job {job.id}" in told
+    assert f"resumes after chunk 0 of job {job.id}" in told

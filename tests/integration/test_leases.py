@@ -167,7 +167,7 @@ def test_a_process_of_this_machine_that_is_gone_is_found_at_once(
     found = reconcile(runner.instance, runner.connection)
     assert job.dagster_run_id in found.runs
     assert status_of(runner, job) == DEAD
-    assert f"process {dead['pid']} on {socket.gethostname()} ended without a word" in str(
+    assert f"process {dead['pid']} on {socket.gethostname()} ended without reporting an error" in str(
         now(runner, job).error_message
     )
     assert lease_of(runner, job.dagster_run_id) is None

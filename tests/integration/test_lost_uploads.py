@@ -125,9 +125,9 @@ def test_what_ends_every_run_is_given_up_with_the_reason_and_what_to_do(library:
 
 def test_a_job_whose_process_died_is_gone_on_with_and_one_that_failed_by_itself_is_not(library: Library) -> None:
     job = job_of(library, DetectJobStatus.RUNNING)
-    library.instance.report_run_failed(run_of(library), "process 7 on here ended without a word")
+    library.instance.report_run_failed(run_of(library), "process 7 on here ended without reporting an error")
     [told] = followed(library)
-    assert f"job {job.id} failed: process 7 on here ended without a word" in told
+    assert f"job {job.id} failed: process 7 on here ended without reporting an error" in told
     row = library.rows()[KEY]
     assert continued(library.connection, row) == {CONTINUES_TAG: str(job.id)}
     library.obey(library.look())

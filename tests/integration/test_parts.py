@@ -73,7 +73,7 @@ def test_a_part_that_was_killed_is_started_again_and_said_so(watched: Parts, tol
     watched.look()
     watched.look()
     assert part.process.pid != first and part.process.poll() is None
-    assert told == ["the webserver was ended by SIGKILL; it is started again, and runs at work go on"]
+    assert told == ["the webserver was ended by SIGKILL; it is started again, and runs continue"]
     # The dead one's group is empty: its number may be another program's by now.
     assert [noted["pid"] for noted in parts_of(tmp_path)["parts"]] == [part.process.pid]
 

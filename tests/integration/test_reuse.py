@@ -240,7 +240,7 @@ def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, sour
     # The same again is no news to what depends on it.
     rows_of(runner, runner.run(source, first="run_ocr", until="run_ocr"))
     assert stale(runner, source) == {}
-    # Readings made anew, with other settings: what was matched on the old ones is out of step.
+    # Readings made again, with other settings: what was matched on the old ones is out of step.
     rows_of(runner, runner.run(source, first="run_ocr", until="run_ocr", overrides={"run_ocr.min_confidence": 0.9}))
     assert stale(runner, source) == {"match_brands": ["run_ocr"], "brand_report": ["run_ocr"]}
     rows_of(runner, runner.run(source, first="match_brands"))

@@ -205,7 +205,7 @@ def test_the_sensor_fails_the_job_of_a_run_that_failed_with_the_runs_message(
     assert now(runner, job).status is DetectJobStatus.RUNNING
     tick(runner, "job_follows_failed_run", cursor)
     assert now(runner, job).status is DetectJobStatus.FAILED
-    remedy = f"what is finished is kept: `touchline resume {job.id}`, or the same command again, goes on"
+    remedy = f"what is finished is kept: `touchline resume {job.id}`, or the same command again, resumes it"
     assert now(runner, job).error_message == f"the worker ended with exit code -9; {remedy}"
 
 

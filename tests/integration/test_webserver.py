@@ -174,7 +174,7 @@ def test_kill_minus_9_on_a_run_worker_is_told_by_its_job(
         time.sleep(0.2)
     assert found.status is DetectJobStatus.FAILED
     # Dagster's launcher and our own look notice it independently of each other.
-    told = (f"Run execution process for {run_id}", "ended without a word")
+    told = (f"Run execution process for {run_id}", "ended without reporting an error")
     assert any(words in (found.error_message or "") for words in told)
 
 

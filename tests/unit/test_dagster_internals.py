@@ -170,7 +170,7 @@ def test_runs_are_found_tagged_and_ended(instance: dg.DagsterInstance) -> None:
     assert status_of(instance, first) is dg.DagsterRunStatus.CANCELING
     cancel_run(instance, first, "it is gone")
     assert status_of(instance, first) is dg.DagsterRunStatus.CANCELED
-    fail_run(instance, second, "process 7 ended without a word")
+    fail_run(instance, second, "process 7 ended without reporting an error")
     assert status_of(instance, second) is dg.DagsterRunStatus.FAILURE
     assert not notes_code_servers(instance)
 
@@ -206,8 +206,8 @@ def test_the_end_of_a_run_is_heard_once_and_what_fails_then_does_not_fail_it(
 def test_what_we_say_of_a_run_is_its_whole_message_whatever_event_stands_before(instance: dg.DagsterInstance) -> None:
     run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
     instance.report_engine_event("Started process for run", run)
-    fail_run(instance, run, "process 7 ended without a word")
-    assert failure_of(instance, run.run_id) == Failure("process 7 ended without a word", False, True)
+    fail_run(instance, run, "process 7 ended without reporting an error")
+    assert failure_of(instance, run.run_id) == Failure("process 7 ended without reporting an error", False, True)
 
 
 def test_of_a_run_that_dagster_fails_the_engine_event_before_tells_the_cause(

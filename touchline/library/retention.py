@@ -9,7 +9,7 @@ rest is needed:
 
 1. what a row names: a stage's output, every frame of a manifest (a replay's row names the frames of the job it goes
    back to), the files of a job's report. Scenarios are rows like others;
-2. everything of a source that has a job, or a Dagster run, at work or in the queue: its rows may be on their way, and
+2. everything of a source that has a running or queued job or Dagster run: its rows may be on their way, and
    it may go on with the journal of any earlier job;
 3. the journals of jobs that failed or were paused, for the next attempt goes on with them; no longer once a checkpoint
    of the same source, stage and fingerprint is finished, which every later run takes over instead. A chunk that cannot
@@ -102,7 +102,7 @@ class Part:
 class Facts:
     """What is known of one job and its source, read after its objects were listed.
 
-    `status`: of the job; nothing if there is no such job. `busy`: its source has a job or run at work or in the queue.
+    `status`: of the job; nothing if there is no such job. `busy`: its source has a running or queued job or run.
     `named`: the keys under its folder that rows name. `reports`: the prefixes of all reports that lie in its folder.
     `resumable`: its chunks that a later attempt can go on with. `extraction`: such a journal of `extract_frames` is
     left in its source, be it of this job or another.
