@@ -26,6 +26,8 @@ NAMES_NO_FILE = {
     "detect_objects.weights_sha256",
     "detect_objects.device",
     "detect_objects.classes",
+    "detect_objects.detector",
+    "run_ocr.engine",
     "run_settings.profile",
     "run_settings.from_job",
     "run_settings.brands",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -10,7 +11,7 @@ from alembic.config import Config
 
 from resources.database import Database, migrations_folder
 from touchline.library import repository
-from touchline.library.tables import DetectJob, DetectJobStatus, Upload
+from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset, Upload
 
 UPLOAD = sa.text(
     "INSERT INTO uploads (location, key, version, etag, size, modified, first_seen, last_seen, state, reason, "
@@ -25,10 +26,18 @@ def test_old_jobs_keep_their_status_and_uploads_without_a_job_are_followed(empty
     with empty_database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
-        jobs = sa.Table("detect_jobs", sa.MetaData(), autoload_with=connection)
+        sources, jobs = (
+            sa.Table(name, sa.MetaData(), autoload_with=connection) for name in ("source_assets", "detect_jobs")
+        )
     with empty_database.session() as session:
-        source = repository.register_source(session, "/u/told.mp4", checksum="c")
+        source = SourceAsset(
+            id=uuid.uuid4(), partition_key="told", video_path="/u/told.mp4", profile_name="soccer_broadcast"
+        )
         key = source.partition_key
+        known = [column.name for column in sources.columns if not column.name.endswith("ed_at")]
+        values = {"checksum": "c", "state": "accepted", "rejection_reason": ""}
+        row: dict[str, Any] = {name: getattr(source, name) for name in known}
+        session.execute(sa.insert(sources).values(row | values))
         for number, status in enumerate(DetectJobStatus):
             # Whatever an older version left there, a job that failed and says that it is completed too.
             job = DetectJob(

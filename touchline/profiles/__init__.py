@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from touchline.config import NAMES_FILE, PLUGIN, StageConfig, deprecated
 from touchline.errors import BadInputError
 from touchline.home import home
-from touchline.plugins import GROUPS
+from touchline.plugins import GROUPS, Group
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -118,9 +118,15 @@ def load_profile(name: str = DEFAULT_PROFILE, tell: Callable[[str], None] = depr
     if content.setdefault("name", name) != name:
         raise BadInputError(f"{file}: its field name says another; expected {name}, as the file is called")
     try:
-        return Profile.model_validate(_current(file, content, tell))
+        profile = Profile.model_validate(_current(file, content, tell))
     except ValidationError as error:
         raise BadInputError(f"{file}: {_fault(error)}") from None
+    for stage in STAGE_NAMES:
+        for name, group in _plugins(_KINDS[stage]):
+            if getattr(profile.stage(stage), name) not in (known := group.names()):
+                # Not quoted: what the file says may be a secret of another's.
+                raise BadInputError(f"{file}: {stage}.{name}: unknown {group.kind}; installed are: {', '.join(known)}")
+    return profile
 
 
 def _current(file: Traversable, content: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
@@ -295,16 +301,22 @@ def _printable(value: Any) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
-def _check_plugins(stage: str, config: StageConfig, changed: Iterable[str]) -> None:
+def _check_plugins(stage: str, config: StageConfig, changed: Container[str]) -> None:
     """Raises BadInputError if a changed field names an engine or a detector that no installed package offers."""
-    for name in changed:
-        mark = type(config).model_fields[name].json_schema_extra
-        if isinstance(mark, dict) and (group := mark.get(PLUGIN)):
+    for name, group in _plugins(type(config)):
+        if name in changed:
             value = getattr(config, name)
             try:
-                GROUPS[str(group)].find(value)
+                group.find(value)
             except BadInputError as error:
                 raise BadInputError(f"--set {stage}.{name}={value}: {error}") from None
+
+
+def _plugins(kind: type[StageConfig]) -> Iterator[tuple[str, Group]]:
+    """The settings of a stage that name an engine or a detector, each with its group of entry points."""
+    for name, field in kind.model_fields.items():
+        if isinstance(mark := field.json_schema_extra, dict) and PLUGIN in mark:
+            yield name, GROUPS[str(mark[PLUGIN])]
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:
