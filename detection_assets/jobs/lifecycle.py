@@ -149,7 +149,9 @@ def _with_remedy(job: DetectJob, message: str) -> str:
 
 def _cancelled(job: DetectJob) -> str:
     fault = job.error_message or INTERRUPTED
-    return "cancelled in Dagster" + ("" if fault.startswith(INTERRUPTED) else f", after: {fault}")
+    # The interruption can come where the job does not look, between two steps.
+    by = "by request" if job.stop_requested is DetectJobStatus.CANCELLED else "in Dagster"
+    return f"cancelled {by}" + ("" if fault.startswith(INTERRUPTED) else f", after: {fault}")
 
 
 def _settle(

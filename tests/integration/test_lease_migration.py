@@ -35,7 +35,7 @@ def test_old_jobs_keep_their_status_and_uploads_without_a_job_are_followed(empty
         )
         key = source.partition_key
         known = [column.name for column in sources.columns if not column.name.endswith("ed_at")]
-        values = {"checksum": "c", "state": "accepted", "rejection_reason": ""}
+        values: dict[str, Any] = {"checksum": "c", "state": "accepted", "rejection_reason": ""}
         row: dict[str, Any] = {name: getattr(source, name) for name in known}
         session.execute(sa.insert(sources).values(row | values))
         for number, status in enumerate(DetectJobStatus):
@@ -50,8 +50,8 @@ def test_old_jobs_keep_their_status_and_uploads_without_a_job_are_followed(empty
                 error_message="the lights went out",
             )
             known = [column.name for column in jobs.columns if not column.name.endswith("ed_at")]
-            values = {name: getattr(job, name, None) for name in known}
-            session.execute(sa.insert(jobs).values({**values, "id": uuid.uuid4()}))
+            fields = {name: getattr(job, name, None) for name in known}
+            session.execute(sa.insert(jobs).values({**fields, "id": uuid.uuid4()}))
         for name, state in ((key, "started"), ("lost", "started"), ("waits", "requested"), ("odd", "refused")):
             session.execute(UPLOAD, {"key": name, "state": state})
     for _ in range(2):

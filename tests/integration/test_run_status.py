@@ -210,19 +210,22 @@ def test_the_sensor_fails_the_job_of_a_run_that_failed_with_the_runs_message(
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
+    ("asked", "error", "message"),
     [
-        ("interrupted; run the same again", "cancelled in Dagster"),
-        ("the lights went out", "cancelled in Dagster, after: the lights went out"),
+        (False, "interrupted; run the same again", "cancelled in Dagster"),
+        (False, "the lights went out", "cancelled in Dagster, after: the lights went out"),
+        (True, "interrupted; run the same again", "cancelled by request"),
     ],
 )
 def test_the_sensor_cancels_the_job_that_a_cancellation_interrupted(
-    runner: Runner, source: SourceAsset, error: str, message: str
+    runner: Runner, source: SourceAsset, asked: bool, error: str, message: str
 ) -> None:
     cursor = tick(runner, "job_follows_cancelled_run")
     run = run_of(runner, Status.CANCELING)
     job = job_of(runner, source, run.run_id)
     with runner.connection.database.session() as session:
+        if asked:
+            repository.request_stop(session, job.id, DetectJobStatus.CANCELLED)
         repository.set_job_status(session, job.id, DetectJobStatus.FAILED, error_message=error)
     runner.instance.report_run_canceled(run)
     tick(runner, "job_follows_cancelled_run", cursor)
