@@ -14,7 +14,7 @@ serve: $(VENV)/.installed
 	$(BIN)/touchline serve
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(TEST_PROCESSES)
+	$(BIN)/python -m pytest $(TEST_PROCESSES) --cov --cov-report=
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --ablations --long 10 --memory --library --uploads 200 --write
