@@ -140,7 +140,7 @@ def test_a_second_run_is_refused_while_the_first_is_at_work(
         share=0.1,
     )
     assert outcome.succeeded, outcome.error
-    assert f"job {outcome.job.id} is at work" in " ".join(refused[0].split())
+    assert f"job {outcome.job.id} is running on it" in " ".join(refused[0].split())
 
 
 def test_of_two_that_start_at_the_same_moment_one_is_refused(
@@ -157,14 +157,14 @@ def test_of_two_that_start_at_the_same_moment_one_is_refused(
 
     outcome = stopped_run(runner, own_source, second, stage="filter_scenes", share=0.1)
     assert outcome.succeeded, outcome.error
-    assert f"job {outcome.job.id} is at work" in str(refused[0])
+    assert f"job {outcome.job.id} is running on it" in str(refused[0])
     assert len(jobs_of(runner, own_source)) == 1
 
 
 def test_a_job_at_work_is_seen_behind_a_newer_one_that_is_over(runner: Runner, own_source: SourceAsset) -> None:
     def others() -> None:
         assert runner.run(own_source, until="extract_frames", fresh=True).succeeded
-        with pytest.raises(BadInputError, match="is at work"):
+        with pytest.raises(BadInputError, match="is running on it"):
             runner.run(own_source, until="extract_frames")
 
     outcome = stopped_run(runner, own_source, others, stage="filter_scenes", share=0.1)

@@ -174,7 +174,7 @@ def test_jobs_that_were_killed_at_the_end_are_told_at_once_or_it_is_said_who_tel
     serve._put_right(ENDPOINTS)
     monkeypatch.setattr("resources.connection.connect", lambda _: 1 / 0)
     serve._put_right(ENDPOINTS)
-    assert said[0] == f"at the end: {found}" and said[1].endswith("the next command tells them")
+    assert said[0] == f"at the end: {found}" and said[1].endswith("the next command records it")
 
 
 def _look_on(parts: Parts, part: Part) -> None:
