@@ -136,7 +136,7 @@ class Home:
 KILLS: Final = (
     Kill("nothing", lambda home: []),
     Kill("webserver", lambda home: home.part("webapp")),
-    Kill("daemon", lambda home: home.part("dagster_internals.daemon")),
+    Kill("daemon", lambda home: home.part("detection_assets.dagster_internals.daemon")),
     Kill("code server", lambda home: home.part("api", "grpc")),
     Kill("Postgres", lambda home: home.servers("postgres")),
     Kill("one Postgres backend", lambda home: home.backends()),
