@@ -17,7 +17,6 @@ the environment may give one: a run's own settings can come from a browser."""
 PLUGIN: Final = "plugin"
 """Mark (in `json_schema_extra`) of a field whose value is the name of an entry point, with the name of its group."""
 
-
 OPERATIONAL: Final = "operational"
 """Mark (in `json_schema_extra`) of a field that decides where, when or whether a stage works, and never what it stores.
 It is no part of a fingerprint."""
@@ -53,13 +52,18 @@ class StageConfig(BaseModel):
         return value
 
     @classmethod
+    def marked(cls, mark: str) -> dict[str, Any]:
+        """The fields that have this mark in `json_schema_extra`, by name, each with the mark's value."""
+        return {
+            name: extra[mark]
+            for name, field in cls.model_fields.items()
+            if isinstance(extra := field.json_schema_extra, dict) and mark in extra
+        }
+
+    @classmethod
     def operational(cls) -> frozenset[str]:
         """The names of the fields that can change no output."""
-        return frozenset(
-            name
-            for name, field in cls.model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(OPERATIONAL)
-        )
+        return frozenset(cls.marked(OPERATIONAL))
 
     def decisive(self) -> dict[str, Any]:
         """The settings that an output depends on, as JSON values by name: all but the operational ones."""
@@ -68,11 +72,7 @@ class StageConfig(BaseModel):
     @classmethod
     def former_names(cls) -> dict[str, str]:
         """The former names of renamed fields, each with the name of today."""
-        return {
-            str(extra[FORMERLY]): name
-            for name, field in cls.model_fields.items()
-            if isinstance(extra := field.json_schema_extra, dict) and FORMERLY in extra
-        }
+        return {former: name for name, former in cls.marked(FORMERLY).items()}
 
     @classmethod
     def renamed(

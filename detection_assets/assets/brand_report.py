@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from detection_assets.execution.registry import STAGES, takes_settings
 from detection_assets.execution.run_stage import ancestors, frame_loader, frames_of, job_overrides, telling
+from detection_assets.execution.stage_asset import GROUP
 from detection_assets.jobs.heartbeat import Heartbeat, announce
 from detection_assets.jobs.job_of_run import open_job, selected_stages, truthful
 from detection_assets.jobs.run_config import given
@@ -39,7 +40,7 @@ from touchline.weights import sha256_of
 @dg.asset(
     deps=TRACES[REPORT],
     partitions_def=sources,
-    group_name="touchline",
+    group_name=GROUP,
     description="Which brands were seen, where, for how long and how well: report.html, report.json, summary.csv and "
     "exposures.csv. Always derived, never replayed from.",
     owners=["team:sponsorship-analytics"],
@@ -61,7 +62,6 @@ def brand_report(
         source = repository.get_source(session, context.partition_key)
     base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
-    inputs = {"escalate_cloud": escalate_cloud}
     run_id = context.run.run_id
     heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run), run_id)
     with truthful(connection, job):
@@ -108,7 +108,7 @@ def brand_report(
             "report": dg.MetadataValue.url(path_of(str(job.id))),
             "report_object": dg.MetadataValue.path(f"{prefix}{FIRST}"),
             "job_id": str(job.id),
-            **read_from(inputs),
+            **read_from({"escalate_cloud": escalate_cloud}),
         },
         tags=tags,
     )

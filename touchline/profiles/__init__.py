@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from touchline.config import NAMES_FILE, PLUGIN, StageConfig, deprecated
 from touchline.errors import BadInputError
 from touchline.home import home
-from touchline.plugins import GROUPS, Group
+from touchline.plugins import GROUPS
 from touchline.stages.brand_report import BrandReportConfig
 from touchline.stages.detect_edges import DetectEdgesConfig
 from touchline.stages.detect_objects import DetectObjectsConfig
@@ -66,12 +66,7 @@ _FIELDS: Final = {*Profile.model_fields, *(name for kind in _KINDS.values() for 
 
 def file_settings() -> tuple[str, ...]:
     """The settings, as `stage.field`, whose value may name a file of this machine."""
-    return tuple(
-        f"{stage}.{name}"
-        for stage, kind in _KINDS.items()
-        for name, field in kind.model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(NAMES_FILE)
-    )
+    return tuple(f"{stage}.{name}" for stage, kind in _KINDS.items() for name in kind.marked(NAMES_FILE))
 
 
 def own_profiles() -> Path:
@@ -122,7 +117,7 @@ def load_profile(name: str = DEFAULT_PROFILE, tell: Callable[[str], None] = depr
     except ValidationError as error:
         raise BadInputError(f"{file}: {_fault(error)}") from None
     for stage in STAGE_NAMES:
-        for name, group in _plugins(_KINDS[stage]):
+        for name, group in ((name, GROUPS[key]) for name, key in _KINDS[stage].marked(PLUGIN).items()):
             if getattr(profile.stage(stage), name) not in (known := group.names()):
                 # Not quoted: what the file says may be a secret of another's.
                 raise BadInputError(f"{file}: {stage}.{name}: unknown {group.kind}; installed are: {', '.join(known)}")
@@ -303,20 +298,13 @@ def _printable(value: Any) -> str:
 
 def _check_plugins(stage: str, config: StageConfig, changed: Container[str]) -> None:
     """Raises BadInputError if a changed field names an engine or a detector that no installed package offers."""
-    for name, group in _plugins(type(config)):
+    for name, group in config.marked(PLUGIN).items():
         if name in changed:
             value = getattr(config, name)
             try:
-                group.find(value)
+                GROUPS[group].find(value)
             except BadInputError as error:
                 raise BadInputError(f"--set {stage}.{name}={value}: {error}") from None
-
-
-def _plugins(kind: type[StageConfig]) -> Iterator[tuple[str, Group]]:
-    """The settings of a stage that name an engine or a detector, each with its group of entry points."""
-    for name, field in kind.model_fields.items():
-        if isinstance(mark := field.json_schema_extra, dict) and PLUGIN in mark:
-            yield name, GROUPS[str(mark[PLUGIN])]
 
 
 def difference(profile: Profile, base: Profile) -> dict[str, dict[str, Any]]:
