@@ -28,7 +28,7 @@ UPLOAD_TAG: Final = "touchline/upload"
 
 @dg.sensor(
     name="new_uploads",
-    job=ingest_uploads,
+    job_name=ingest_uploads.name,
     description="Lists uploads/ in the bucket and the folder TOUCHLINE_UPLOADS, and notes what is there in the table "
     "uploads. For what has arrived whole it asks for a run of ingest_uploads, one at a time for each place. It opens "
     "no file. The table is the truth; the cursor only tells.",

@@ -100,9 +100,12 @@ def test_every_check_sensor_and_schedule_is_described() -> None:
 def test_definitions_load_with_no_server_and_no_settings() -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TOUCHLINE_HOME": "/nonexistent"}
     done = loaded(
-        "import detection_assets.code_location as c, sys; c.defs; sys.exit('torch' in sys.modules)", environment
+        "import detection_assets.code_location as c, sys; c.defs.get_repository_def(); "
+        "sys.exit('torch' in sys.modules)",
+        environment,
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, "whoever starts `touchline serve` sees it"
 
 
 def test_dg_finds_the_same_code_location_as_the_webserver() -> None:
