@@ -103,6 +103,19 @@ def iou(a: Box, b: Box) -> float:
     return shared / max(1e-9, box_area(a) + box_area(b) - shared)
 
 
+def shared_area(a: Quad, b: Quad) -> float:
+    """Area that two convex quads share [square pixels]."""
+    if intersection(bounds(a), bounds(b)) <= 0:
+        return 0.0
+    return float(cv2.intersectConvexConvex(np.array(a, np.float32), np.array(b, np.float32))[0])
+
+
+def quad_iou(a: Quad, b: Quad) -> float:
+    """Intersection over union of two convex quads [0-1]. Slanted lines of text below one another share nothing."""
+    shared = shared_area(a, b)
+    return shared / max(1e-9, area(a) + area(b) - shared)
+
+
 def inside(point: tuple[float, float], quad: Quad) -> bool:
     """Whether a point lies in a quad or on its edge."""
     return cv2.pointPolygonTest(np.array(quad, np.float32), point, False) >= 0

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.geometry import bounds, iou, line_height
+from touchline.geometry import line_height, quad_iou
 from touchline.ocr.engine import OcrEngine, StripText, TextPlace, threads_of
 from touchline.ocr.persistence import Gray, Line, follow
 from touchline.ocr.tracks import same_place
@@ -142,4 +142,4 @@ class LineReader:
 
 
 def _same_line(line: Line, place: TextPlace) -> bool:
-    return iou(bounds(line.quad), bounds(place.quad)) >= SAME_LINE
+    return quad_iou(line.quad, place.quad) >= SAME_LINE

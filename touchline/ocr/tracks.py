@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from rapidfuzz import fuzz
 
-from touchline.geometry import bounds, centre, flat, iou, line_height, quad_from, transform_quad
+from touchline.geometry import area, bounds, centre, flat, iou, line_height, quad_from, shared_area, transform_quad
 from touchline.values import Quad
 from touchline.vision.motion import Affine
 
@@ -123,10 +123,7 @@ class Tracker:
 
 def same_place(a: Quad, b: Quad) -> bool:
     """Whether two quads of one frame are of the same line: they share half of the smaller one."""
-    ba, bb = bounds(a), bounds(b)
-    shared = max(0.0, min(ba[2], bb[2]) - max(ba[0], bb[0])) * max(0.0, min(ba[3], bb[3]) - max(ba[1], bb[1]))
-    smaller = min((ba[2] - ba[0]) * (ba[3] - ba[1]), (bb[2] - bb[0]) * (bb[3] - bb[1]))
-    return shared >= 0.5 * max(1e-6, smaller)
+    return shared_area(a, b) >= 0.5 * max(1e-6, min(area(a), area(b)))
 
 
 def _likeness(track: _Track, quad: Quad, text: str, confidence: float) -> float:
