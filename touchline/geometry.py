@@ -6,6 +6,7 @@ Belongs here: small pure functions on the geometry types of `touchline/values.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -85,6 +86,32 @@ def clipped(quad: Quad, width: int, height: int) -> Quad:
         return x, min(max(y, 0.0), float(height))
 
     return (at(tl, tr, a), at(tl, tr, b), at(bl, br, b), at(bl, br, a))
+
+
+def with_upright_sides(quad: Quad, least_slope: float, margin: float) -> Quad | None:
+    """The parallelogram with vertical sides in a slanted rectangle, wider by `margin` of its height at both ends.
+
+    Perspective slants the long edges of a board and leaves its posts and letters upright: such letters do not fill a
+    slanted rectangle, but lie slanted in it. `quad` is clockwise from the top left. None for a quad that is no
+    rectangle, or whose long sides slope by less than `least_slope` or by more than 60 degrees.
+    """
+    tl, tr, br, bl = (np.array(corner) for corner in quad)
+    along, down = (tr - tl + br - bl) / 2, (bl - tl + br - tr) / 2
+    length, height = float(np.hypot(*along)), float(np.hypot(*down))
+    if min(length, height) < 1:
+        return None
+    x, y = along / length
+    slope = abs(math.degrees(math.atan2(y, x)))
+    if not least_slope <= slope <= 60 or abs(x * down[0] + y * down[1]) > 0.1 * height:
+        return None
+    upright = np.array([0.0, height / x])
+    # The upper end of a vertical side is so much further along the line than its lower end.
+    shift = -upright[1] * y
+    start, end = max(0.0, shift) - margin * height, length + min(0.0, shift) + margin * height
+    if end - start < height:
+        return None
+    left, right = tl + start * (along / length), tl + end * (along / length)
+    return quad_from((left, right, right + upright, left + upright))
 
 
 def box_area(box: Box) -> float:

@@ -1,4 +1,4 @@
-"""Lines are searched for seldom, read until they are settled, and carried both ways: on an engine that keeps count."""
+"""Lines are searched for seldom, read until they are sure, and propagated both ways: on an engine that keeps count."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_it_is_not_carried_into_frames_that_show_something_else() -> None:
     assert [len(here) for here in lines] == [0, 0, 1, 1, 0]
 
 
-def test_a_line_is_read_again_until_two_sure_readings_agree() -> None:
-    engine = Engine(("HEIMEKEN", 0.7), ("HEINEKEN", 0.92), ("HEINEKEN", 0.93))
+def test_a_line_is_read_in_each_frame_until_it_is_read_surely() -> None:
+    engine = Engine(("HEIMEKEN", 0.7), ("HEINEKEN", 0.92), ("HEINEKEN", 0.98))
     lines = lines_of(engine, [frame()] * 6, {0: [BOARD]}, [0] * 6)
     assert [line.text for [line] in lines] == ["HEIMEKEN"] + ["HEINEKEN"] * 5
     assert [line.origin(n * STEP_S) for n, [line] in enumerate(lines)] == ["strip"] * 3 + ["carried"] * 3
@@ -115,6 +115,49 @@ def test_a_line_that_grew_is_read_anew() -> None:
     engine = Engine(("HEIN", 0.99), ("HEINEKEN", 0.99))
     lines = lines_of(engine, [frame()] * 2, {0: [(100, 100, 240, 150)], 1: [BOARD]}, [0] * 2)
     assert [[line.text for line in here] for here in lines] == [["HEIN"], ["HEINEKEN"]]
+
+
+def test_a_sure_line_whose_end_was_missing_is_read_again() -> None:
+    engine = Engine(("HEINEKE", 0.99), ("HEINEKEN", 0.99))
+    lines = lines_of(engine, [frame()] * 2, {0: [(100, 100, 385, 150)], 1: [BOARD]}, [0] * 2)
+    assert [[line.text for line in here] for here in lines] == [["HEINEKE"], ["HEINEKEN"]]
+
+
+def test_what_the_whole_frame_shows_in_a_board_row_counts_where_nothing_else_is_known() -> None:
+    engine = Engine(("HEINEKEN", 0.99), ("SANTANDER", 0.99), ("HEINEKEN", 0.99))
+    beside: Box = (450, 100, 620, 150)
+    spare = [TextPlace(box_quad(box)) for box in ((104, 101, 418, 149), beside)]
+    image = cv2.cvtColor(frame(), cv2.COLOR_GRAY2BGR).astype(np.uint8)
+    strip: list[tuple[TextPlace, Origin]] = [(TextPlace(box_quad(BOARD)), "strip")]
+    for found in (strip, []):
+        engine.asked.clear()
+        with ThreadPoolExecutor(1) as pool:
+            reader = LineReader(cast(OcrEngine, engine), pool, carry_s=3.0, min_confidence=0.4, min_height=5)
+            lines = reader.read(Searched(0.0, image, frame(), None, True, found, spare))
+        assert len(lines) == 2
+        assert [line.found for line in lines] == (["strip", "frame"] if found else ["frame"] * 2)
+        assert bounds(lines[-1].quad) == beside
+
+
+def test_a_slanted_line_is_read_in_two_ways_and_both_count() -> None:
+    slanted: Quad = ((115.0, 262.0), (172.0, 232.2), (190.0, 267.0), (134.0, 296.8))
+    image = np.zeros((360, 640, 3), np.uint8)
+
+    def read(*texts: tuple[str, float]) -> list[Line]:
+        engine = Engine(*texts)
+        with ThreadPoolExecutor(1) as pool:
+            reader = LineReader(cast(OcrEngine, engine), pool, carry_s=3.0, min_confidence=0.4, min_height=5)
+            found: list[tuple[TextPlace, Origin]] = [(TextPlace(slanted), "frame")]
+            lines = reader.read(Searched(0.0, image, image[..., 0], None, True, found))
+        assert len(engine.asked) == 2
+        assert all(line.quad == slanted for line in lines)
+        return lines
+
+    [line] = read(("LEVESIMA", 0.79), ("LEVISSIMA", 0.96))
+    assert (line.text, line.other) == ("LEVISSIMA", StripText("LEVESIMA", 0.79))
+    [line] = read(("LEVESIMA", 0.79), ("Vl", 0.3))
+    assert (line.text, line.other) == ("LEVESIMA", None)
+    assert read(("", 0.0), ("Vl", 0.3)) == []
 
 
 def test_what_the_edge_cuts_is_read_or_dropped() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from touchline.geometry import bounds, iou, quad_iou
 from touchline.ocr.consensus import vote
 from touchline.ocr.tracks import Tracker, same_place
 from touchline.values import Quad
@@ -68,6 +70,17 @@ def test_a_tracker_goes_on_from_its_state_as_if_it_had_not_stopped() -> None:
 def test_same_place_is_half_of_the_smaller_line() -> None:
     assert same_place(line(0, 0, 100), line(10, 0, 40))
     assert not same_place(line(0, 0, 100), line(90, 0, 40))
+
+
+def test_slanted_lines_below_one_another_are_not_in_the_same_place() -> None:
+    upper: Quad = ((100, 200), (500, 60), (510, 95), (110, 235))
+    lower: Quad = ((100, 250), (500, 110), (510, 145), (110, 285))
+    assert iou(bounds(upper), bounds(lower)) > 0.5
+    assert not same_place(upper, lower)
+    assert quad_iou(upper, lower) == 0.0
+    assert same_place(upper, upper)
+    assert quad_iou(upper, upper) == pytest.approx(1.0)
+    assert quad_iou(line(0, 0), line(50, 0)) == pytest.approx(1 / 3)
 
 
 def test_readings_vote_letter_by_letter() -> None:

@@ -78,7 +78,9 @@ def test_an_engine_keeps_the_contract(made: Callable[[Path], OcrEngine], package
     assert all(bounds(place.quad)[3] >= 180 for place in lower)
     # Places are followed from frame to frame by their own methods, and given by others.
     moved = [place.mapped(np.array([[1.1, 0, 3], [0, 1.1, -2]])).moved(1, 1).within(640, 360) for place in whole]
-    places: list[TextPlace] = [*whole, *moved, TextPlace(box_quad((170, 230, 450, 290)))]
+    upright = TextPlace(((200, 230), (400, 150), (412, 180), (212, 260))).upright()
+    assert upright is not None
+    places: list[TextPlace] = [*whole, *moved, TextPlace(box_quad((170, 230, 450, 290))), upright]
     texts = list(engine.read(image, places))
     assert len(texts) == len(places)
     assert all(isinstance(t, StripText) and 0 <= t.confidence <= 1 for t in texts)
@@ -101,31 +103,39 @@ def test_an_engine_of_another_package_reads_in_the_pipeline(packages: Path) -> N
 
 
 class TwoPlaces:
-    """Finds a word on the board row and one beside it in each frame; nothing in a strip of the row."""
+    """Finds a word on the board row and one beside it in each frame; the row's word in its strip as well if told so."""
 
     identity = "two places"
+
+    def __init__(self, *, in_strip: bool) -> None:
+        self.in_strip = in_strip
+
     row, beside = box_quad((100, 205, 300, 245)), box_quad((100, 20, 300, 50))
 
     def find(
         self, image: Image, rows: tuple[int, int] | None = None, target_height: float | None = None
     ) -> list[TextPlace]:
-        return [TextPlace(self.row), TextPlace(self.beside)] if image.shape[:2] == (360, 640) else []
+        if image.shape[:2] == (360, 640):
+            return [TextPlace(self.row), TextPlace(self.beside)]
+        height, width = image.shape[:2]
+        return [TextPlace(box_quad((width * 0.1, height * 0.2, width * 0.5, height * 0.9)))] if self.in_strip else []
 
     def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
         return [StripText("WORD", 0.9) for _ in places]
 
 
-@pytest.mark.parametrize(("strips", "lines"), [(True, 1), (False, 2)])
-def test_what_lies_on_a_board_row_is_left_to_its_strip(strips: bool, lines: int) -> None:
+@pytest.mark.parametrize("in_strip", [True, False])
+def test_what_lies_on_a_board_row_is_taken_from_its_strip_if_it_is_found_there(in_strip: bool) -> None:
     frame, scene = (
         SampledFrame(0, 0, 0.0, 0, (1, 1000), 640, 360, "", "", 0),
         SceneFrame(0, 0.0, 0, True, None, "", 1, 1),
     )
     edge = FrameEdges(0, 0.0, 0, 0.5, (Board(box_quad((0, 200, 640, 250)), 0.9),), (), None)
     chunk = Chunk(0, (frame,), lambda *_: picture(), {"filter_scenes": [scene], "detect_edges": [edge]})
-    readings = list(RunOcr(RunOcrConfig(strips=strips), TwoPlaces()).run_chunk(chunk))
-    assert len(readings) == lines
-    assert TwoPlaces.beside in [reading.quad for reading in readings]
+    readings = list(RunOcr(RunOcrConfig(), TwoPlaces(in_strip=in_strip)).run_chunk(chunk))
+    assert [reading.origin for reading in readings] == ["frame", "strip" if in_strip else "frame"]
+    assert readings[0].quad == TwoPlaces.beside
+    assert (readings[1].quad == TwoPlaces.row) is not in_strip
 
 
 def test_a_detector_of_another_package_gets_the_settings(packages: Path) -> None:

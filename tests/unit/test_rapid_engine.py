@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from touchline.errors import ModelUnavailableError
-from touchline.geometry import bounds
+from touchline.geometry import bounds, line_length
 from touchline.ocr import rapid
 from touchline.ocr.engine import StripText, TextPlace
 from touchline.ocr.networks import Runtime
@@ -206,3 +206,20 @@ def test_weights_that_come_along_are_those_that_were_published() -> None:
 def test_a_recogniser_without_characters_is_refused() -> None:
     with pytest.raises(ModelUnavailableError, match=r"PP-OCRv6_tiny_rec\.onnx: names no characters"):
         TextRecogniser(WEIGHTS / "PP-OCRv6_tiny_rec.onnx", threads=1)
+
+
+@pytest.mark.parametrize("degrees", [-35, -20, 20, 35])
+def test_upright_letters_on_a_slanted_board_are_read(engine: RapidOcrEngine, degrees: int) -> None:
+    """A side board: its edges are slanted, its letters are narrow and upright."""
+    slope = np.tan(np.radians(degrees))
+    slant = np.array([[0.55, 0.0, 100.0], [0.55 * slope, 1.0, 300.0 if degrees < 0 else 100.0]])
+    picture = cv2.warpAffine(strip("LEVISSIMA"), slant, (480, 480), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+    place = max(engine.find(picture), key=lambda place: line_length(place.quad))
+    upright = place.upright()
+    assert upright is not None
+    tl, tr, br, bl = upright.quad
+    assert (tl[0], tr[0]) == pytest.approx((bl[0], br[0]))
+    assert (tr[1] - tl[1]) / (tr[0] - tl[0]) == pytest.approx(slope, abs=0.1)
+    [as_it_is, turned] = engine.read(picture, [place, upright])
+    assert turned.text == "LEVISSIMA"
+    assert turned.confidence > max(0.9, as_it_is.confidence if as_it_is.text != "LEVISSIMA" else 0.0)

@@ -182,6 +182,12 @@ def test_rows_over_one_piece_of_the_edge_are_one_board_row() -> None:
     assert bounds(joined[0])[1] < 80 and bounds(joined[0])[3] == 120
 
 
+def test_boards_behind_the_pitch_and_in_front_of_it_are_rows_of_their_own() -> None:
+    behind = Board(((0, 80), (800, 84), (800, 104), (0, 100)), 1.0)
+    in_front = Board(((0, 400), (800, 396), (800, 440), (0, 444)), 1.0)
+    assert [bounds(row)[3] for row in board_rows([behind, in_front])] == [104, 444]
+
+
 def test_strips_are_enlarged_until_the_middling_board_has_the_recognisers_lines() -> None:
     def board(height: float, width: float = 200) -> Board:
         return Board(((0, 100), (width, 100), (width, 100 + height), (0, 100 + height)), 1.0)

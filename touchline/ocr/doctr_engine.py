@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -58,16 +58,24 @@ class LineOfWords(TextPlace):
 
     words: tuple[Quad, ...]
 
+    def upright(self) -> None:
+        """None: words were found one by one, and each is read in a rectangle of its own."""
+
     def within(self, width: int, height: int) -> TextPlace:
         """What of the line and its words lies in a picture of that size; itself if all does."""
         if inside_picture(self.quad, width, height):
             return self
         words = (clipped(word, width, height) for word in self.words)
-        return LineOfWords(clipped(self.quad, width, height), tuple(word for word in words if line_length(word) >= 1))
+        return replace(
+            self,
+            quad=clipped(self.quad, width, height),
+            words=tuple(word for word in words if line_length(word) >= 1),
+        )
 
     def mapped(self, matrix: NDArray[np.float64]) -> TextPlace:
         """The line and its words under a 3 x 3 homography or a 2 x 3 affine matrix."""
-        return LineOfWords(transform_quad(self.quad, matrix), tuple(transform_quad(w, matrix) for w in self.words))
+        words = tuple(transform_quad(word, matrix) for word in self.words)
+        return replace(self, quad=transform_quad(self.quad, matrix), words=words)
 
 
 class DoctrEngine:

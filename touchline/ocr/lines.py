@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from touchline.geometry import line_height, quad_iou
+from touchline.geometry import line_height, line_length, quad_iou
 from touchline.ocr.engine import OcrEngine, StripText, TextPlace, threads_of
 from touchline.ocr.persistence import Gray, Line, follow
 from touchline.ocr.tracks import same_place
@@ -30,13 +30,16 @@ from touchline.vision.motion import Affine
 SAME_LINE: Final = 0.5
 """Intersection over union from which a place that was found is a line that was followed there; below it the line has
 grown or shrunk, and reads otherwise."""
+GROWN: Final = 1.08
+"""A line that a search finds this many times longer than it was is read again: its end was missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Searched:
     """A frame and the places where a search found text in it, none if it was not searched.
 
-    `image` is BGR, `gray` the same in grey; `camera` carries the frame before onto this one.
+    `image` is BGR, `gray` the same in grey; `camera` carries the frame before onto this one. `spare` are
+    places that the search of the whole frame found in board rows: they count where nothing else is known.
     """
 
     timestamp: float
@@ -45,6 +48,7 @@ class Searched:
     camera: Affine | None
     shot_starts: bool
     places: Sequence[tuple[TextPlace, Origin]]
+    spare: Sequence[TextPlace] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class LineReader:
         back = None if camera is None else np.asarray(cv2.invertAffineTransform(camera), np.float64)
         followed = self._followed(frame, camera)
         fresh: list[tuple[TextPlace, Origin]] = []
+        grown: set[int] = set()
         for place, origin in frame.places:
             if line_height(place.quad) < self._min_height:
                 continue
@@ -89,15 +94,23 @@ class LineReader:
                 fresh.append((place, origin))
             else:
                 # The search knows better than the line's pixels where it ends.
+                if line_length(place.quad) > GROWN * line_length(followed[known].quad):
+                    grown.add(known)
                 followed[known] = replace(followed[known], place=place)
-        again = [n for n, line in enumerate(followed) if not line.settled or self._stale(line, frame)]
+        occupied = [line.quad for line in followed] + [place.quad for place, _ in fresh]
+        fresh += [
+            (place, "frame")
+            for place in frame.spare
+            if line_height(place.quad) >= self._min_height and not any(same_place(place.quad, q) for q in occupied)
+        ]
+        again = [n for n, line in enumerate(followed) if not line.settled or n in grown or self._stale(line, frame)]
         texts = self._texts(frame.image, [followed[n].place for n in again] + [place for place, _ in fresh])
-        for n, text in zip(again, texts, strict=False):
-            followed[n] = followed[n].read_again(text, frame.timestamp, self._min_confidence)
+        for n, said in zip(again, texts, strict=False):
+            followed[n] = followed[n].read_again(said, frame.timestamp)
         new = [
-            Line.of(place, text, origin, frame.timestamp)
-            for (place, origin), text in zip(fresh, texts[len(again) :], strict=True)
-            if text.text and text.confidence >= self._min_confidence
+            Line(place, said[0].text, said[0].confidence, origin, frame.timestamp, other=next(iter(said[1:]), None))
+            for (place, origin), said in zip(fresh, texts[len(again) :], strict=True)
+            if said
         ]
         # Of what the picture's edge cuts, the part that is left may say nothing.
         followed = [
@@ -122,12 +135,19 @@ class LineReader:
         """Whether the line has been carried for as long as it may be."""
         return frame.timestamp - line.read_at > self._carry_s
 
-    def _texts(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
-        self.readings += len(places)
+    def _texts(self, image: Image, places: Sequence[TextPlace]) -> list[list[StripText]]:
+        """What each place says, the surest reading first; nothing where none is sure enough. A slanted line is read in
+        two ways, which may both say something.
+        """
+        ways = [[place] if (upright := place.upright()) is None else [place, upright] for place in places]
+        flat = [way for both in ways for way in both]
+        self.readings += len(flat)
         # An engine that serves one thread alone may gain by reading all at once.
-        step = 1 if threads_of(self._engine) > 1 else max(1, len(places))
-        batches = [places[start : start + step] for start in range(0, len(places), step)]
-        return [text for texts in self._pool.map(partial(self._engine.read, image), batches) for text in texts]
+        step = 1 if threads_of(self._engine) > 1 else max(1, len(flat))
+        batches = [flat[start : start + step] for start in range(0, len(flat), step)]
+        read = (text for texts in self._pool.map(partial(self._engine.read, image), batches) for text in texts)
+        said = [sorted((next(read) for _ in both), key=lambda text: -text.confidence) for both in ways]
+        return [[text for text in texts if text.text and text.confidence >= self._min_confidence] for texts in said]
 
     def _carry_back(self, frame: Searched, back: NDArray[np.float64] | None, lines: Sequence[Line]) -> None:
         """Puts lines that are new in this frame into the earlier frames of the shot that show them already."""

@@ -13,7 +13,6 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import fuzz
 
 from touchline.geometry import bounds, line_length
 from touchline.ocr.engine import StripText, TextPlace
@@ -23,16 +22,8 @@ from touchline.vision.perspective import sides, upright
 
 Gray = NDArray[np.uint8]
 
-SURE: Final = 0.8
-"""Least confidence of readings that settle what a line says if they agree [0-1]."""
-AGREEING: Final = 2
-"""Number of agreeing readings in a row that settle what a line says."""
-CERTAIN: Final = 0.95
-"""A reading this sure settles it alone."""
-ALIKE: Final = 85.0
-"""rapidfuzz ratio (0-100) from which two readings agree: of a long line some letter is always read otherwise."""
-ENOUGH: Final = 8
-"""So many readings of one line say all that can be said."""
+CERTAIN: Final = 0.97
+"""Confidence of a reading from which another one adds nothing [0-1]. Less sure ones vote, so each frame's counts."""
 POOR: Final = 0.6
 """A line read twice and less surely than this is no text, mostly."""
 SAME_PIXELS: Final = 0.8
@@ -58,8 +49,8 @@ class Line:
     """A line of text in one frame. `found` is the search that found it first, `read_at` when its pixels went through an
     OCR engine last [seconds].
 
-    `readings` counts how often they did, `agreeing` what the last ones that said the same count together. `cut` means
-    that the picture's edge cut it since.
+    `readings` counts how often they did. `other` is what a slanted line reads in the other of two ways, plainly or with
+    its letters upright, if that says something else. `cut` means that the picture's edge cut the line since.
     """
 
     place: TextPlace
@@ -67,14 +58,9 @@ class Line:
     confidence: float
     found: Origin
     read_at: float
-    readings: int
-    agreeing: int
+    readings: int = 1
+    other: StripText | None = None
     cut: bool = False
-
-    @staticmethod
-    def of(place: TextPlace, text: StripText, found: Origin, timestamp: float) -> Line:
-        """A line that was just found and read."""
-        return Line(place, text.text, text.confidence, found, timestamp, 1, _weight(text.confidence))
 
     @property
     def quad(self) -> Quad:
@@ -83,8 +69,8 @@ class Line:
 
     @property
     def settled(self) -> bool:
-        """Whether another reading is worth nothing: it was read alike and surely, often enough, or never well."""
-        return self.agreeing >= AGREEING or self.readings >= ENOUGH or self.poor
+        """Whether another reading is worth nothing: it was read surely, or more than once and never well."""
+        return not self.cut and (self.confidence >= CERTAIN or self.poor)
 
     @property
     def poor(self) -> bool:
@@ -95,25 +81,19 @@ class Line:
         """Where its text in the frame of that time is from."""
         return self.found if self.read_at == timestamp else "carried"
 
-    def read_again(self, text: StripText, timestamp: float, min_confidence: float) -> Line:
-        """The line after one more reading of its pixels; one less sure than `min_confidence` changes nothing."""
-        if not text.text or text.confidence < min_confidence:
+    def read_again(self, texts: Sequence[StripText], timestamp: float) -> Line:
+        """The line after one more reading of its pixels: what it says, the surest first; nothing changes nothing."""
+        if not texts:
             return replace(self, readings=self.readings + 1)
-        alike = fuzz.ratio(text.text.casefold(), self.text.casefold()) >= ALIKE
         return replace(
             self,
-            text=text.text,
-            confidence=text.confidence,
+            text=texts[0].text,
+            confidence=texts[0].confidence,
             read_at=timestamp,
             readings=self.readings + 1,
-            agreeing=_weight(text.confidence) + (self.agreeing if alike else 0),
+            other=next(iter(texts[1:]), None),
             cut=False,
         )
-
-
-def _weight(confidence: float) -> int:
-    """What one reading counts towards agreement."""
-    return AGREEING if confidence >= CERTAIN else int(confidence >= SURE)
 
 
 def follow(lines: Sequence[Line], before: Gray, after: Gray, camera: NDArray[np.float64] | None) -> list[Line]:
@@ -135,7 +115,7 @@ def follow(lines: Sequence[Line], before: Gray, after: Gray, camera: NDArray[np.
             place = line.place.mapped(motions[best]).moved(dx, dy)
             cut = place.within(width, height)
             if line_length(cut.quad) < WHOLE * line_length(place.quad):
-                found.append(replace(line, place=cut, readings=0, agreeing=0, cut=True))
+                found.append(replace(line, place=cut, readings=0, cut=True))
             else:
                 found.append(replace(line, place=place))
     return found

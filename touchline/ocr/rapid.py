@@ -121,7 +121,7 @@ class RapidOcrEngine:
 
     def read(self, image: Image, places: Sequence[TextPlace]) -> list[StripText]:
         """What stands at places of a picture, read at the picture's own size."""
-        return self.read_lines([cut_line(image, place.quad) for place in places])
+        return self.read_lines([cut_line(image, place.quad, place.stretch) for place in places])
 
     def read_lines(self, images: Sequence[Image]) -> list[StripText]:
         """The recognisers alone, on pictures of one line each; about a tenth of the cost of searching a frame."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from rapidfuzz import fuzz
 
-from touchline.geometry import area, bounds, centre, flat, iou, line_height, quad_from, shared_area, transform_quad
+from touchline.geometry import area, centre, flat, line_height, quad_from, quad_iou, shared_area, transform_quad
 from touchline.values import Quad
 from touchline.vision.motion import Affine
 
@@ -127,7 +127,7 @@ def same_place(a: Quad, b: Quad) -> bool:
 
 
 def _likeness(track: _Track, quad: Quad, text: str, confidence: float) -> float:
-    overlap = iou(bounds(track.quad), bounds(quad))
+    overlap = quad_iou(track.quad, quad)
     (ax, ay), (bx, by) = centre(track.quad), centre(quad)
     away = float(np.hypot(ax - bx, ay - by)) / max(1.0, line_height(quad))
     if overlap == 0 and away > NEAR:

@@ -27,7 +27,7 @@ from touchline.brands.scripts import scripts_of
 from touchline.config import FORMERLY, PLUGIN, StageConfig
 from touchline.geometry import bounds, centre, covered_share, ends_inside, flat, line_height, quad_from
 from touchline.machine import in_words
-from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace, runtime_of, threads_of
+from touchline.ocr.engine import KnowsCharacters, OcrEngine, StripText, TextPlace, runtime_of, threads_of
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, StripsSearched
@@ -40,7 +40,7 @@ from touchline.vision.detector import PEOPLE
 from touchline.vision.pitch import find_pitch
 from touchline.vision.strips import TEXT_LINES, StripPart, board_rows, enlargement, parts, rectify
 
-VERSION: Final = "7"
+VERSION: Final = "8"
 CUT: Final = 0.5
 """Text this near to a cut end of a strip is not whole [heights of the line]."""
 LOWEST: Final = 9.0
@@ -88,7 +88,7 @@ class RunOcrConfig(StageConfig):
         "least this share of the strips [0-1]; 1 searches only strips that are new throughout",
     )
     max_propagation: float = Field(
-        3.0,
+        4.0,
         ge=0,
         description="A reading is propagated by template matching, forwards and backwards, for at most this long; then "
         "the text is read again [seconds]; 0 does not propagate",
@@ -124,10 +124,13 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The places of text in a frame, and the time of each search [s]."""
+    """The places of text in a frame, and the time of each search [s]. `spare`: found in board rows by the search of the
+    whole frame.
+    """
 
     due: _Due
     places: Sequence[tuple[TextPlace, Origin]]
+    spare: Sequence[TextPlace]
     frame_s: float
     strip_s: float
 
@@ -166,21 +169,23 @@ class RunOcr:
             for track, line in zip(tracks, lines, strict=True):
                 zone = zone_of(line.quad, edge, here, height, board_margin=self._config.board_margin)
                 self._zones.add(track, zone, people_known=known)
-                readings.append(
+                said = [StripText(line.text, line.confidence), *([line.other] if line.other else ())]
+                readings += [
                     Reading(
                         sequence=scene.sequence,
                         timestamp=scene.timestamp,
                         shot=scene.shot,
                         track=track,
-                        text=line.text,
-                        confidence=line.confidence,
+                        text=text.text,
+                        confidence=text.confidence,
                         quad=line.quad,
                         zone=zone,
                         origin=line.origin(scene.timestamp),
                         unoccluded=1.0,
                         height_px=line_height(line.quad),
                     )
-                )
+                    for text in said
+                ]
                 travel[track].add(scene.sequence, line.quad, camera)
         static = {track for track, t in travel.items() if t.is_static(self._config.overlay_travel)}
         self._counts["readings"] += len(readings)
@@ -209,7 +214,9 @@ class RunOcr:
                 camera = due.edge.camera if due.edge else None
                 began = time.perf_counter()
                 lines = reader.read(
-                    Searched(due.scene.timestamp, due.image, due.gray, camera, due.shot_starts, found.places)
+                    Searched(
+                        due.scene.timestamp, due.image, due.gray, camera, due.shot_starts, found.places, found.spare
+                    )
                 )
                 self._count(found, time.perf_counter() - began)
                 frames.append((due.scene, due.edge, due.image.shape[0], lines))
@@ -252,10 +259,16 @@ class RunOcr:
         """Searches a frame. Called from several threads at once."""
         began = time.perf_counter()
         places: list[tuple[TextPlace, Origin]] = []
+        spare: list[TextPlace] = []
         overlays = [overlay.box for overlay in due.edge.overlays] if due.edge else []
         rows = rows_with_text(due.image, overlays) if due.frame else None
         if rows is not None:
-            places += [(place, "frame") for place in self._beside_boards(due, rows)]
+            # Board rows are searched by themselves, which finds smaller text and knows better where it ends.
+            for place in self._engine.find(due.image, rows, LOWEST_BESIDE_BOARDS if due.board_rows else LOWEST):
+                if any(ends_inside(place.quad, row) for row in due.board_rows):
+                    spare.append(place)
+                else:
+                    places.append((place, "frame"))
         between = time.perf_counter()
         scale = enlargement(due.edge.boards if due.edge else ())
         for part in due.strips:
@@ -266,12 +279,7 @@ class RunOcr:
                 if (part.left_open and left < margin) or (part.right_open and right > strip.image.shape[1] - margin):
                     continue
                 places.append((place.mapped(strip.to_frame), "strip"))
-        return _Found(due, places, between - began, time.perf_counter() - between)
-
-    def _beside_boards(self, due: _Due, rows: tuple[int, int]) -> list[TextPlace]:
-        """Where text is in the frame, but for what lies in its board rows, which are searched by themselves."""
-        found = self._engine.find(due.image, rows, LOWEST_BESIDE_BOARDS if due.board_rows else LOWEST)
-        return [place for place in found if not any(ends_inside(place.quad, row) for row in due.board_rows)]
+        return _Found(due, places, spare, between - began, time.perf_counter() - between)
 
     def _count(self, found: _Found, read_s: float) -> None:
         due = found.due

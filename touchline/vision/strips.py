@@ -68,12 +68,19 @@ def parts(row: Quad, new: NDArray[np.bool_]) -> list[StripPart]:
 
 
 def board_rows(boards: Sequence[Board]) -> list[Quad]:
-    """Boards over the same piece of the pitch's edge, one row behind another, joined to one quad."""
-    groups: dict[tuple[float, float], list[Board]] = {}
+    """Boards over the same piece of the pitch's edge, one row behind another, joined to one quad.
+
+    Boards behind the pitch and in front of it may span the same columns; rows of one piece share their edges.
+    """
+    groups: list[list[Board]] = []
     for board in boards:
-        groups.setdefault((round(board.quad[0][0], 1), round(board.quad[1][0], 1)), []).append(board)
+        touching = (group for group in groups if any(_share_an_edge(board.quad, other.quad) for other in group))
+        if (group := next(touching, None)) is not None:
+            group.append(board)
+        else:
+            groups.append([board])
     joined: list[Quad] = []
-    for rows in groups.values():
+    for rows in groups:
         corners = np.array([row.quad for row in rows], np.float64)
         top, bottom = corners[:, 0, 1].argmin(), corners[:, 3, 1].argmax()
         lift = HEADROOM * min(float(c[3, 1] - c[0, 1]) for c in corners)
@@ -81,6 +88,11 @@ def board_rows(boards: Sequence[Board]) -> list[Quad]:
         br, bl = corners[bottom, 2], corners[bottom, 3]
         joined.append(((tl[0], tl[1] - lift), (tr[0], tr[1] - lift), (br[0], br[1]), (bl[0], bl[1])))
     return joined
+
+
+def _share_an_edge(a: Quad, b: Quad) -> bool:
+    """Whether the upper edge of one quad is the lower edge of the other, within a pixel."""
+    return any(np.abs(np.array(upper[:2]) - np.array(lower[3:1:-1])).max() < 1.0 for upper, lower in ((a, b), (b, a)))
 
 
 def board_height(boards: Sequence[Board]) -> float:
