@@ -12,7 +12,7 @@ from detection_assets.local.runner import Runner
 from resources.settings import Settings
 from tests.support.commands import done
 from touchline.errors import BadInputError
-from touchline.profiles import load_profile, own_profiles, profile_names, profile_of
+from touchline.profiles import load_profile, own_profiles, profile_names, profile_of, shipped_names
 from touchline_cli.doctor import doctor
 
 
@@ -32,7 +32,7 @@ def test_a_file_in_the_home_is_a_profile(folder: Path, settings: Settings) -> No
     (folder / "basketball.yaml").write_text("description: arena\nextract_frames: {sample_fps: 4}\n", "utf-8")
     (folder / ".hidden.yaml").write_text("", "utf-8")
     (folder / "notes.txt").write_text("", "utf-8")
-    assert profile_names() == ["basketball", "soccer_broadcast"]
+    assert profile_names() == ["basketball", *shipped_names()]
     profile = load_profile("basketball")
     assert (profile.name, profile.extract_frames.sample_fps) == ("basketball", 4.0)
     assert profile.run_ocr == load_profile().run_ocr

@@ -38,11 +38,18 @@ class Engine:
 
 
 def lines_of(
-    engine: Engine, grays: list[NDArray[np.uint8]], found: dict[int, list[Box]], pans: list[int], carry_s: float = 3.0
+    engine: Engine,
+    grays: list[NDArray[np.uint8]],
+    found: dict[int, list[Box]],
+    pans: list[int],
+    carry_s: float = 3.0,
+    read_s: float = 0.0,
 ) -> list[list[Line]]:
     """The lines of frames half a second apart, in which places were `found` by a search."""
     with ThreadPoolExecutor(1) as pool:
-        reader = LineReader(cast(OcrEngine, engine), pool, carry_s=carry_s, min_confidence=0.4, min_height=5)
+        reader = LineReader(
+            cast(OcrEngine, engine), pool, carry_s=carry_s, min_confidence=0.4, min_height=5, read_s=read_s
+        )
         read = []
         for number, gray in enumerate(grays):
             places: list[tuple[TextPlace, Origin]] = [(TextPlace(box_quad(b)), "strip") for b in found.get(number, ())]
@@ -158,6 +165,12 @@ def test_a_slanted_line_is_read_in_two_ways_and_both_count() -> None:
     [line] = read(("LEVESIMA", 0.79), ("Vl", 0.3))
     assert (line.text, line.other) == ("LEVESIMA", None)
     assert read(("", 0.0), ("Vl", 0.3)) == []
+
+
+def test_an_unsure_line_is_read_again_as_often_as_asked() -> None:
+    engine = Engine(*[("HEINEKEN", 0.9)] * 20)
+    lines_of(engine, [frame()] * 7, {0: [BOARD]}, [0] * 7, read_s=1.0)
+    assert len(engine.asked) == 4
 
 
 def test_what_the_edge_cuts_is_read_or_dropped() -> None:

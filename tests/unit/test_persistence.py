@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from touchline.geometry import bounds, box_quad
 from touchline.ocr.engine import StripText, TextPlace
-from touchline.ocr.persistence import Line, StripsSearched, follow
+from touchline.ocr.persistence import Line, StripsSearched, follow, pixels_of
 from touchline.values import Box
 
 BOARD: Box = (100, 100, 420, 150)
@@ -98,6 +99,20 @@ def test_of_a_line_that_the_pictures_edge_cuts_the_rest_is_to_be_read_again() ->
     assert not cut.settled
     assert bounds(cut.quad) == pytest.approx((0, 100, 220, 150), abs=1)
     assert [f.text for f in follow(LINES, frame(), frame(pan=-320), matrix(-320))] == ["FAL 1-0"]
+
+
+def test_a_board_that_dissolves_into_another_is_not_followed_to_the_end() -> None:
+    start, end = frame(), frame("QATAR")
+    known = replace(line(), pixels=pixels_of(start, line().quad))
+    frames = [cv2.addWeighted(start, 1 - n / 12, end, n / 12, 0).astype(np.uint8) for n in range(13)]
+    for pixels, followed in ((None, True), (known.pixels, False)):
+        lines = [replace(known, pixels=pixels)]
+        steps = 0
+        for before, after in itertools.pairwise(frames):
+            lines = follow(lines, before, after, matrix(0))
+            steps += bool(lines)
+        assert (steps == 12) is followed
+        assert steps >= 5
 
 
 def test_a_plain_patch_is_no_text_that_could_be_recognised() -> None:

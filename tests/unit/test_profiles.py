@@ -22,8 +22,16 @@ from touchline.profiles import (
 )
 
 
-def test_the_shipped_profile_loads_and_knows_every_stage() -> None:
-    assert profile_names() == ["soccer_broadcast"]
+def test_the_shipped_profiles_differ_in_how_often_text_is_searched() -> None:
+    assert profile_names() == ["soccer_broadcast", "soccer_fast", "soccer_thorough"]
+    fast, standard, thorough = (load_profile(f"soccer_{name}") for name in ("fast", "broadcast", "thorough"))
+    assert {stage for stage in STAGE_NAMES if fast.stage(stage) != standard.stage(stage)} == {"run_ocr"}
+    assert {stage for stage in STAGE_NAMES if thorough.stage(stage) != standard.stage(stage)} == {"run_ocr"}
+    for name in ("search_interval", "strip_interval"):
+        assert getattr(fast.run_ocr, name) > getattr(standard.run_ocr, name) > getattr(thorough.run_ocr, name)
+
+
+def test_the_default_profile_loads_and_knows_every_stage() -> None:
     profile = load_profile()
     assert profile.name == "soccer_broadcast"
     assert len(STAGE_NAMES) == 9

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from touchline.geometry import line_height, line_length, quad_iou
 from touchline.ocr.engine import OcrEngine, StripText, TextPlace, threads_of
-from touchline.ocr.persistence import Gray, Line, follow
+from touchline.ocr.persistence import Gray, Line, follow, pixels_of
 from touchline.ocr.tracks import same_place
 from touchline.values import Image, Origin
 from touchline.vision.motion import Affine
@@ -65,15 +65,23 @@ class LineReader:
     """Reads the lines of frames as they come, those of one frame side by side in `pool`.
 
     Lines are carried on for `carry_s`, and back; what then still stands there is read again, and ends if it cannot be
-    read. Readings less sure than `min_confidence` (0..1) and lines lower than `min_height` pixels do not count. Holds
-    the grey pictures of `carry_s` of one shot.
+    read. A line that was not read surely is read again after `read_s`. Readings less sure than `min_confidence` (0..1)
+    and lines lower than `min_height` pixels do not count. Holds the grey pictures of `carry_s` of one shot.
     """
 
     def __init__(
-        self, engine: OcrEngine, pool: Executor, *, carry_s: float, min_confidence: float, min_height: float
+        self,
+        engine: OcrEngine,
+        pool: Executor,
+        *,
+        carry_s: float,
+        min_confidence: float,
+        min_height: float,
+        read_s: float = 0.0,
     ) -> None:
         self._engine, self._pool = engine, pool
-        self._carry_s, self._min_confidence, self._min_height = carry_s, min_confidence, min_height
+        self._carry_s, self._read_s = carry_s, read_s
+        self._min_confidence, self._min_height = min_confidence, min_height
         self._past: deque[_Past] = deque()
         self.readings = 0
 
@@ -103,7 +111,7 @@ class LineReader:
             for place in frame.spare
             if line_height(place.quad) >= self._min_height and not any(same_place(place.quad, q) for q in occupied)
         ]
-        again = [n for n, line in enumerate(followed) if not line.settled or n in grown or self._stale(line, frame)]
+        again = [n for n, line in enumerate(followed) if n in grown or self._due(line, frame)]
         texts = self._texts(frame.image, [followed[n].place for n in again] + [place for place, _ in fresh])
         for n, said in zip(again, texts, strict=False):
             followed[n] = followed[n].read_again(said, frame.timestamp)
@@ -116,6 +124,13 @@ class LineReader:
         followed = [
             line for line in followed if line.read_at == frame.timestamp or not (line.cut or self._stale(line, frame))
         ]
+        new, followed = (
+            [
+                replace(line, pixels=pixels_of(frame.gray, line.quad)) if line.read_at == frame.timestamp else line
+                for line in lines
+            ]
+            for lines in (new, followed)
+        )
         lines = new + [old for old in followed if not any(same_place(old.quad, line.quad) for line in new)]
         self._carry_back(frame, back, new)
         self._past.append(_Past(frame.timestamp, frame.gray, back, lines))
@@ -130,6 +145,11 @@ class LineReader:
         last = self._past[-1]
         lines = [line for line in last.lines if not (line.poor and self._stale(line, frame))]
         return follow(lines, last.gray, frame.gray, camera)
+
+    def _due(self, line: Line, frame: Searched) -> bool:
+        """Whether another reading of the line is worth its time."""
+        since = frame.timestamp - line.read_at
+        return since > self._carry_s or (not line.settled and since >= self._read_s)
 
     def _stale(self, line: Line, frame: Searched) -> bool:
         """Whether the line has been carried for as long as it may be."""

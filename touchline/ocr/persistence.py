@@ -7,7 +7,7 @@ strips are new since they were last searched. When lines are read is decided in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import cv2
@@ -28,6 +28,13 @@ POOR: Final = 0.6
 """A line read twice and less surely than this is no text, mostly."""
 SAME_PIXELS: Final = 0.8
 """Normalised cross-correlation (-1..1) from which a line's pixels are those of the frame before."""
+SAME_AS_READ: Final = 0.6
+"""The same correlation with the pixels that were read, below which the line has changed (-1..1). In a dissolve from one
+advertisement to the next each frame is like the one before. From 0.3 to 0.7 the results are the same."""
+READ_LINES: Final = 24
+"""Height at which pixels are compared with those that were read [pixels]."""
+READ_LENGTH: Final = 240
+"""Largest length of a line at which they are compared [pixels]."""
 SEARCH: Final = 8
 """Pixels around its expected place in which a line is looked for: camera motion is known to about two."""
 WHOLE: Final = 0.9
@@ -49,8 +56,9 @@ class Line:
     """A line of text in one frame. `found` is the search that found it first, `read_at` when its pixels went through an
     OCR engine last [seconds].
 
-    `readings` counts how often they did. `other` is what a slanted line reads in the other of two ways, plainly or with
-    its letters upright, if that says something else. `cut` means that the picture's edge cut the line since.
+    `readings` counts how often they did, `pixels` are those that it was read from (see `pixels_of`). `other` is what a
+    slanted line reads in the other of two ways, plainly or with its letters upright, if that says something else. `cut`
+    means that the picture's edge cut the line since.
     """
 
     place: TextPlace
@@ -60,6 +68,7 @@ class Line:
     read_at: float
     readings: int = 1
     other: StripText | None = None
+    pixels: NDArray[np.float32] | None = field(default=None, compare=False)
     cut: bool = False
 
     @property
@@ -100,8 +109,8 @@ def follow(lines: Sequence[Line], before: Gray, after: Gray, camera: NDArray[np.
     """Those lines of one frame that another of the same shot shows too, at their places there.
 
     Frames are H x W uint8; `camera` (2 x 3) carries `before` onto `after`, None where that is not known. A line is
-    where its pixels fit best: as the camera moved, or standing still (overlays). Of a line that the picture's edge cuts
-    now what is left is its place, and it counts as not read.
+    where its pixels fit best: as the camera moved, or standing still (overlays). It must still look as it did when it
+    was read. Of a line that the picture's edge cuts now what is left is its place, and it counts as not read.
     """
     height, width = after.shape
     still = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -116,9 +125,25 @@ def follow(lines: Sequence[Line], before: Gray, after: Gray, camera: NDArray[np.
             cut = place.within(width, height)
             if line_length(cut.quad) < WHOLE * line_length(place.quad):
                 found.append(replace(line, place=cut, readings=0, cut=True))
-            else:
+            elif line.pixels is None or _correlation(line.pixels, pixels_of(after, place.quad)) >= SAME_AS_READ:
                 found.append(replace(line, place=place))
     return found
+
+
+def pixels_of(gray: Gray, quad: Quad) -> NDArray[np.float32]:
+    """The pixels under a line, straightened and blurred: READ_LINES high and no longer than READ_LENGTH."""
+    corners = np.array(quad, np.float32)
+    length, height = sides(corners)
+    size = (int(np.clip(round(READ_LINES * length / max(1.0, height)), 8, READ_LENGTH)), READ_LINES)
+    straight = cv2.warpPerspective(gray, upright(corners, *size), size, flags=cv2.INTER_AREA)
+    return cv2.GaussianBlur(straight, (3, 3), 0).astype(np.float32)
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Normalised cross-correlation of two pictures of one line, -1..1; `b` is brought to the size of `a`."""
+    if a.shape != b.shape:
+        b = cv2.resize(b, (a.shape[1], a.shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    return float(cv2.matchTemplate(a, b, cv2.TM_CCOEFF_NORMED)[0, 0])
 
 
 class StripsSearched:

@@ -94,6 +94,12 @@ class RunOcrConfig(StageConfig):
         "the text is read again [seconds]; 0 does not propagate",
         json_schema_extra={FORMERLY: "carry"},
     )
+    read_interval: float = Field(
+        0.0,
+        ge=0,
+        description="A line that was not read surely is read again after this long, and its readings vote [seconds]; 0 "
+        "reads it in every frame",
+    )
     board_margin: float = Field(
         1.0, ge=0, description="Text up to this far above a board row counts as on a board [heights of the row]"
     )
@@ -206,6 +212,7 @@ class RunOcr:
                 self._engine,
                 pool,
                 carry_s=config.max_propagation,
+                read_s=config.read_interval,
                 min_confidence=config.min_confidence,
                 min_height=config.min_height,
             )
