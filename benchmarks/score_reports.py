@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ the brand list. The media stays where it is public; git gets it, and SHA-256 che
 ```sh
 python -m benchmarks fetch --folder footage      # 79 of 81 items, 139 MB; start it again after a failure
 python -m benchmarks --footage footage           # Touchline and the baseline, by turns
-python -m benchmarks score REPORTS_FOLDER        # reports of any system: figures by part, resolution, zone, repository
+python -m benchmarks score REPORTS_FOLDER        # of any system: by part, resolution, text, zone, repository
 ```
 
 `score` reads REPORTS_FOLDER/ITEM/report.json or REPORTS_FOLDER/ITEM.json, where ITEM is the file's name without its
@@ -49,6 +49,9 @@ their length; other fields are passed over. Items without a report are named and
 alone: the parts share no repository, and a hash of its name decides.
 """.strip("\n")
 """The page's section on repeating its figures."""
+TEXT_PX: Final = (10, 15, 25, 50)
+"""Upper ends of the bands of text [px]: height of a brand's line."""
+NO_TEXT: Final = "not to be read"
 ZONES: Final = ("board", "jersey", "scorebug", "other", NOWHERE)
 
 Tables = dict[str, dict[str, dict[str, Any]]]
@@ -147,7 +150,7 @@ def tables_lines(figures: Tables, beside: Tables | None = None) -> list[str]:
             *(_line(row, score) + (f" {_f1(others.get(row))} |" if beside else "") for row, score in rows.items()),
         ]
         if NOWHERE in rows:
-            lines += ["", f"A brand that is reported and not in an item's truth has no zone: it is {NOWHERE}."]
+            lines += ["", f"A brand that is reported and not in an item's truth is {NOWHERE}."]
     return lines
 
 
@@ -173,7 +176,8 @@ def _tables(everything: Sequence[Scored]) -> dict[str, dict[str, Score]]:
     return {
         "part": {"all": total(one.score for one in everything)} | _by_item(everything, lambda i: i.part, PARTS),
         "resolution": _by_item(everything, _band, [_band_name(lines) for lines in (*LINES, None)]),
-        "zone": _by_zone(everything),
+        "text": _by_brand(everything, _text, [*(_px(height) for height in (*TEXT_PX, None)), NO_TEXT, NOWHERE]),
+        "zone": _by_brand(everything, lambda brand: brand.where, ZONES),
         "repository": _by_item(everything, lambda i: i.repo or "(rendered)", ()),
     }
 
@@ -183,16 +187,34 @@ def _by_item(everything: Sequence[Scored], key: Callable[[Item], str], order: Se
     groups: dict[str, list[Score]] = {}
     for one in everything:
         groups.setdefault(key(one.item) if one.item else "(not listed)", []).append(one.score)
-    rows = [name for name in order if name in groups] + sorted(groups.keys() - set(order), key=str.casefold)
-    return {name: total(groups[name]) for name in rows}
+    return {name: total(groups[name]) for name in _rows(groups, order)}
 
 
-def _by_zone(everything: Sequence[Scored]) -> dict[str, Score]:
-    def of(zone: str) -> Iterator[Score]:
-        return (brand.score for one in everything for brand in one.brands if brand.where == zone)
+def _by_brand(everything: Sequence[Scored], key: Callable[[BrandScore], str], order: Sequence[str]) -> dict[str, Score]:
+    """Sums of brands by a property, rows in `order`, others after them by name."""
+    groups: dict[str, list[Score]] = {}
+    for brand in (brand for one in everything for brand in one.brands):
+        groups.setdefault(key(brand), []).append(brand.score)
+    return {name: total(groups[name]) for name in _rows(groups, order)}
 
-    named = {brand.where for one in everything for brand in one.brands}
-    return {zone: total(of(zone)) for zone in (*ZONES, *sorted(named - set(ZONES))) if zone in named}
+
+def _rows(groups: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    return [name for name in order if name in groups] + sorted(groups.keys() - set(order), key=str.casefold)
+
+
+def _text(brand: BrandScore) -> str:
+    if brand.where == NOWHERE:
+        return NOWHERE
+    if not brand.score.brands:
+        return NO_TEXT
+    if brand.text_px is None:
+        return "not measured"
+    height = brand.text_px
+    return _px(next((most for most in TEXT_PX if height <= most), None))
+
+
+def _px(height: int | None) -> str:
+    return f"over {TEXT_PX[-1]} px" if height is None else f"up to {height} px"
 
 
 def _band(item: Item) -> str:

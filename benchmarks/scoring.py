@@ -111,10 +111,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class BrandScore:
-    """The score of one brand in one clip. `where` is the truth's zone, or `NOWHERE`."""
+    """The score of one brand in one clip. `where` is the truth's zone, or `NOWHERE`.
+
+    `text_px` is the height of its line of text in the truth [px]; nothing where it tells none.
+    """
 
     name: str
     where: str
+    text_px: float | None
     score: Score
 
 
@@ -170,6 +174,7 @@ def brand_scores(
             BrandScore(
                 brand["name"] if brand else next(n for n in found if folded(n) == name),
                 brand.get("where", "other") if brand else NOWHERE,
+                brand.get("text_px") if brand else None,
                 Score(
                     hits,
                     false_alarms,

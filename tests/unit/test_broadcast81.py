@@ -35,6 +35,7 @@ def test_truth_is_consistent() -> None:
             where = f"{stem}: {brand['name']}"
             assert brand["where"] in {"board", "jersey", "scorebug", "other"}, where
             assert brand["name"] in listed, where
+            assert brand["legible"] == ("text_px" in brand), where
             if still:
                 continue
             assert brand["legible"] == bool(brand["legible_s"]), where

@@ -145,6 +145,9 @@ def test_reports_that_say_the_truth_are_perfect_in_every_row(
             assert (row["f1"], row["brands_false"], row["seconds_right"]) == (1, 0, 1)
     assert {"tune", "holdout"} == figures["tables"]["part"].keys()
     assert {"board", "jersey", "scorebug", "other"} == figures["tables"]["zone"].keys()
+    assert list(figures["tables"]["text"]) == [
+        *("up to 10 px", "up to 15 px", "up to 25 px", "up to 50 px", "over 50 px", "not to be read")
+    ]
 
 
 def test_missing_and_strange_reports_are_told_and_what_is_false_stands_in_its_rows(
