@@ -53,9 +53,14 @@ def footage(folder: Path) -> Material:
             f"--footage {folder}: expected truth/*.json, brands.csv and the files that they name, or the media of "
             "the open benchmark, which `python -m benchmarks fetch` gets"
         )
-    brands = folder / "brands.csv" if own else BRANDS
+    brands = brand_list(folder)
     clips = [Clip(files[name], truth) for name, truth in named.items() if name in files]
     return Material(clips, read_csv(brands), brands, lacking)
+
+
+def brand_list(folder: Path) -> Path:
+    """The brands.csv that belongs to a folder of footage: its own beside its own truth, or the open benchmark's."""
+    return folder / "brands.csv" if (folder / "truth").is_dir() else BRANDS
 
 
 def synthetic(folder: Path, count: int) -> Material:

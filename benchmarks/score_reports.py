@@ -140,7 +140,7 @@ def tables_lines(figures: Tables, beside: Tables | None = None) -> list[str]:
     """The tables of `tables` in Markdown; `beside` are those of the baseline, whose F1 stands beside."""
     lines = []
     for name, rows in figures.items():
-        others = beside[name] if beside else {}
+        others = (beside or {}).get(name, {})
         more = " baseline's F1 |" if beside else ""
         lines += [
             "",

@@ -8,6 +8,7 @@ once more.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +30,8 @@ SERVER: Final = "https://github.com"
 TIMEOUT_S: Final = 300.0
 POINTER: Final = b"version https://git-lfs.github.com/spec/"
 """How a file begins that git keeps in place of one in Git LFS."""
+UNFINISHED: Final = ".fetching-"
+"""How folders begin in which a fetch is at work."""
 SETTINGS: Final = (
     # No credentials of the user's: all sources are public.
     "credential.helper=",
@@ -95,7 +99,7 @@ def main(options: argparse.Namespace) -> int:
             outcomes.append(outcome)
             print(f"{outcome.state:<9} {outcome.item.file}{': ' * bool(outcome.why)}{outcome.why}", flush=True)
     except OSError as error:
-        return _refused(f"--folder {options.folder}: {error.strerror}; expected a folder to write into")
+        return _refused(f"--folder {options.folder}: expected a folder to write into: {error.strerror}")
     except KeyboardInterrupt:
         print("Broken off. What was fetched stays; start the same command again for the rest.", file=sys.stderr)
         return 130
@@ -117,6 +121,25 @@ def fetch(wanted: Iterable[Item], folder: Path, server: str, timeout_s: float) -
     folder.mkdir(parents=True, exist_ok=True)
     # The media is other people's: it is not to slip into a commit where the folder lies in a working tree.
     (folder / ".gitignore").write_text("*\n", "utf-8")
+    with alone(folder):
+        # What a fetch that was killed has left.
+        for unfinished in folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished)
+        yield from _missing_of(wanted, folder, server, timeout_s)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder of media against other fetches; the system lets go of it however this one ends."""
+    with (folder / ".gitignore").open("rb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(error.errno, "another fetch is at work in it; wait for its end") from error
+        yield
+
+
+def _missing_of(wanted: Iterable[Item], folder: Path, server: str, timeout_s: float) -> Iterator[Outcome]:
     missing = []
     for item in wanted:
         if digest(folder / item.file) == item.sha256:
@@ -144,7 +167,7 @@ def _source(item: Item) -> tuple[str, str]:
 def _of_source(group: Sequence[Item], folder: Path, url: str, commit: str, timeout_s: float) -> Iterator[Outcome]:
     """The items of one commit, or those that are rendered."""
     # Beside the files, so that a finished file is moved and not copied.
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as name:
         work = Path(name)
         git = Git(work / "repository.git", timeout_s)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.broadcast81 import BRANDS, DATA, GIT, PARTS, items, part_of, truths
-from benchmarks.clips import footage
+from benchmarks.clips import brand_list, footage
 from benchmarks.score_reports import REPEAT
 from touchline.brands import read_csv
 from touchline.errors import BadInputError
@@ -77,6 +77,7 @@ def test_a_folder_of_fetched_media_is_footage_and_what_it_lacks_is_told(tmp_path
     assert material.brands_csv == BRANDS
     assert len(material.left_out) == 79
     assert "lorenzo_match.mp4" in material.left_out
+    assert brand_list(tmp_path) == BRANDS
 
 
 def test_a_folder_with_truth_of_its_own_must_be_whole(tmp_path: Path) -> None:

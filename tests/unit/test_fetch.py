@@ -163,6 +163,19 @@ def test_a_second_fetch_takes_up_the_first(server: Server, run: Callable, tmp_pa
     assert "2 there, 0 fetched" in said
 
 
+def test_what_a_killed_fetch_left_is_removed_and_a_second_one_beside_it_refused(run: Callable, tmp_path: Path) -> None:
+    left = tmp_path / "media" / ".fetching-x" / "repository.git"
+    left.mkdir(parents=True)
+    wanted = [item("neg/none.mp4", CLIP, origin=NONE)]
+    (tmp_path / "media" / ".gitignore").touch()
+    with fetch.alone(tmp_path / "media"):
+        code, said = run(wanted)
+        assert (code, "another fetch" in said, left.exists()) == (2, True, True)
+    assert run(wanted)[0] == 0
+    assert files_in(tmp_path / "media") == {".gitignore"}
+    assert not left.parent.exists()
+
+
 def test_a_server_that_hangs_is_given_up(run: Callable) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         wanted = [item("clip.mp4", CLIP, "one/public", "clip.mp4", "0" * 40)]

@@ -103,7 +103,7 @@ def test_brands_add_up_to_the_clip(nike: Any, puma: Any, visa: Any) -> None:
         ('{"brands": [{"intervals": []}]}', "brands[0].name"),
         ('{"brands": [{"name": "Nike", "intervals": [[3, 2]]}]}', "brands[0].intervals[0]"),
         ('{"brands": [{"name": "Nike", "intervals": [[-1, 2]]}]}', "brands[0].intervals[0][0]"),
-        ('{"brands": [{"name": "Nike", "intervals": [[1, NaN]]}]}', "brands[0].intervals[0][1]"),
+        ('{"brands": [{"name": "Nike", "intervals": [[1, Infinity]]}]}', "brands[0].intervals[0][1]"),
         ('{"brands": [{"name": "Nike", "intervals": [], "seconds": "many"}]}', "brands[0].seconds"),
     ],
 )
