@@ -246,7 +246,7 @@ def _accuracy_lines(found: Mapping[str, Any], material: str) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--footage", type=Path, help="folder of clips with truth; rendered broadcasts without it")
+    parser.add_argument("--footage", type=Path, help="clips with truth, or media that `fetch` got; rendered without it")
     parser.add_argument("--synthetic", type=int, default=3, help="number of rendered broadcasts (default: 3)")
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
     parser.add_argument("--machines", action="store_true", help="compare runs under other code paths and threads, too")
