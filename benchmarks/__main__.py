@@ -1,5 +1,7 @@
 """`python -m benchmarks`: accuracy and speed beside the plain baseline, as a table or JSON, and `docs/benchmarks.md`.
 
+`fetch` gets the open benchmark's media, `score` scores reports of any system.
+
 Belongs here: options, the order of measurements, and the page. Measurements are in the other modules.
 """
 
@@ -9,21 +11,24 @@ import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import determinism, library, long_video, uploads
+from benchmarks import determinism, library, long_video, score_reports, uploads
 from benchmarks.ablations import ABLATIONS, Ablation
 from benchmarks.baseline import PlainOcr
+from benchmarks.broadcast81 import fetch
 from benchmarks.clips import Clip, Material, footage, synthetic
 from benchmarks.memory import curve
 from benchmarks.pipeline import Measured, run, run_together
+from benchmarks.score_reports import MEANING, REPEAT, scored, tables, tables_lines
 from benchmarks.scoring import Score, score, total
 from detection_assets.dagster_internals.quiet import quiet
 from detection_assets.local.runner import Runner
@@ -39,8 +44,10 @@ PACKAGES: Final = ("touchline", "dagster", "rapidocr", "openvino", "onnxruntime"
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints, fetches, or scores."""
     options = _options()
+    if options.command:
+        sys.exit({"fetch": fetch.main, "score": score_reports.main}[options.command](options))
     quiet()
     found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="touchline-bench-") as name:
@@ -49,6 +56,8 @@ def main() -> None:
         if not options.no_accuracy:
             rendered = synthetic(folder, options.synthetic)
             material = footage(options.footage) if options.footage else rendered
+            if material.left_out:
+                print(f"Not in {options.footage}, and left out: {', '.join(material.left_out)}", file=sys.stderr)
             found["material"] = "footage" if options.footage else "synthetic"
             with servers(folder / "accuracy") as runner:
                 found |= measure(runner, material)
@@ -102,9 +111,9 @@ def measure(runner: Runner, material: Material) -> dict[str, Any]:
         began = time.perf_counter()
         spans = plain.run(clip.path)
         wall = time.perf_counter() - began
-        ours.append(score(clip.truth, measured.found, measured.duration_s))
-        theirs.append(score(clip.truth, spans, measured.duration_s))
-        clips.append(_clip_row(clip, measured, ours[-1], wall, theirs[-1]))
+        ours.append(scored(clip.truth, measured.found, measured.duration_s, measured.seconds))
+        theirs.append(scored(clip.truth, spans, measured.duration_s))
+        clips.append(_clip_row(clip, measured, ours[-1].score, wall, theirs[-1].score))
     long = [row for row in clips if row["duration_s"] >= LONG_S]
     sums = {key: sum(row[key] for row in long) for key in ("duration_s", "wall_s", "baseline_wall_s", "plumbing_s")}
     stages = {name: round(sum(row["stages"][name] for row in long), 2) for name in NODE_NAMES}
@@ -113,8 +122,9 @@ def measure(runner: Runner, material: Material) -> dict[str, Any]:
     together = run_together(runner, library, material.brands_csv, AT_ONCE)
     return {
         "clips": clips,
-        "touchline": _scores(total(ours)),
-        "baseline": _scores(total(theirs)),
+        "touchline": total(one.score for one in ours).as_row(),
+        "baseline": total(one.score for one in theirs).as_row(),
+        "tables": {"touchline": tables(ours), "baseline": tables(theirs)},
         "speed": {
             **{key: round(value, 2) for key, value in sums.items()},
             "times_real_time": round(sums["duration_s"] / max(1e-9, sums["wall_s"]), 2),
@@ -134,8 +144,8 @@ def ablation(runner: Runner, material: Material, off: Ablation) -> dict[str, Any
     """Scores and seconds with something switched off."""
     with off.without():
         runs = [(clip, run(runner, clip, material.brands_csv, off.overrides)) for clip in material.clips]
-    scores = total(score(clip.truth, measured.found, measured.duration_s) for clip, measured in runs)
-    return {**_scores(scores), "wall_s": round(sum(measured.wall_s for _, measured in runs), 1)}
+    scores = total(score(clip.truth, m.found, m.duration_s, m.seconds) for clip, m in runs)
+    return {**scores.as_row(), "wall_s": round(sum(measured.wall_s for _, measured in runs), 1)}
 
 
 def machine() -> dict[str, Any]:
@@ -163,6 +173,7 @@ def page(found: Mapping[str, Any]) -> str:
         lines += ["", "## Accuracy and speed", *_accuracy_lines(found, found["material"])]
     if "synthetic" in found:
         lines += ["", "## The same on rendered broadcasts", *_accuracy_lines(found["synthetic"], "synthetic")]
+    lines += ["", *REPEAT.splitlines()]
     if "ablations" in found:
         lines += [
             "",
@@ -201,11 +212,9 @@ def _accuracy_lines(found: Mapping[str, Any], material: str) -> list[str]:
         "",
         f"{len(found['clips'])} {kind}. The baseline reads every sampled frame (2 a second) with RapidOCR on ONNX "
         "Runtime and looks for known spellings in the words. Both run by turns, clip by clip; compare ratios, not "
-        "seconds. Error of seconds: |reported - true legible seconds| / true seconds, of each brand in each clip.",
-        "",
-        "| | precision | recall | F1 | brands found | false brands | error of seconds, median | 90th percentile |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_score_line(name, row) for name, row in (("Touchline", ours), ("baseline", theirs))),
+        f"seconds. {MEANING}",
+        *tables_lines({"": {"Touchline": ours, "baseline": theirs}}),
+        *(tables_lines(found["tables"]["touchline"], found["tables"]["baseline"]) if material == "footage" else ()),
         "",
         f"Clips of {LONG_S:g} s and more, {speed['duration_s']:.0f} s of video with all nodes and checkpoints, in "
         "processes whose models are loaded:",
@@ -237,7 +246,7 @@ def _accuracy_lines(found: Mapping[str, Any], material: str) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--footage", type=Path, help="folder of clips with truth; rendered broadcasts without it")
+    parser.add_argument("--footage", type=Path, help="clips with truth, or media that `fetch` got; rendered without it")
     parser.add_argument("--synthetic", type=int, default=3, help="number of rendered broadcasts (default: 3)")
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
     parser.add_argument("--machines", action="store_true", help="compare runs under other code paths and threads, too")
@@ -248,6 +257,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-accuracy", action="store_true", help="leave out the comparison with the baseline")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
+    commands = parser.add_subparsers(dest="command", metavar="{fetch,score}")
+    fetch.add_options(commands.add_parser("fetch", help="get the open benchmark's media by git"))
+    score_reports.add_options(commands.add_parser("score", help="score reports of any system on the open benchmark"))
     return parser.parse_args()
 
 
@@ -262,26 +274,6 @@ def _clip_row(clip: Clip, measured: Measured, ours: Score, baseline_wall: float,
         "f1": round(ours.f1, 3),
         "baseline_f1": round(theirs.f1, 3),
     }
-
-
-def _scores(scores: Score) -> dict[str, Any]:
-    return {
-        "precision": round(scores.precision, 3),
-        "recall": round(scores.recall, 3),
-        "f1": round(scores.f1, 3),
-        "brands": scores.brands,
-        "brands_found": scores.brands_found,
-        "brands_false": scores.brands_false,
-        "seconds_error_median": round(scores.error_quantile(0.5), 3),
-        "seconds_error_p90": round(scores.error_quantile(0.9), 3),
-    }
-
-
-def _score_line(name: str, row: Mapping[str, Any]) -> str:
-    figures: Sequence[str] = [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
-    errors = [f"{row[key]:.0%}" for key in ("seconds_error_median", "seconds_error_p90")]
-    found = f"{row['brands_found']} of {row['brands']}"
-    return f"| {name} | {' | '.join(figures)} | {found} | {row['brands_false']} | {' | '.join(errors)} |"
 
 
 if __name__ == "__main__":

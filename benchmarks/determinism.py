@@ -101,6 +101,7 @@ class Difference:
 
 def clips(folder: Path, footage: Path | None) -> tuple[list[Path], Path | None]:
     """A rendered clip, written into `folder`, and CLIPS of a folder of footage; and that folder's list of brands."""
+    from benchmarks.clips import brand_list
     from touchline.synthetic import CLIP, render
 
     rendered = folder / "rendered.mp4"
@@ -108,7 +109,7 @@ def clips(folder: Path, footage: Path | None) -> tuple[list[Path], Path | None]:
     if footage is None:
         return [rendered], None
     files = {path.stem: path for path in footage.rglob("*.*") if path.parent.name != "truth"}
-    return [rendered, *(files[name] for name in CLIPS if name in files)], footage / "brands.csv"
+    return [rendered, *(files[name] for name in CLIPS if name in files)], brand_list(footage)
 
 
 def measure(clips: Sequence[Path], brands_csv: Path | None, only: Sequence[str] = ()) -> dict[str, Any]:

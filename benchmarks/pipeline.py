@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run on one clip: wall time with everything [s], by stage [s], and what was found, when and where [s]."""
+    """One run on one clip: wall time with everything [s], by stage [s], and what was found, when and where [s].
+
+    `found` are intervals by brand, `seconds` the exposure that the report tells of each.
+    """
 
     wall_s: float
     stages: Mapping[str, float]
     duration_s: float
     found: Mapping[str, Sequence[Sequence[float]]]
     zones: Mapping[str, Mapping[str, float]]
+    seconds: Mapping[str, float]
 
     @property
     def plumbing_s(self) -> float:
@@ -50,7 +54,8 @@ def run(runner: Runner, clip: Clip, brands_csv: Path | None, overrides: Mapping[
     stages = {name: float(stage["wall_s"]) for name, stage in report["stages"].items()}
     found = {brand["name"]: brand["intervals"] for brand in report["brands"]}
     zones = {brand["name"]: brand["zones"] for brand in report["brands"]}
-    return Measured(wall, stages, float(report["duration_s"]), found, zones)
+    seconds = {brand["name"]: brand["seconds"] for brand in report["brands"]}
+    return Measured(wall, stages, float(report["duration_s"]), found, zones, seconds)
 
 
 def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None, at_once: int) -> float:
