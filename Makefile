@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(TEST_PROCESSES) --cov --cov-report=
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks --ablations --long 10 --memory --library --uploads 200 --write
+	$(BIN)/python -m benchmarks --profiles --ablations --long 10 --memory --library --uploads 200 --write
 
 # After a change to the code of a stage: records it, once VERSION was raised where the output can differ.
 stage-digests: $(VENV)/.installed-dev

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import determinism, library, long_video, score_reports, uploads
+from benchmarks import determinism, library, long_video, profiles, score_reports, uploads
 from benchmarks.ablations import ABLATIONS, Ablation
 from benchmarks.baseline import PlainOcr
 from benchmarks.broadcast81 import fetch
@@ -60,7 +60,7 @@ def main() -> None:
                 print(f"Not in {options.footage}, and left out: {', '.join(material.left_out)}", file=sys.stderr)
             found["material"] = "footage" if options.footage else "synthetic"
             with servers(folder / "accuracy") as runner:
-                found |= measure(runner, material)
+                found |= measure(runner, material, with_profiles=options.profiles)
                 if options.footage:
                     found["synthetic"] = measure(runner, rendered)
                 if options.ablations:
@@ -79,6 +79,8 @@ def main() -> None:
             found["uploads"] = uploads.measure(folder / "uploads", options.uploads)
     if options.write:
         PAGE.write_text(page(found), "utf-8")
+        if "profiles" in found:
+            profiles.PICTURE.write_text(profiles.draw(found["profiles"]), "utf-8")
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else page(found))
 
 
@@ -99,8 +101,11 @@ def servers(home: Path) -> Iterator[Runner]:
             os.environ.update(before)
 
 
-def measure(runner: Runner, material: Material) -> dict[str, Any]:
-    """Touchline and the baseline by turns, clip by clip, so that both see the same machine."""
+def measure(runner: Runner, material: Material, *, with_profiles: bool = False) -> dict[str, Any]:
+    """Touchline and the baseline by turns, clip by clip, so that both see the same machine.
+
+    `with_profiles`: then each shipped profile.
+    """
     plain = PlainOcr(material.brands)
     first = material.clips[0]
     run(runner, first, material.brands_csv, {})  # loads the models
@@ -119,11 +124,14 @@ def measure(runner: Runner, material: Material) -> dict[str, Any]:
     stages = {name: round(sum(row["stages"][name] for row in long), 2) for name in NODE_NAMES}
     lengths = {clip.path: row["duration_s"] for clip, row in zip(material.clips, clips, strict=True)}
     library = sorted((c for c in material.clips if lengths[c.path] >= LONG_S), key=lambda c: -lengths[c.path])
-    together = run_together(runner, library, material.brands_csv, AT_ONCE)
+    together, _ = run_together(runner, library, material.brands_csv, AT_ONCE, {})
+    scores = total(one.score for one in theirs).as_row()
+    compared = {**scores, "wall_s": sums["baseline_wall_s"]}
     return {
+        **({"profiles": profiles.measure(runner, material, library, compared, AT_ONCE)} if with_profiles else {}),
         "clips": clips,
         "touchline": total(one.score for one in ours).as_row(),
-        "baseline": total(one.score for one in theirs).as_row(),
+        "baseline": scores,
         "tables": {"touchline": tables(ours), "baseline": tables(theirs)},
         "speed": {
             **{key: round(value, 2) for key, value in sums.items()},
@@ -171,6 +179,8 @@ def page(found: Mapping[str, Any]) -> str:
     ]
     if "touchline" in found:
         lines += ["", "## Accuracy and speed", *_accuracy_lines(found, found["material"])]
+    if "profiles" in found:
+        lines += profiles.page(found["profiles"])
     if "synthetic" in found:
         lines += ["", "## The same on rendered broadcasts", *_accuracy_lines(found["synthetic"], "synthetic")]
     lines += ["", *REPEAT.splitlines()]
@@ -248,6 +258,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--footage", type=Path, help="clips with truth, or media that `fetch` got; rendered without it")
     parser.add_argument("--synthetic", type=int, default=3, help="number of rendered broadcasts (default: 3)")
+    parser.add_argument("--profiles", action="store_true", help="measure each shipped profile, too")
     parser.add_argument("--ablations", action="store_true", help="measure with parts switched off, too")
     parser.add_argument("--machines", action="store_true", help="compare runs under other code paths and threads, too")
     parser.add_argument("--long", type=float, metavar="MINUTES", help="measure a video of so many minutes, too")

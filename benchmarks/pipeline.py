@@ -58,25 +58,33 @@ def run(runner: Runner, clip: Clip, brands_csv: Path | None, overrides: Mapping[
     return Measured(wall, stages, float(report["duration_s"]), found, zones, seconds)
 
 
-def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None, at_once: int) -> float:
-    """Wall time [s] of fresh runs of all clips in this order, `at_once` at a time, as `touchline run` does them.
+def run_together(
+    runner: Runner, clips: Sequence[Clip], brands_csv: Path | None, at_once: int, overrides: Mapping[str, Any]
+) -> tuple[float, list[Measured]]:
+    """Fresh runs of all clips in this order, `at_once` at a time, as `touchline run` does them: wall time [s], results.
 
     Each process has done one of the runs before, so that its models are loaded as they are in `run`.
     Raises TouchlineError where a run fails.
     """
-    pieces = [Piece(str(clip.path), partial(_wall, clip, brands_csv)) for clip in clips]
+    pieces = [Piece(str(clip.path), partial(_run, clip, brands_csv, overrides)) for clip in clips]
     with Workers(runner.settings, runner.endpoints, at_once) as workers:
         _all_of(workers, pieces[:at_once])
         began = time.perf_counter()
-        _all_of(workers, pieces)
-        return time.perf_counter() - began
+        done = _all_of(workers, pieces)
+        return time.perf_counter() - began, done
 
 
-def _all_of(workers: Workers, pieces: Sequence[Piece[float]]) -> None:
-    for _, result in workers.do(pieces):
+def _all_of(workers: Workers, pieces: Sequence[Piece[Measured]]) -> list[Measured]:
+    """The results in the order of the pieces."""
+    done: dict[int, Measured] = {}
+    for number, result in workers.do(pieces):
         if isinstance(result, TouchlineError):
             raise result
+        done[number] = result
+    return [done[number] for number in range(len(pieces))]
 
 
-def _wall(clip: Clip, brands_csv: Path | None, runner: Runner, listener: Listener) -> float:
-    return run(runner, clip, brands_csv, {}).wall_s
+def _run(
+    clip: Clip, brands_csv: Path | None, overrides: Mapping[str, Any], runner: Runner, listener: Listener
+) -> Measured:
+    return run(runner, clip, brands_csv, overrides)
