@@ -1,9 +1,9 @@
-"""The form of stage outputs and journal chunks: a stream of BSON documents, a header first.
+"""The file format of stage outputs and journal chunks: a header and a stream of BSON documents.
 
-Belongs here: framing, the header, and the checks at reading. What the documents mean is the business of each stage's
-`serialize` and `deserialize`; where streams lie is in `resources/checkpoints.py`.
+Belongs here: framing, the header, and the checks at reading. Each stage's `serialize` and `deserialize` define its
+documents; `resources/checkpoints.py` stores the streams.
 
-`bson.decode_file_iter` reads a stream too: the header is its first document.
+`bson.decode_file_iter` can read a stream as well: the header is its first document.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from touchline.errors import CheckpointError
 FORMAT: Final = "touchline"
 VERSION: Final = 1
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
-"""Bytes of the largest document written or read: a damaged length must not claim all memory."""
+"""Size of the largest document that is stored [bytes]. It bounds the memory that a damaged length can claim."""
 
 Document = dict[str, Any]
 
 _OPEN: Final = "0" * 64
-"""Stands in the header's `digest` until the stream is complete."""
+"""Placeholder in the header's `digest` until the stream is complete."""
 _REMEDY: Final = "Replay the stage that wrote it."
 
 
@@ -55,10 +55,10 @@ _OPTIONS: Final[CodecOptions[Document]] = CodecOptions(
 
 @dataclass(frozen=True, slots=True)
 class StreamHeader:
-    """What a stream says of itself.
+    """The header of a stream.
 
-    `stage`, `job` and `source` (ids as text) and `fingerprint` tell where it belongs; `count` is the number of
-    documents after the header and is filled in at writing; `extra` holds whatever else its writer wants to keep.
+    `stage`, `job` and `source` (ids as text) and `fingerprint` identify the output. `count` is the number of documents
+    after the header and is filled in at writing. `extra` holds other values of the writer.
     """
 
     stage: str
@@ -70,7 +70,7 @@ class StreamHeader:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_document(self, count: int, digest: str) -> Document:
-        """The header as it is stored; `count` always takes 8 bytes, so that it can be filled in afterwards."""
+        """The header as it is stored. `count` always takes 8 bytes, so that it can be filled in afterwards."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -86,11 +86,11 @@ class StreamHeader:
 
 
 def write_stream(file: IO[bytes], header: StreamHeader, documents: Iterable[Document]) -> int:
-    """Writes header and documents from the file's position on and returns the number of documents.
+    """Writes header and documents at the file's position and returns the number of documents.
 
-    The file must be seekable: count and digest are put into the header at the end, so that a stream whose writing
-    broke off is recognised. Tuples become arrays, NumPy scalars plain numbers. Raises TypeError or ValueError, naming
-    stage and position, for a document that cannot be stored (keys that are no text, integers beyond 64 bits, arrays).
+    The file must be seekable: count and digest are written into the header at the end, so that an incomplete stream is
+    recognised. Tuples become arrays, and NumPy scalars become plain numbers. Raises TypeError or ValueError, with stage
+    and position, for a document that cannot be stored (keys other than text, integers beyond 64 bits, arrays).
     """
     start = file.tell()
     file.write(_encode(header.to_document(-1, _OPEN), header.stage, "header"))
@@ -111,18 +111,19 @@ def write_stream(file: IO[bytes], header: StreamHeader, documents: Iterable[Docu
 
 
 def read_header(file: IO[bytes], *, key: str) -> StreamHeader:
-    """The header of the stream that begins at the file's position; the file stands at the first document then.
+    """The header of the stream that begins at the file's position. Afterwards the file is at the first document.
 
-    Raises CheckpointError naming `key` for what is no stream, is of a newer version, or was never completed.
+    Raises CheckpointError, with `key`, if this is not a stream, has another version, or was never completed.
     """
     return _read_header(file, key)[0]
 
 
 def read_stream(file: IO[bytes], *, stage: str, key: str) -> Iterator[Document]:
-    """The documents of the stream that begins at the file's position and reaches to its end, one by one.
+    """Yields the documents of the stream that begins at the file's position and reaches to its end.
 
-    The header is checked at once. Raises CheckpointError naming `key`: no stream, newer version, another stage than
-    `stage`, never completed; and while reading: truncated, damaged, something after the end.
+    The header is checked at once. Raises CheckpointError, with `key`, if this is not a stream, has another version,
+    is of another stage than `stage`, or was never completed; and while reading, if it is truncated or damaged, or if
+    data follows its end.
     """
     header, unsealed, digest = _read_header(file, key)
     if header.stage != stage:
@@ -140,7 +141,7 @@ def _documents(file: IO[bytes], count: int, unsealed: bytes, expected: str, key:
         raise CheckpointError(f"{key}: expected the end after {count} documents, got more. {_REMEDY}")
     digest.update(unsealed)
     if digest.hexdigest() != expected:
-        raise CheckpointError(f"{key}: the content does not match its own checksum, it is damaged. {_REMEDY}")
+        raise CheckpointError(f"{key}: the content does not match its checksum, so it is damaged. {_REMEDY}")
 
 
 def _read_header(file: IO[bytes], key: str) -> tuple[StreamHeader, bytes, str]:
@@ -168,7 +169,7 @@ def _read_header(file: IO[bytes], key: str) -> tuple[StreamHeader, bytes, str]:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{key}: the header is damaged ({error!r}). {_REMEDY}") from error
     if header.count < 0 or digest == _OPEN:
-        raise CheckpointError(f"{key}: its writing broke off before the end. {_REMEDY}")
+        raise CheckpointError(f"{key}: the stream was never completed, because its writer was interrupted. {_REMEDY}")
     return header, raw.replace(digest.encode(), _OPEN.encode(), 1), digest
 
 
@@ -178,7 +179,9 @@ def _read_raw(file: IO[bytes], key: str, what: str) -> bytes:
         raise CheckpointError(f"{key}: truncated before {what}. {_REMEDY}")
     (length,) = struct.unpack("<i", prefix)
     if not 5 <= length <= MAX_DOCUMENT:
-        raise CheckpointError(f"{key}: {what} has an impossible length ({length} bytes): no stream. {_REMEDY}")
+        raise CheckpointError(
+            f"{key}: expected {what} of 5 to {MAX_DOCUMENT} bytes, got {length}: the stream is damaged. {_REMEDY}"
+        )
     rest = file.read(length - 4)
     if len(rest) < length - 4:
         raise CheckpointError(f"{key}: truncated in {what}. {_REMEDY}")
@@ -200,12 +203,12 @@ def _encode(document: Document, stage: str, what: str) -> bytes:
     except (OverflowError, ValueError) as error:
         raise ValueError(f"{stage}, {what}: {error}") from error
     if len(raw) > MAX_DOCUMENT:
-        raise ValueError(f"{stage}, {what}: {len(raw)} bytes, more than {MAX_DOCUMENT}; write smaller documents")
+        raise ValueError(f"{stage}, {what}: expected at most {MAX_DOCUMENT} bytes, got {len(raw)}")
     return raw
 
 
 def size_of(file: IO[bytes]) -> int:
-    """Bytes in an open file; its position stays."""
+    """Size of an open file [bytes]. The file's position does not change."""
     position = file.tell()
     size = file.seek(0, os.SEEK_END)
     file.seek(position)

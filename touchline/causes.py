@@ -1,4 +1,4 @@
-"""What an exception came from: itself, its causes, and the exceptions during whose handling it was raised."""
+"""The chain of an exception: itself, its causes, and the exceptions during whose handling it was raised."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that led to it, each once; of each its cause before its context."""
+    """Yields an exception and all exceptions that led to it, each once, and the cause of each before its context."""
     seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        waiting += [one.__context__, one.__cause__]
+        seen.add(id(current))
+        yield current
+        pending += [current.__context__, current.__cause__]

@@ -12,20 +12,21 @@ from typing import Any, Final
 from touchline.values import BrandDetection
 
 FRAMES_OFF: Final = 0.05
-"""Largest difference from the expected number of frames, as containers round lengths and rates vary [share, 0-1]."""
+"""Largest allowed difference from the expected number of frames, because containers round durations and frame rates
+vary [share of the expected number, 0-1]."""
 FRAMES_OFF_LEAST: Final = 2
-"""Difference from the expected number of frames that is allowed in any video [frames]."""
+"""Difference from the expected number of frames that is allowed in any video, however short [frames]."""
 ROUNDING_S: Final = 0.002
-"""Largest error by rounding: reports give seconds to the millisecond [s]."""
+"""Largest rounding error of a time in a report: reports give seconds to the millisecond [s]."""
 LISTED: Final = 20
-"""Largest number of faults that a message lists."""
+"""Largest number of faults or brands that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """Whether a rule holds, a sentence on it, and the values that were compared.
+    """Whether a rule holds, a message, and the values that were compared.
 
-    `severe`: if the rule is broken, the run fails. Otherwise it is a warning.
+    If a `severe` rule is broken, the run fails. Otherwise it is a warning.
     """
 
     passed: bool
@@ -35,17 +36,17 @@ class RuleResult:
 
 
 def frame_count(frames: int, *, duration_s: float, sample_fps: float, fps: float, is_image: bool) -> RuleResult:
-    """There are as many frames as `duration_s` times the lower of `sample_fps` and the video's own `fps`.
+    """Checks that there are `duration_s` times the lower of `sample_fps` and the video's own `fps` frames.
 
-    None at all is severe. An image has one. A length of 0 is unknown.
+    No frame at all is severe. An image has one frame. A duration of 0 is unknown [s].
     """
     rate = min(sample_fps, fps) if fps > 0 else sample_fps
     expected = 1 if is_image else round(duration_s * rate)
     compared = {"frames": frames, "expected": expected, "duration_s": duration_s, "sample_fps": sample_fps, "fps": fps}
     if frames == 0:
-        return RuleResult(False, "no frame was taken: nothing can be seen in this source", compared)
+        return RuleResult(False, "no frame was extracted from this source", compared)
     if not is_image and duration_s <= 0:
-        return RuleResult(True, f"{frames} frames; the length of the video is not known", compared)
+        return RuleResult(True, f"{frames} frames; the duration of the video is unknown", compared)
     allowed = max(FRAMES_OFF_LEAST, expected * FRAMES_OFF)
     compared["allowed_difference"] = allowed
     message = f"{frames} frames, expected {expected} of {duration_s:.2f} s at {rate:g} a second"
@@ -53,13 +54,13 @@ def frame_count(frames: int, *, duration_s: float, sample_fps: float, fps: float
 
 
 def frames_kept(sampled: int, kept: int) -> RuleResult:
-    """At least one frame is kept. None is a warning: the report of a black video is correctly empty."""
-    message = f"{kept} of {sampled} frames are looked at" if kept else f"none of {sampled} frames can be looked at"
+    """Checks that at least one frame is kept. None is a warning: the report of a black video is correctly empty."""
+    message = f"{kept} of {sampled} frames are kept" if kept else f"none of {sampled} frames is kept"
     return RuleResult(kept > 0, message, {"sampled": sampled, "kept": kept}, severe=False)
 
 
 def brands_known(detections: Mapping[str, str], known: Collection[str]) -> RuleResult:
-    """Every detected brand (id to name) is among the known ones (ids)."""
+    """Checks that every detected brand (id to name) is among the known brands (ids)."""
     unknown = {identity: name for identity, name in sorted(detections.items()) if identity not in known}
     compared: dict[str, Any] = {"brands_detected": len(detections), "brands_known": len(known)}
     if not unknown:
@@ -71,12 +72,14 @@ def brands_known(detections: Mapping[str, str], known: Collection[str]) -> RuleR
 
 
 def brands_of(documents: Iterable[Any]) -> dict[str, str]:
-    """Id and name of every brand among the documents of a matching stage."""
+    """Names by id of all brands among the documents of a matching stage."""
     return {d.brand_id: d.brand_name for d in documents if isinstance(d, BrandDetection)}
 
 
 def exposure_fits(report: Mapping[str, Any]) -> RuleResult:
-    """No brand of a report (as in `report.json`) is seen longer than the video, or alone longer than it is seen."""
+    """Checks, for each brand of a report (as in `report.json`), that its exposure is not longer than the video, and its
+    solus time not longer than its exposure.
+    """
     duration = float(report["duration_s"])
     faults, longest = [], 0.0
     for brand in report["brands"]:
@@ -92,7 +95,7 @@ def exposure_fits(report: Mapping[str, Any]) -> RuleResult:
 
 
 def intervals_in_order(report: Mapping[str, Any]) -> RuleResult:
-    """Every brand's intervals rise, do not overlap, lie within the video, and add up to its seconds."""
+    """Checks that each brand's intervals rise, do not overlap, lie within the video, and add up to its seconds."""
     duration = float(report["duration_s"])
     faults, count = [], 0
     for brand in report["brands"]:

@@ -1,7 +1,6 @@
-"""A disk that is full or takes no writes: noticing it, and naming it in one sentence.
+"""Full and read-only disks: recognising their errors, and the message for the user.
 
-Belongs here: what of the operating system's errors concerns a disk as a whole, and how much room there is. Who writes
-what is the business of those who do.
+Belongs here: which errors of the operating system concern a whole disk, and how much space is left.
 """
 
 from __future__ import annotations
@@ -16,26 +15,26 @@ from touchline.causes import causes
 from touchline.home import home
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Errors that any write to the same disk would meet."""
+"""Error numbers that any write to the same disk would raise: no space, quota exceeded, read-only file system."""
 SHORT_BYTES: Final = 32 * 1024 * 1024
-"""With less room than this the embedded Postgres, which takes 16 MiB at a time, cannot work [bytes]."""
+"""Free space below which the embedded Postgres cannot work. It allocates 16 MiB at a time [bytes]."""
 SHORT_SHARE: Final = 0.01
-"""Below this share of the disk the embedded object store takes no writes [0-1]."""
+"""Free space below which the embedded object store refuses writes [share of the disk, 0-1]."""
 REMEDY: Final = "make room there, then run the same again: finished work is kept"
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk takes no more writes, or comes from one that does."""
+    """Whether an error, or one of its causes, says that a disk is full or read-only."""
     return _of_disk(error) is not None
 
 
 def told(error: BaseException) -> str:
-    """One sentence on the disk that an error for which `is_full` says yes is about, with the room left and a remedy.
+    """The message for an error for which `is_full` is true: the disk, the space left and a remedy.
 
-    Where the error does not name a file, the disk is that of the home, of temporary files or of the working folder,
-    whichever is short of room.
+    If the error does not name a file, the disk is that of the home, of temporary files or of the working directory,
+    whichever is short of space.
     """
-    # Most commands never need it, and it would cost each of them a hundredth of a second.
+    # Imported late: most commands never need it, and it takes 10 ms.
     import tempfile
 
     found = _of_disk(error)
@@ -44,12 +43,12 @@ def told(error: BaseException) -> str:
     where = next((folder for folder in folders if shortage(folder)), folders[0])
     if number == errno.EROFS:
         return f"the disk of {where} takes no writes (read-only file system); {REMEDY.replace('make room', 'mend it')}"
-    state = "is used up to your quota" if number == errno.EDQUOT else "is full"
+    state = "has reached your quota" if number == errno.EDQUOT else "is full"
     return f"the disk of {where} {state} ({_room(where)}); {REMEDY}"
 
 
 def shortage(folder: Path) -> str:
-    """A sentence on the disk of a folder if it is so short of room that servers on it fail; empty if it is not."""
+    """A message if the disk of a folder is so short of space that servers on it fail; otherwise empty."""
     free, total = _usage(folder)
     if not total or free >= max(SHORT_BYTES, SHORT_SHARE * total):
         return ""
@@ -57,7 +56,7 @@ def shortage(folder: Path) -> str:
 
 
 def _of_disk(error: BaseException) -> OSError | None:
-    """The operating system's error behind an error, if it is one of a full disk."""
+    """The OSError of a full or read-only disk among an error and its causes."""
     return next((one for one in causes(error) if isinstance(one, OSError) and one.errno in FULL), None)
 
 
@@ -67,7 +66,7 @@ def _room(folder: Path) -> str:
 
 
 def _usage(folder: Path) -> tuple[int, int]:
-    """Bytes free for us and bytes in all, of the disk that a folder is or would be on; zeros if they are not told."""
+    """Free and total bytes of the disk that a folder is or would be on; (0, 0) if they are unknown."""
     for existing in (folder, *folder.parents):
         try:
             usage = shutil.disk_usage(existing)

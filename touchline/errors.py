@@ -1,7 +1,6 @@
-"""The errors Touchline raises on purpose. Each says what was expected, what came, and what to do next.
+"""The errors that Touchline raises on purpose. Each says what was expected, what came, and what to do next.
 
-Belongs here: exception classes, and how they are put into words. Code that raises them lives where the fault is
-noticed.
+Belongs here: exception classes, and the messages made of exceptions.
 """
 
 from __future__ import annotations
@@ -15,39 +14,40 @@ _CLASS: Final = re.compile(r"^touchline\.errors\.\w+: ")
 
 
 class TouchlineError(Exception):
-    """A fault with a message meant for the person running Touchline. `exit_code` is what the CLI returns."""
+    """An error with a message for the user. `exit_code` is what the command line returns."""
 
     exit_code = 1
 
 
 class BadInputError(TouchlineError):
-    """The request itself cannot be carried out (a file, a profile, a setting): refused before any work starts."""
+    """The request is invalid (a file, a profile, a setting). It is refused before any work starts."""
 
     exit_code = 2
 
 
 class CheckpointError(TouchlineError):
-    """A stored checkpoint is missing, damaged, of another stage or of an unknown format. The message names its key."""
+    """A stored checkpoint is missing, damaged, of another stage, or of an unknown format. The message has its key."""
 
 
 class ServiceError(TouchlineError):
-    """A server that is needed (Postgres, the object store) is not configured, not reachable, or did not start."""
+    """A required server (Postgres, the object store) is not configured, is not reachable, or did not start."""
 
 
 class ModelUnavailableError(TouchlineError):
-    """A model or engine that was asked for is not installed, has no weights, or has weights with another checksum."""
+    """A requested model or engine is not installed, has no weights, or has weights with another checksum."""
 
 
 class JobStoppedError(TouchlineError):
-    """The job was asked to stop between two chunks. What is journalled stays and the job can be resumed."""
+    """The job was stopped between two chunks on request. Journalled chunks are kept, and the job can be resumed."""
 
     exit_code = 130
 
 
 def in_words(error: BaseException) -> str:
-    """What to tell a person of an exception: the message of one that is raised on purpose, as it is.
+    """An exception as a message for the user.
 
-    Of others the operating system's words with the file's name, or, for a fault nobody foresaw, its kind and message.
+    A TouchlineError gives its own message, an OSError the system's message with the file's name, and any other
+    exception its class and message.
     """
     if isinstance(error, TouchlineError):
         return str(error)
@@ -59,5 +59,5 @@ def in_words(error: BaseException) -> str:
 
 
 def without_class(message: str) -> str:
-    """A message as Dagster keeps it, without the name of our class before it."""
+    """A message as Dagster stores it, without the class name of a Touchline error before it."""
     return _CLASS.sub("", message.strip(), count=1)

@@ -1,10 +1,10 @@
-"""Asking a vision language model what text that is no known brand says: whom to ask, about what, and how often.
+"""Escalation of unresolved text to a vision language model: which candidates are sent, within which budget.
 
 Belongs here: the provider's interface and the routing that `escalate_vlm` and `escalate_cloud` share. Providers
-themselves (clients of an endpoint) are resources, outside of `touchline/`.
+(clients of an endpoint) are resources, outside of `touchline/`.
 
-Candidates of one source that say the same (folded text) are one question, asked with the clearest crop of the first
-chunk in which they are worth it; its answer holds for all of them in the whole source.
+Candidates of one source with the same folded text are one query. It is sent with the clearest crop of the first chunk
+in which they qualify, and its answer is used for all of them in the whole source.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from touchline.vision.crops import cut
 
 NOT_CONFIGURED: Final = "not configured"
 _MARGIN: Final = 0.6
-"""Surroundings of a crop that is shown to a model, in heights of the text: logos stand beside names."""
+"""Margin around the text in a crop for a model, because logos are next to names [share of the text's height]."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderAnswer:
-    """What a model says of one crop: the brand's name, or none if it sees no brand; its confidence 0..1; the cost."""
+    """A model's answer for one crop: the brand's name (None: no brand), confidence 0..1, and cost [US dollars]."""
 
     brand: str | None
     confidence: float
@@ -47,11 +47,11 @@ class VisionLanguageProvider(Protocol):
 
     @property
     def identity(self) -> str:
-        """Endpoint kind, model and version: part of the stage's fingerprint. Never a secret."""
+        """Endpoint kind, model and version. It is part of the stage's fingerprint and must not contain a secret."""
         ...
 
     def identify(self, crops: Sequence[Image], hints: Sequence[str]) -> list[ProviderAnswer]:
-        """One answer a crop, in order. `crops` are BGR cut-outs, `hints` what OCR read on each.
+        """One answer per crop, in order. `crops` are H x W x 3, BGR, uint8; `hints` are the OCR texts of the crops.
 
         Raises ServiceError if the endpoint cannot be reached, after its own retries.
         """
@@ -90,11 +90,11 @@ class _Counters:
 
 
 class Escalation:
-    """A stage worker: passes detections through and turns candidates that the provider names into detections.
+    """A stage worker that passes detections through and turns candidates that the provider identifies into detections.
 
-    `upstream` is the stage whose documents are read, `source` what detections made here carry. Names that a provider
-    gives are matched against `brands`, so that a known brand keeps its id; others are new brands with an id made from
-    the name. `state` is what `state()` of an earlier worker returned.
+    `upstream` is the stage whose documents are read, `source` the value of `BrandDetection.source` of new detections.
+    The provider's names are matched against `brands`, so that known brands keep their ids; the id of another brand is
+    made from its name. `state` is what `state()` of an earlier worker returned.
     """
 
     def __init__(
@@ -117,7 +117,10 @@ class Escalation:
         self._counters = _Counters(**state.get("counters", {}))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[MatchDocument]:
-        """The upstream documents of the chunk, named candidates replaced by detections; rising by sequence."""
+        """The upstream documents of the chunk, rising by sequence. Detections replace identified candidates.
+
+        Raises TouchlineError if the provider gives too few or too many answers, and what `identify` raises.
+        """
         began = time.perf_counter()
         documents: list[MatchDocument] = list(chunk.of(self._upstream, BrandDetection))
         candidates = chunk.of(self._upstream, UnresolvedCandidate)
@@ -130,7 +133,7 @@ class Escalation:
         return sorted(documents, key=lambda d: d.sequence if isinstance(d, BrandDetection) else d.sequences[0])
 
     def _ask(self, chunk: Chunk, candidates: Sequence[UnresolvedCandidate], provider: VisionLanguageProvider) -> None:
-        """Put the questions of this chunk that are worth it, most seconds times quality first."""
+        """Sends the candidates of this chunk that qualify to the provider, by falling seconds times quality."""
         groups: dict[str, list[UnresolvedCandidate]] = defaultdict(list)
         for candidate in candidates:
             groups[text_key(candidate.text)].append(candidate)
@@ -139,9 +142,9 @@ class Escalation:
         for key, group in groups.items():
             best = max(group, key=crop_quality)
             seconds = sum(c.timestamps[-1] - c.timestamps[0] + step for c in group)
-            if key not in self._answers and self._worth(best, seconds, still=len(chunk.frames) == 1):
+            if key not in self._answers and self._qualifies(best, seconds, still=len(chunk.frames) == 1):
                 ranked.append((-max(seconds, 1e-3) * crop_quality(best), key, best))
-        ranked.sort(key=lambda question: question[:2])
+        ranked.sort(key=lambda query: query[:2])
         for at in range(0, len(ranked), self._config.batch):
             batch = ranked[at : at + min(self._config.batch, self._calls_left())]
             if not batch:
@@ -150,15 +153,15 @@ class Escalation:
             answers = provider.identify(crops, [best.text for _, _, best in batch])
             if len(answers) != len(batch):
                 raise TouchlineError(
-                    f"The provider {provider.identity} was shown {len(batch)} crops and gave {len(answers)} answers; "
-                    "it must give one for each. Leave the stage without a provider until that is repaired."
+                    f"Expected one answer per crop from the provider {provider.identity}, got {len(answers)} answers "
+                    f"for {len(batch)} crops. Run the stage without a provider until that is repaired."
                 )
             self._counters.calls += len(batch)
             for (_, key, _), answer in zip(batch, answers, strict=True):
                 self._counters.cost_usd += answer.cost_usd
                 self._answers[key] = answer
 
-    def _worth(self, best: UnresolvedCandidate, seconds: float, *, still: bool) -> bool:
+    def _qualifies(self, best: UnresolvedCandidate, seconds: float, *, still: bool) -> bool:
         return (
             best.confidence >= self._config.min_confidence
             and line_height(best.best_quad) >= self._config.min_height_px
@@ -178,8 +181,8 @@ class Escalation:
             return [candidate]
         if answer.brand is None or not answer.brand.strip() or answer.confidence < self._config.min_answer:
             self._counters.unresolved += 1
-            said = "no brand" if not answer.brand else f"{answer.brand!r}, too unsure"
-            return [replace(candidate, reason=f"{candidate.reason}; {self._source}: {said}")]
+            verdict = "no brand" if not answer.brand else f"{answer.brand!r}, too unsure"
+            return [replace(candidate, reason=f"{candidate.reason}; {self._source}: {verdict}")]
         self._counters.resolved += 1
         brand, name = self._known(answer.brand.strip())
         return [
@@ -195,7 +198,7 @@ class Escalation:
                 confidence=answer.confidence,
                 quad=quad,
                 zone=candidate.zone,
-                # A candidate does not carry what covers it; its text was read, so little does.
+                # A candidate has no share of occlusion. Its text was read, so little of it is covered.
                 unoccluded=1.0,
                 clarity=clarity(candidate.confidence, quad),
             )
@@ -209,14 +212,14 @@ class Escalation:
         return (matches[0].entry.id, matches[0].entry.name) if matches else (brand_id(name), name)
 
     def state(self) -> dict[str, Any]:
-        """Answers so far (at most `max_calls`) and counters."""
+        """The answers so far (at most `max_calls`) and the counters."""
         return {"answers": [[k, asdict(a)] for k, a in self._answers.items()], "counters": asdict(self._counters)}
 
     def stats(self) -> dict[str, Any]:
-        """Counters over all chunks; `outcome` says whether anybody was asked.
+        """Counters over all chunks. `outcome` says whether crops were sent.
 
-        `candidates` came in; of those `resolved` were named, `unresolved` asked in vain, `skipped` not asked about;
-        `calls` crops were shown to the provider for `cost_usd`.
+        Of the `candidates`, `resolved` were identified, `unresolved` were sent without result, and `skipped` were not
+        sent. `calls` is the number of crops sent, for `cost_usd` in all.
         """
         counters = asdict(self._counters)
         counters["cost_usd"] = round(self._counters.cost_usd, 6)
@@ -228,5 +231,5 @@ class Escalation:
 
 
 def _step(chunk: Chunk) -> float:
-    """The usual time from one sample of the chunk to the next [s]; 0 for a single frame."""
+    """Median time between successive samples of the chunk [s]; 0 for a single frame."""
     return median([b.timestamp - a.timestamp for a, b in pairwise(chunk.frames)] or [0.0])

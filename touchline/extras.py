@@ -1,14 +1,14 @@
-"""How Touchline and its extras are installed, in the words of the README. Belongs here: these sentences.
+"""The install commands of Touchline and its extras, as in the README. Belongs here: these messages.
 
-Touchline is installed from its source with the pinned versions; a package index may know the name as another's.
+Touchline is installed from its source with pinned versions. On a package index, the name may belong to others.
 """
 
 
 def install(extra: str) -> str:
-    """What to type, in the folder of the source, for the extra of that name ("yolo", "doctr")."""
+    """The command that installs an extra ("yolo", "doctr"), and where to run it."""
     return f"in the folder of Touchline's source: .venv/bin/pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def install_again() -> str:
-    """What to type after the source was updated, where the installation is of an earlier version."""
+    """The command that updates an installation after the source was updated."""
     return "run make again, or in the folder of Touchline's source: .venv/bin/pip install -c constraints.txt -e ."

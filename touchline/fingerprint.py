@@ -1,6 +1,6 @@
-"""The fingerprint of a stage's output: the same ingredients, the same output.
+"""The fingerprint of a stage's output. Outputs with the same fingerprint are equal.
 
-Belongs here: what goes into it, and finding out what has changed since it was made.
+Belongs here: what a fingerprint is computed from, and why a checkpoint is stale.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.profiles import Profile, load_profile, with_settings
 
 Identity = Callable[[str, StageConfig], str]
-"""Of a stage by its name with these settings: the models and lists its output depends on."""
+"""Function of a stage's name and settings: the identity of the models and brand lists that its output depends on."""
 
 
 def fingerprint_of(stage: str, version: str, config: StageConfig, upstream: Sequence[str], identity: str) -> str:
-    """SHA-256 over all that a stage's output depends on, hex. Operational settings are no part of it.
+    """SHA-256 (hex) of all that a stage's output depends on, without operational settings.
 
-    `upstream`: the fingerprints of its inputs in the order of their stages' names; of `extract_frames`, the checksum
-    of the video alone.
+    `upstream` holds the fingerprints of its inputs, in the order of their stages' names. For `extract_frames` it holds
+    the checksum of the video.
     """
     content = [stage, version, config.fingerprinted(), list(upstream), identity]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Staleness:
-    """Says of a checkpoint why the same stage would give another one today.
+    """Says why a checkpoint is stale, that is, why its stage would now compute another fingerprint.
 
-    `versions`: the stages' code versions now. `identity`: of the models and lists as they are now.
+    `versions` are the current code versions by stage. `identity` gives the current models and brand lists.
     """
 
     def __init__(self, versions: Mapping[str, str], identity: Identity) -> None:
         self._versions = versions
         self._identity = identity
-        # A library has many checkpoints and few settings.
+        # Cached, because a library has many checkpoints but few different settings.
         self._known: dict[str, tuple[list[str], StageConfig | None, str | None]] = {}
 
     def reasons(
@@ -56,23 +56,23 @@ class Staleness:
         extracted_from: str = "",
         brands_version: str = "",
     ) -> list[str]:
-        """Why it is stale, one reason a cause; nothing for one that is up to date.
+        """The reasons why a checkpoint is stale; empty if it is up to date.
 
-        `upstream` and `newest`: the fingerprints by stage that it was computed from, and those of the newest
-        checkpoints. `checksum`: of the source's content as it is registered, and `extracted_from`: of the content that
-        frames were extracted from, where that is known; whether these differ is not judged here. `brands_version`: of
-        the list it was matched against, where it was matched.
+        `upstream` and `newest` are fingerprints by stage: those that it was computed from, and those of the newest
+        checkpoints. `checksum` is that of the source's registered content. `extracted_from` is that of the content
+        from which frames were extracted, if known; a difference between the two is not reported here.
+        `brands_version` is the version of the list that it was matched against, if any.
         """
         settings = json.dumps([stage, profile_name, config_snapshot, config_overrides], sort_keys=True)
         if settings not in self._known:
             self._known[settings] = self._judged(stage, profile_name, config_snapshot, config_overrides)
         changed, config, identity = self._known[settings]
         found = list(changed)
-        found += [f"{name} was computed again since" for name, old in upstream.items() if newest.get(name, old) != old]
+        found += [f"{name} was computed again later" for name, old in upstream.items() if newest.get(name, old) != old]
         if config is None or identity is None:
             return found
         if brands_version and identity != brands_version:
-            found.append("it was matched against another list of brands than the known ones of today")
+            found.append("it was matched against another list of brands than the current one")
             identity = brands_version
         ingredients = list(upstream.values()) or [extracted_from or checksum]
         if fingerprint_of(stage, self._versions[stage], config, ingredients, identity) != fingerprint:
@@ -83,26 +83,26 @@ class Staleness:
     def _judged(
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> tuple[list[str], StageConfig | None, str | None]:
-        """What is said of all checkpoints with these settings: reasons, the settings, and models and lists today."""
-        # A setting that came later had its default then.
+        """(reasons, settings, current identity) of all checkpoints with these settings; None for what is unknown."""
+        # A setting that did not exist yet had its default.
         kind = self._kind(stage)
         snapshot = {**kind().model_dump(mode="json"), **kind.renamed(snapshot, tell=silently)}
         found = self._settings(stage, profile_name, snapshot, overrides)
         try:
             config = self._kind(stage).model_validate(snapshot)
         except ValidationError as error:
-            return [*found, f"its settings have another form now ({error.error_count()} differ)"], None, None
+            return [*found, f"{error.error_count()} of its settings are no longer valid"], None, None
         try:
             return found, config, self._identity(stage, config)
         except (ModelUnavailableError, BadInputError):
-            # Without the model nothing can be said of it; `touchline doctor` tells that it is missing. Nor if no
-            # installed package offers it any more, or it knows none of the labels.
+            # The identity is unknown if the model is missing (`touchline doctor` reports that), if no installed
+            # package offers it any more, or if it knows none of the labels.
             return found, config, None
 
     def _settings(
         self, stage: str, profile_name: str, snapshot: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> list[str]:
-        """How the profile has changed: what a run overrode on purpose is not held against it."""
+        """Settings in which the checkpoint differs from its profile, apart from the run's own overrides."""
         try:
             changed = with_settings(load_profile(profile_name, silently), {stage: overrides}, silently)
         except BadInputError as error:

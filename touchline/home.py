@@ -1,7 +1,7 @@
-"""Where Touchline keeps its data on this machine, by the environment alone.
+"""Where Touchline keeps its data on this machine, according to the environment.
 
-Belongs here: the folder that `TOUCHLINE_HOME` names, its default, and the folders of others that may hold weights. It
-is the domain's only look at the environment. What lies in the folders is the business of those who put it there.
+Belongs here: the folder that `TOUCHLINE_HOME` names, its default, and folders of libraries that may hold weights. No
+other module of the domain reads environment variables.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 
 def home(environment: Mapping[str, str] | None = None) -> Path:
-    """The home by `environment` (the process's own by default), absolute. It need not exist."""
+    """The home according to `environment` (default: that of the process), as an absolute path. It need not exist."""
     env = os.environ if environment is None else environment
     return Path(env.get("TOUCHLINE_HOME") or default_home(env)).expanduser().absolute()
 
 
 def cache_before(environment: Mapping[str, str] | None = None) -> Path | None:
-    """The cache in which earlier versions kept what they fetched, if TOUCHLINE_HOME was not set; else nothing."""
+    """The cache folder of earlier versions if TOUCHLINE_HOME is not set, otherwise None."""
     env = os.environ if environment is None else environment
     if env.get("TOUCHLINE_HOME"):
         return None
@@ -26,15 +26,15 @@ def cache_before(environment: Mapping[str, str] | None = None) -> Path | None:
 
 
 def given_folder(variable: str, environment: Mapping[str, str] | None = None) -> Path | None:
-    """The folder that a library's own variable names; nothing where it is not set."""
+    """The folder that a library's own environment variable names; None if it is not set."""
     env = os.environ if environment is None else environment
     return Path(given) if (given := env.get(variable)) else None
 
 
 def default_home(environment: Mapping[str, str]) -> Path:
-    """Where data lies when nothing is said.
+    """The home if TOUCHLINE_HOME is not set.
 
-    Postgres refuses to run as root, and root's own home is closed to other users: root's data is under /var/lib.
+    For root it is under /var/lib: Postgres does not run as root, and other users cannot read root's home directory.
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/touchline")

@@ -1,7 +1,7 @@
-"""What computes here: the processor, its instructions, the cores; and PyTorch told to compute alike everywhere.
+"""The processor, its instruction sets and its cores, and the setup of PyTorch for reproducible results.
 
-Belongs here: facts that are told with a result (a stage's stats, `touchline doctor`), because the last bits of a number
-depend on them, and that are never part of a fingerprint.
+Belongs here: facts that are reported with a result (a stage's stats, `touchline doctor`), because the last bits of
+numbers depend on them. They are never part of a fingerprint.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ FEATURES: Final = (
     "sve",
     "sve2",
 )
-"""Instructions by which numeric libraries choose their code, as Linux names them (x86 first, then Arm)."""
+"""Instruction sets by which numeric libraries choose their code, as named by Linux (x86 first, then Arm)."""
 
 
 @lru_cache(maxsize=1)
 def cpu() -> tuple[str, tuple[str, ...]]:
-    """The processor's name, and which of FEATURES it has, in their order.
+    """The processor's name, and those of FEATURES that it has, in that order.
 
-    Read from /proc/cpuinfo; elsewhere the name that Python knows, and no features.
+    Read from /proc/cpuinfo. Without that file, the name is that of Python's `platform`, and there are no features.
     """
     try:
         lines = CPUINFO.read_text("utf-8", "replace").splitlines()
@@ -53,17 +53,17 @@ def cpu() -> tuple[str, tuple[str, ...]]:
 
 
 def in_words(threads: int | None = None) -> str:
-    """Processor, cores (or the threads that work) and instructions, in one line."""
+    """Processor, cores (or the number of `threads`, if given) and instruction sets, in one line."""
     name, features = cpu()
-    at_work = f"{cores()} cores" if threads is None else f"{threads} threads"
-    return f"{name}, {at_work}, {' '.join(features) or 'instructions unknown'}"
+    parallel = f"{cores()} cores" if threads is None else f"{threads} threads"
+    return f"{name}, {parallel}, {' '.join(features) or 'instructions unknown'}"
 
 
 def steady_torch() -> None:
-    """Has PyTorch compute in whole 32 bits and by the same algorithms each time. To be called before a model is loaded.
+    """Makes PyTorch compute in full float32 and with deterministic algorithms. Call it before a model is loaded.
 
-    By itself cuDNN takes TF32 (10 bits of mantissa) on NVIDIA GPUs since Ampere, and may choose its algorithm by
-    timing. A GPU still rounds otherwise than a CPU. Imports PyTorch.
+    By default cuDNN uses TF32 (10 bits of mantissa) on NVIDIA GPUs since Ampere, and may choose algorithms by timing.
+    The results of a GPU still differ from those of a CPU by rounding. Imports PyTorch.
     """
     import torch
 

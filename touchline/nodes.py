@@ -1,6 +1,6 @@
-"""The eight nodes of the pipeline, in order, and what each reads. Their names are asset keys, stages and file names.
+"""The eight nodes of the pipeline, in order, with their inputs. A node's name is also its asset key and file name.
 
-Belongs here: names and order alone, so that the import is cheap for every module.
+Belongs here: only names and order, so that the import is cheap for every module.
 """
 
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One stage: its name, its `stage_index` in checkpoints, and the stages it reads.
+    """One stage: its name, its `stage_index` in checkpoints, and the stages that it reads.
 
-    `reads`: the stages that it is computed from. Which checkpoint of each is read is chosen for the run, and the
-    fingerprints of those checkpoints are part of its own. `traces`: earlier stages that it reads as well. Their
-    checkpoints are not chosen: they are those that the checkpoint of the first of `reads` was computed from.
+    `reads` are its inputs. The checkpoint of each is chosen for the run, and its fingerprint is part of the stage's
+    own. `traces` are earlier stages that it reads as well. Their checkpoints are not chosen: they are those from which
+    the checkpoint of the first of `reads` was computed.
     """
 
     name: str
@@ -39,12 +39,12 @@ NODE_NAMES: Final = tuple(node.name for node in NODES)
 NODE_INDEX: Final = {node.name: node.index for node in NODES}
 """Index of each node by name."""
 REPORT: Final = "brand_report"
-"""The deliverable after the nodes. It is always derived and no node reads it, so it has no index."""
+"""Name of the report's asset, after the nodes. It is always computed anew and no node reads it, so it has no index."""
 
 READS: Final = {**{node.name: node.reads for node in NODES}, REPORT: (NODE_NAMES[-1],)}
-"""Of every asset, the nodes that it is computed from."""
+"""The inputs of each asset, by name."""
 TRACES: Final = {**{node.name: node.traces for node in NODES}, REPORT: NODE_NAMES[:-1]}
-"""Of every asset, the nodes that it reads as well, in the checkpoints that the former were computed from."""
+"""By the name of each asset, the other nodes that it reads: the checkpoints from which its inputs were computed."""
 
 
 def downstream(stage: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Work done ahead in threads: OpenCV and the networks let go of Python's lock, so several frames are computed at once.
+"""An ordered parallel map over threads. OpenCV and the inference runtimes release Python's GIL.
 
-Belongs here: the one function that stages use for it. What is computed is theirs.
+Belongs here: the function that stages use to compute several frames at once, and the number of threads.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import nullcontext
 from typing import Final, TypeVar
 
 AHEAD: Final = 4
-"""Items that wait beyond those at work: enough that no thread runs dry while a result is used."""
+"""Number of items queued beyond one per thread, so that no thread is idle while the caller uses a result."""
 MOST_THREADS: Final = 16
-"""Each holds a decoded frame or two: some 10 MB at 1080p."""
+"""Largest number of threads. It limits memory: each holds a decoded frame or two, about 10 MB at 1080p."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -23,28 +23,28 @@ R = TypeVar("R")
 def map_ahead(
     function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None, pool: Executor | None = None
 ) -> Iterator[R]:
-    """`function` of each item, in the items' order, computed by `threads` (None: all cores) at once.
+    """Yields `function(item)` for each item, in order, computed by `threads` threads (None: one per core).
 
-    Items are taken in the caller's thread, no more than AHEAD beyond one a thread before a result is given out, so that
-    a long video is never held whole. An exception of `function` is raised where its result would come. `pool`, of so
-    many threads, is used and left open where the caller has other work for the same threads.
+    Items are read in the caller's thread, and at most AHEAD beyond one per thread are queued, so a long video is never
+    held in memory. An exception of `function` is raised in place of its result. If a `pool` of that many threads is
+    given, it is used and left open.
     """
     threads = threads if threads is not None else cores()
-    with nullcontext(pool) if pool else ThreadPoolExecutor(threads, thread_name_prefix="ahead") as at_work:
-        waiting: deque[Future[R]] = deque()
+    with nullcontext(pool) if pool else ThreadPoolExecutor(threads, thread_name_prefix="ahead") as executor:
+        pending: deque[Future[R]] = deque()
         try:
             for item in items:
-                waiting.append(at_work.submit(function, item))
-                if len(waiting) > threads + AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(executor.submit(function, item))
+                if len(pending) > threads + AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 
 def cores() -> int:
-    """Cores that this process may use, MOST_THREADS at most."""
+    """Number of cores that this process may use, at most MOST_THREADS."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, MOST_THREADS)

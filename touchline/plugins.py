@@ -1,8 +1,7 @@
 """OCR engines and object detectors of installed packages, found by name through Python's entry points.
 
-Belongs here: the two groups, looking a name up, loading it, and the errors of both. What an engine must do is in
-`touchline/ocr/engine.py`, what a detector must do in `touchline/vision/detector.py`; `docs/engines.md` shows how to add
-one.
+Belongs here: the two groups, lookup, loading, and their errors. The protocol of an engine is in
+`touchline/ocr/engine.py`, that of a detector in `touchline/vision/detector.py`; `docs/engines.md` shows how to add one.
 """
 
 from __future__ import annotations
@@ -16,33 +15,33 @@ from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.extras import install_again
 
 OWN: Final = "touchline"
-"""The distribution that brings the engines and detectors of this source."""
+"""Name of the distribution that contains Touchline's own engines and detectors."""
 
 
 @runtime_checkable
 class TellsWhatIsMissing(Protocol):
-    """What an entry point names, if it can tell without loading a model whether one could be loaded."""
+    """An engine or detector that can say, without loading a model, whether a model can be loaded."""
 
     def missing(self) -> str:
-        """What is missing and what to do about it; empty if nothing is."""
+        """What is missing and what to do about it; empty if nothing is missing."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of entry points: its name in a package's metadata, and what its members are called in messages."""
+    """A group of entry points: its name in package metadata, and the word for its members in messages."""
 
     name: str
     kind: str
 
     def names(self) -> list[str]:
-        """The names that installed packages offer, in alphabetical order."""
+        """The names of all entry points of the group, sorted."""
         return sorted({entry.name for entry in self._entries()})
 
     def find(self, name: str) -> EntryPoint:
-        """The entry point of that name; nothing of its package is imported.
+        """The entry point of that name. Its package is not imported.
 
-        Raises BadInputError if no installed package offers the name, or if two packages do.
+        Raises BadInputError if no installed package has that name, or if two packages have it.
         """
         entries = self._entries()
         found = [entry for entry in entries if entry.name == name]
@@ -55,9 +54,10 @@ class Group:
         return found[0]
 
     def load(self, name: str) -> Any:
-        """What the entry point of that name points at: an object with a `from_settings`.
+        """The object of the entry point of that name. It has a `from_settings`.
 
-        Raises BadInputError as `find`, and ModelUnavailableError if it cannot be imported or has no `from_settings`.
+        Raises BadInputError as `find` does, and ModelUnavailableError if the object cannot be imported or has no
+        `from_settings`.
         """
         entry = self.find(name)
         where = f"{self.kind} {name!r} of {package_of(entry)} ({entry.value})"
@@ -72,17 +72,17 @@ class Group:
         return found
 
     def make(self, name: str, settings: object, expected: Sequence[str]) -> Any:
-        """The model of that name, loaded with `settings`; it must have the `expected` attributes.
+        """The model of that name, loaded with `settings`. It must have the `expected` attributes.
 
-        Raises as `load`, ModelUnavailableError if an attribute is missing, and whatever the model's own loading raises.
+        Raises what `load` and the model's own loading raise, and ModelUnavailableError if an attribute is missing.
         """
-        made = self.load(name).from_settings(settings)
-        if lacking := [attribute for attribute in expected if not hasattr(made, attribute)]:
+        model = self.load(name).from_settings(settings)
+        if lacking := [attribute for attribute in expected if not hasattr(model, attribute)]:
             raise ModelUnavailableError(
                 f"{self.kind} {name!r} of {package_of(self.find(name))} lacks {', '.join(lacking)}; "
                 f"expected {', '.join(expected)}"
             )
-        return made
+        return model
 
     def _entries(self) -> list[EntryPoint]:
         return list(entry_points(group=self.name))
@@ -94,12 +94,12 @@ GROUPS: Final = {group.name: group for group in (OCR_ENGINES, DETECTORS)}
 
 
 def package_of(entry: EntryPoint) -> str:
-    """Name and version of the distribution that an entry point is from."""
+    """Name and version of an entry point's distribution."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"
 
 
 def _out_of_date(entries: Sequence[EntryPoint]) -> str:
-    """What to do where the installation does not know of Touchline's own; empty where it does."""
+    """What to do if the installed metadata lacks Touchline's own entry points; empty if it has them."""
     if any(entry.dist and entry.dist.name == OWN for entry in entries):
         return ""
     return f". Touchline's own are not among them: it was installed from an earlier version; {install_again()}"

@@ -1,6 +1,6 @@
-"""How far a job has come: each stage counts by the share of the work that it usually is.
+"""The progress of a job. Each stage is weighted by its usual share of the run time.
 
-Belongs here: the shares. Who is told of them is in `detection_assets/jobs/heartbeat.py`.
+Belongs here: the weights. `detection_assets/jobs/heartbeat.py` reports the progress.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ WORK: Final[Mapping[str, float]] = {
     "escalate_cloud": 0.5,
     REPORT: 1.0,
 }
-"""Parts in a hundred of a run's time, as measured on ten minutes of video without an object detector
-(docs/benchmarks.md, "A long video")."""
+"""Share of each stage in a run's time, measured on 10 min of video without an object detector (docs/benchmarks.md, "A
+long video") [percent]."""
 
 
 def share_done(stages: Collection[str], stage: str, share: float) -> float:
-    """The share of a job's work that is done, 0 to 1, when `share` of `stage` is; what comes before it is done.
+    """The share of a job that is done, 0..1, if `share` (0..1) of `stage` and all earlier stages are done.
 
     `stages` are those that the job runs, in any order; `stage` is one of them.
     """

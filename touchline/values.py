@@ -1,11 +1,11 @@
-"""The values that stages exchange: plain, typed and immutable. NumPy is the only library.
+"""The values that stages exchange: plain, typed and immutable, without libraries but NumPy.
 
-Belongs here: images, quads, chunks and the documents that stages write. A stage converts its documents to BSON by its
-own `serialize` and `deserialize`, in `touchline/stages/`.
+Belongs here: images, quads, chunks and the documents that stages write. Each stage converts its documents to BSON with
+its own `serialize` and `deserialize`, in `touchline/stages/`.
 
-Frame of reference everywhere: pixels of the stored frame, x to the right, y down, origin at the outer corner of the
-top left pixel. Quads run clockwise from the top left. Boxes are `xyxy`. Times are seconds from the start of the
-video (`timestamp`), computed from the exact presentation time (`pts` x `time_base`).
+Coordinates are pixels of the stored frame: x to the right, y down, origin at the outer corner of the top left pixel.
+Quads run clockwise from the top left. Boxes are `xyxy`. Times (`timestamp`) are seconds from the start of the video,
+computed from the exact presentation time (`pts` x `time_base`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Image = NDArray[np.uint8]
 Point = tuple[float, float]
 """X and y [pixels]."""
 Quad = tuple[Point, Point, Point, Point]
-"""Four corners, clockwise from top left."""
+"""Four corners, clockwise from top left [pixels of the stored frame]."""
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom (x1, y1, x2, y2)."""
+"""Left, top, right and bottom: x1, y1, x2, y2 [pixels of the stored frame]."""
 
 Zone = Literal["board", "jersey", "overlay", "other", "board_or_jersey"]
-"""Where text is. `board_or_jersey` occurs in reports alone: without a model that finds people, text that seems to be
-on a board may be on a shirt in front of it."""
+"""Where text is. `board_or_jersey` occurs only in reports: without a model that finds people, text on a board cannot be
+told from text on a shirt in front of it."""
 Origin = Literal["frame", "strip", "carried"]
 """How a reading was made: in the whole frame, in a rectified strip, or propagated from another frame (`carried`)."""
 DropReason = Literal["", "black", "blur", "duplicate"]
@@ -63,11 +63,11 @@ class SampledFrame:
 
 @dataclass(frozen=True, slots=True)
 class SceneFrame:
-    """What `filter_scenes` says of one sampled frame.
+    """The result of `filter_scenes` for one sampled frame.
 
-    A duplicate (`kept` false) names the kept frame that shows the same in `represented_by`. A black or a blurred frame
-    is represented by none.
-    `sharpness` is the variance of the Laplacian at 360 lines, `brightness` the mean luma, 0-255.
+    `represented_by` of a duplicate (`kept` false) is the sequence of the kept frame that shows the same; black and
+    blurred frames have none. `sharpness` is the variance of the Laplacian at 360 lines, `brightness` the mean luma,
+    0-255.
     """
 
     sequence: int
@@ -98,10 +98,10 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class FrameEdges:
-    """What `detect_edges` found in one kept frame.
+    """The result of `detect_edges` for one kept frame.
 
-    `pitch_share` is the share of the picture that is grass, 0..1. `camera` is the 2 x 3 affine motion (row by row)
-    that maps points of the previous kept frame of the same shot to this one; none after a cut.
+    `pitch_share` is the share of the picture that is grass, 0..1. `camera` is the 2 x 3 affine matrix (row by row) that
+    maps points of the previous kept frame of the shot to this frame; None after a cut.
     """
 
     sequence: int
@@ -115,7 +115,7 @@ class FrameEdges:
 
 @dataclass(frozen=True, slots=True)
 class DetectedObject:
-    """A player, ball, goal...: the model's label, its confidence 0..1, and the box."""
+    """A detected player, ball or goal: the model's label, its confidence 0..1, and the box."""
 
     label: str
     confidence: float
@@ -124,7 +124,7 @@ class DetectedObject:
 
 @dataclass(frozen=True, slots=True)
 class FrameObjects:
-    """What `detect_objects` found in one kept frame; empty without a model."""
+    """The result of `detect_objects` for one kept frame; empty without a model."""
 
     sequence: int
     timestamp: float
@@ -133,12 +133,11 @@ class FrameObjects:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One piece of text in one kept frame.
+    """One line of text in one kept frame.
 
-    `track` is shared by readings of the same text in successive frames of a shot. `unoccluded` is the share of the
-    quad that no detected object covers, `height_px` the height of the line in pixels of the stored frame. `origin` is
-    the search that found it, in the whole frame or in a rectified strip; `carried` text was read in another frame and
-    propagated by template matching.
+    Readings of the same text in successive frames of a shot share a `track`. `confidence` is 0..1. `unoccluded` is the
+    share of the quad that no detected object covers, `height_px` the height of the line [pixels of the stored frame].
+    `origin` says how the reading was made, see `Origin`.
     """
 
     sequence: int
@@ -156,7 +155,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class BrandDetection:
-    """A known brand in one kept frame. `text` is the reading, `clarity` 0..1 how clearly it can be read."""
+    """A known brand in one kept frame. `text` is the reading. `confidence`, `unoccluded` and `clarity` are 0..1."""
 
     sequence: int
     timestamp: float
@@ -175,10 +174,10 @@ class BrandDetection:
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedCandidate:
-    """Text of one track that is no known brand, for a person or a VLM to identify.
+    """Text of one track that matches no known brand, for a person or a VLM to identify.
 
-    `sequences` are its kept frames, rising, and `quads` its places in them; `best_sequence` and `best_quad` are the
-    clearest. `perhaps` is the known brand that the text may mean, or empty.
+    `sequences` are its kept frames, rising, with `timestamps` [s] and `quads`. `best_sequence` and `best_quad` are the
+    clearest of them. `perhaps` is the known brand that the text may mean, or empty.
     """
 
     track: int
@@ -205,9 +204,9 @@ D_co = TypeVar("D_co", covariant=True)
 class FrameLoader(Protocol):
     """Decodes a stored frame (H x W x 3, BGR, uint8) by its sequence.
 
-    `lines` is the least height of the picture's shorter side. A frame of at least twice that may be decoded at a half,
-    a quarter or an eighth of its size (rounded up), which takes a fraction of the time. None: full size. So a picture
-    that was loaded with `lines` is not measured in pixels of the stored frame.
+    `lines` is the least length of the picture's shorter side [pixels]; None decodes at full size. A larger frame may be
+    decoded at a half, a quarter or an eighth of its size (rounded up), which is faster. Coordinates in such a picture
+    are not those of the stored frame.
     """
 
     def __call__(self, sequence: int, lines: int | None = None, /) -> Image:
@@ -219,8 +218,8 @@ class FrameLoader(Protocol):
 class Chunk:
     """Successive sampled frames (60 s by default) with the documents of the upstream stages.
 
-    `documents` holds all upstream documents whose frame belongs to this chunk, rising by sequence within each type.
-    `load(sequence)` decodes a stored frame; `load(sequence, lines)` is cheaper if fewer lines suffice.
+    `documents` holds, by stage, the upstream documents whose frames are in this chunk, rising by sequence within each
+    type. `load(sequence)` decodes a stored frame; `load(sequence, lines)` is faster if fewer lines suffice.
     """
 
     chunk_id: int
@@ -241,7 +240,7 @@ class StageWorker(Protocol[D_co]):
         ...
 
     def state(self) -> dict[str, Any]:
-        """What the next chunk needs, with the counters; small, and BSON-able."""
+        """What the next chunk needs, and the counters; small, and of types that BSON can store."""
         ...
 
     def stats(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Noticing what stands still: how long a stage may go without progress, and for how long one has.
+"""Detection of hung stages: how long a stage may go without progress, and how long it has had none.
 
-Belongs here: the bounds, and the clock of whoever watches. Where progress is told is in
-`detection_assets/jobs/heartbeat.py`; what becomes of a job that stands still is in `detection_assets/jobs/watchdog.py`.
+Belongs here: the time limits, and the watcher's clock. `detection_assets/jobs/heartbeat.py` reports progress;
+`detection_assets/jobs/watchdog.py` ends jobs that hang.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from touchline.errors import BadInputError
 from touchline.nodes import NODE_NAMES, REPORT
 
 USUAL_S: Final = 900.0
-"""A frame takes seconds at most, a chunk of 60 s of video minutes: what shows nothing for so long hangs [s]."""
+"""Time without progress after which most stages count as hung: a frame takes seconds, a chunk of 60 s minutes [s]."""
 SLOWER: Final[Mapping[str, float]] = {
-    # A far video is fetched, and one without an index is decoded up to where its work goes on.
+    # A remote video is downloaded, and one without an index is decoded up to the chunk where work resumes.
     "extract_frames": 1800.0,
-    # Its weights may have to be fetched.
+    # Weights may have to be downloaded.
     "detect_objects": 1800.0,
-    # Others answer, or do not.
+    # Remote services answer.
     "escalate_vlm": 1800.0,
     "escalate_cloud": 1800.0,
 }
-"""Stages that may be silent for longer, for what they wait for is not on this machine [s]."""
+"""Time without progress after which stages count as hung that wait for other machines, by stage [s]."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Seconds without progress after which a stage counts as hung; infinite where it never does."""
+    """Time without progress after which a stage counts as hung [s]; infinite if it never does."""
 
     usual_s: float = USUAL_S
     by_stage: Mapping[str, float] = field(default_factory=lambda: dict(SLOWER))
 
     def of(self, stage: str | None) -> float:
-        """The bound of a stage [s]; the usual one for what comes before the first and between two."""
+        """The time limit of a stage [s]; None stands for work before or between stages, with the usual limit."""
         return self.by_stage.get(stage or "", self.usual_s)
 
     @classmethod
     def parse(cls, text: str, name: str) -> Bounds:
-        """The bounds that a text asks for: one number of seconds for all stages, or `stage=seconds` pairs with commas.
+        """Parses limits: one number of seconds for all stages, or `stage=seconds` pairs separated by commas.
 
-        0 means never. Empty gives the defaults. `name` is what the text is called in errors. Raises BadInputError for
-        an unknown stage, or for what is no number of seconds.
+        0 means never; empty text gives the defaults. `name` stands for the text in errors. Raises BadInputError for an
+        unknown stage or an invalid number.
         """
         usual, by_stage = USUAL_S, dict(SLOWER)
         for item in filter(None, (part.strip() for part in text.split(","))):
@@ -62,11 +62,10 @@ class Bounds:
 
 
 class Watch:
-    """For how long each of several things has shown the same sign, by the clock of the one who looks.
+    """Measures for how long each of several keys has had the same value, by the watcher's own clock.
 
-    No stamps of others are compared, so clocks that differ or are set do no harm. Between two looks no more than
-    `most_s` [s] count: a watcher that slept itself (a suspended machine, a stopped process) has not seen anybody stand
-    still in that time.
+    Time stamps of other machines are not used, so wrong clocks have no effect. At most `most_s` [s] count between two
+    observations: while the watcher itself was suspended, it observed nothing.
     """
 
     def __init__(self, most_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,26 +73,26 @@ class Watch:
         self._seen: dict[Hashable, tuple[object, float, float]] = {}
 
     def look(self, key: Hashable, sign: object) -> float:
-        """Seconds for which `key` has shown `sign`; 0 at the first look and whenever the sign is another."""
+        """How long `key` has had the value `sign` [s]; 0 at the first observation and after each change."""
         now = self._clock()
-        before, at, stood = self._seen.get(key, (None, now, 0.0))
+        before, at, unchanged_s = self._seen.get(key, (None, now, 0.0))
         known = key in self._seen and before == sign
-        stood = stood + min(now - at, self._most_s) if known else 0.0
-        self._seen[key] = (sign, now, stood)
-        return stood
+        unchanged_s = unchanged_s + min(now - at, self._most_s) if known else 0.0
+        self._seen[key] = (sign, now, unchanged_s)
+        return unchanged_s
 
     def keep(self, keys: Collection[Hashable]) -> None:
-        """Forgets all but these."""
+        """Forgets all keys but these."""
         self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
 
 
 def stood_still(seconds: float, stage: str | None) -> str:
-    """Says it as in: no progress for 12 min in run_ocr."""
+    """A message such as "no progress for 12 min in run_ocr"."""
     return f"no progress for {in_minutes(seconds)}" + (f" in {stage}" if stage else "")
 
 
 def in_minutes(seconds: float) -> str:
-    """Seconds as people say them: `40 s`, `12 min`, `2 h 05 min`."""
+    """A duration [s] as text: `40 s`, `12 min`, `2 h 05 min`."""
     if seconds < 60:
         return f"{max(0.0, seconds):.0f} s"
     minutes = int(seconds // 60)

@@ -1,7 +1,7 @@
-"""Weights of models on this machine: where they lie, the checksum that they must have, whether a fetch can be tried.
+"""Model weights on this machine: their folders, their checksums, and whether a download host is reachable.
 
-Belongs here: what all models share before they are loaded. Loading, and the libraries that fetch their own weights,
-are in `touchline/vision/yolo.py` and `touchline/ocr/doctr_engine.py`.
+Belongs here: what all models share before they are loaded. Loading and downloading are in `touchline/vision/yolo.py`
+and `touchline/ocr/doctr_engine.py`.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from touchline.errors import BadInputError, ModelUnavailableError
 from touchline.home import cache_before, home
 
 PROBE_S: Final = 3.0
-"""How long a closed network may cost [s]: a name server that never answers holds a plain request for half a minute."""
+"""Timeout of the check whether a host is reachable. A name server that never answers blocks a request for 30 s [s]."""
 
 
 def models_folder() -> Path:
-    """Where weights are kept: `models` in the home. Not created."""
+    """The folder of weights, `models` in the home. It is not created."""
     return home() / "models"
 
 
 def cached_before(name: str) -> Path | None:
-    """Where earlier versions kept fetched weights of that name; nothing where they kept none."""
+    """The path at which earlier versions stored downloaded weights of that name; None with TOUCHLINE_HOME set."""
     cache = cache_before()
     return cache / "models" / name if cache else None
 
 
 def registered(name: str, sha256: str) -> Path | None:
-    """Where weights of that name and SHA-256 (hex) lie once they are registered; nothing without a checksum."""
+    """The path of registered weights of that name and SHA-256 (hex); None without a valid checksum."""
     if not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         return None
     return models_folder() / "registered" / sha256.lower() / name
 
 
 def register(path: Path, sha256: str) -> str:
-    """Keeps a copy of weights in the home, from where runs take them by name and SHA-256. Returns the name.
+    """Copies weights into the home, where runs find them by name and SHA-256. Returns the name.
 
-    Raises BadInputError without a checksum, and where the file is missing, another one, or cannot be copied.
+    Raises BadInputError without a checksum, or if the file is missing, has another checksum, or cannot be copied.
     """
     remedy = f"name its SHA-256 (`sha256sum {shlex.quote(str(path))}` prints it) with detect_objects.weights_sha256"
     kept = registered(path.name, sha256)
     if kept is not None and not path.exists() and kept.is_file():
         return path.name
     try:
-        came = verify(path, sha256, remedy)
+        actual = verify(path, sha256, remedy)
     except ModelUnavailableError as error:
         raise BadInputError(str(error)) from error
     assert kept is not None
-    if kept.is_file() and sha256_of(kept) == came:
+    if kept.is_file() and sha256_of(kept) == actual:
         return path.name
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -72,38 +72,38 @@ def register(path: Path, sha256: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hex, lower case."""
+    """SHA-256 of a file (hex, lower case). Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(path: Path, sha256: str, remedy: str) -> str:
-    """The checksum of `path`, which must be `sha256` (hex, any case).
+    """The checksum of `path` (hex, lower case), which must be `sha256` (hex, any case).
 
-    Raises ModelUnavailableError if no checksum is given (ending with `remedy`: where to set it), if the file is
-    missing, unreadable or another one.
+    Raises ModelUnavailableError if no checksum is given, or if the file is missing, unreadable or has another
+    checksum. The messages end with `remedy`, which says where to set the checksum.
     """
     if not sha256:
         raise ModelUnavailableError(
             f"{path} is not loaded without its SHA-256, because loading a .pt file can run code; {remedy}"
         )
     try:
-        came = sha256_of(path)
+        actual = sha256_of(path)
     except OSError as error:
         raise ModelUnavailableError(f"weights at {path} cannot be read ({error.strerror}); {remedy}") from error
-    if came != sha256.lower():
+    if actual != sha256.lower():
         raise ModelUnavailableError(
-            f"{path} has SHA-256 {came}, expected {sha256.lower()}; it is not loaded. "
+            f"{path} has SHA-256 {actual}, expected {sha256.lower()}; it is not loaded. "
             f"Put the right file there, or {remedy}"
         )
-    return came
+    return actual
 
 
 @lru_cache(maxsize=32)
 def reachable(host: str, port: int = 443) -> bool:
-    """Whether `host` (or the proxy that stands before it) accepts a connection within PROBE_S seconds.
+    """Whether `host` (or the proxy before it) accepts a TCP connection within PROBE_S seconds. Nothing is sent.
 
-    Asked once a process, so that many sources on a closed network wait once. Nothing is sent.
+    The answer is cached, so that a process without network access waits only once.
     """
     proxy = urllib.request.getproxies().get("https", "")
     if proxy and not urllib.request.proxy_bypass(host):
@@ -118,7 +118,7 @@ def reachable(host: str, port: int = 443) -> bool:
             return
         answered.set()
 
-    # Looking up a name knows no time limit, so a thread does it that may be left behind.
+    # Name resolution has no timeout, so it runs in a daemon thread that may be abandoned.
     thread = threading.Thread(target=connect, name=f"reach {host}", daemon=True)
     thread.start()
     thread.join(PROBE_S)

@@ -235,7 +235,7 @@ def test_a_model_that_knows_no_wanted_label_is_a_wrong_setting(model: tuple[Path
 
 @needs_ultralytics
 def test_a_device_that_is_not_there_is_named(model: tuple[Path, str]) -> None:
-    with pytest.raises(ModelUnavailableError, match="'cuda:77' is not there"):
+    with pytest.raises(ModelUnavailableError, match="'cuda:77' is not available"):
         YoloDetector(*model, device="cuda:77")
 
 
@@ -290,7 +290,7 @@ def test_a_named_model_is_taken_from_the_models_folder(tmp_path: Path) -> None:
 def test_a_closed_network_fails_at_once_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelUnavailableError, match="download is off; put it there"):
         configured_detector(DetectObjectsConfig(download=False))
-    with pytest.raises(ModelUnavailableError, match="not fetched without its SHA-256"):
+    with pytest.raises(ModelUnavailableError, match="not downloaded without its SHA-256"):
         configured_detector(DetectObjectsConfig(weights="yolo11x.pt"))
     # A proxy that refuses stands for a closed network, wherever this test runs.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -305,7 +305,7 @@ def test_a_download_that_breaks_leaves_nothing_behind(monkeypatch: pytest.Monkey
     monkeypatch.setattr("touchline.vision.yolo.reachable", lambda host: True)
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with pytest.raises(ModelUnavailableError, match=r"could not be fetched from github\.com.*put it at"):
+    with pytest.raises(ModelUnavailableError, match=r"could not be downloaded from github\.com.*put it at"):
         configured_detector(DetectObjectsConfig())
     assert [path.name for path in models_folder().iterdir() if path.name != "Ultralytics"] == []
     with pytest.raises(ModelUnavailableError, match="publishes no model of that name"):

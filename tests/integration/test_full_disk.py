@@ -100,7 +100,7 @@ def test_a_full_disk_is_named_by_every_command_and_the_same_one_goes_on_with_roo
     ("number", "words"),
     [
         (errno.ENOSPC, "is full"),
-        (errno.EDQUOT, "is used up to your quota"),
+        (errno.EDQUOT, "has reached your quota"),
         (errno.EROFS, "takes no writes (read-only file system)"),
     ],
 )

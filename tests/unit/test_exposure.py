@@ -204,7 +204,7 @@ def test_a_bridged_gap_between_two_zones_belongs_to_the_first() -> None:
 
 
 def test_documents_of_other_frames_are_refused_by_name() -> None:
-    with pytest.raises(CheckpointError, match="filter_scenes names frame 7"):
+    with pytest.raises(CheckpointError, match="filter_scenes has a document of frame 7"):
         timeline(3, [scene(7)])
     with pytest.raises(CheckpointError, match="frame 5"):
         exposures(timeline(3), seen(5))

@@ -1,7 +1,7 @@
 """Unresolved text of a whole source, for a person or a vision language model to identify.
 
-Belongs here: the reasons why text is unresolved, and the grouping of the candidates of many tracks by their text. What
-is sent to a model is decided in `touchline/escalation.py`; the list is shown by `touchline/report/`.
+Belongs here: the reasons why text is unresolved, and grouping of candidates by their text. `touchline/escalation.py`
+decides what is sent to a model; `touchline/report/` shows the list.
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ from touchline.geometry import line_height
 from touchline.values import Quad, UnresolvedCandidate, Zone
 
 CLEAR_HEIGHT: Final = 24.0
-"""Height of letters from which clarity no longer grows [px]."""
+"""Height of letters from which clarity no longer grows [pixels of the stored frame]."""
 UNKNOWN: Final = "no known brand has this spelling"
 """The usual reason why text is unresolved."""
 GRAPHICS: Final = "a word of the broadcast's own graphics"
-"""Beginning of the reason if the text is spelled like a brand but does not mean it."""
+"""Beginning of the reason for text that is spelled like a brand but is a word of the broadcast's graphics."""
 _SAME_TEXT: Final = 88.0
 """Least similarity of two keys that are readings of one text [rapidfuzz ratio, 0-100]."""
 _SAME_LONG_TEXT: Final = 79.0
 """Least similarity of two long keys that are readings of one text [rapidfuzz ratio, 0-100]."""
 _PIECE: Final = 82.0
-"""Least similarity of a key to a part of a longer one of which it is a piece [rapidfuzz partial ratio, 0-100]."""
+"""Least similarity of a key to a part of a longer key for it to count as a piece of that [rapidfuzz partial ratio,
+0-100]."""
 _LONG_PIECE: Final = 79.0
-"""Least similarity of a long key to a part of a longer one of which it is a piece [rapidfuzz partial ratio, 0-100]."""
+"""Least similarity of a long key to a part of a longer key for it to count as a piece of that [rapidfuzz partial ratio,
+0-100]."""
 _LONG: Final = 10
 """Length from which a key is long [letters]."""
 _PIECE_LETTERS: Final = 4
-"""Length of the shortest piece [letters]."""
+"""Length of the shortest key that joins another [letters]."""
 _HEADS: Final = 500
-"""Largest number of texts that others may join, which is the most that a report lists. Time grows with it."""
+"""Largest number of groups that other groups may join. It is the largest list of a report, and it bounds the time."""
 
 
 def text_key(text: str) -> str:
-    """The key that texts with the same letters and digits share, whatever their case and accents.
+    """The key of a text: its letters and digits, in any script, without case and accents.
 
-    Letters of any script are kept. Text without letters and digits is its own key.
+    Text without letters and digits is its own key.
 
     >>> text_key("Starcasinò.SPORT")
     'starcasinosport'
@@ -52,7 +54,7 @@ def text_key(text: str) -> str:
 
 
 def clarity(confidence: float, quad: Quad) -> float:
-    """Clarity of a line of text, 0..1: the confidence of its reading, lowered if letters are small."""
+    """Clarity of a line of text, 0..1: the confidence of its reading (0..1), reduced for small letters."""
     return confidence * min(1.0, line_height(quad) / CLEAR_HEIGHT)
 
 
@@ -63,7 +65,7 @@ def crop_quality(candidate: UnresolvedCandidate) -> float:
 
 @dataclass(slots=True)
 class CandidateGroup:
-    """All candidates with one text key. `text`, `reason`, `zone` and the best crop are those of the clearest one."""
+    """All candidates with one text key. `text`, `reason`, `zone` and best crop are those of the clearest candidate."""
 
     text: str = ""
     reason: str = ""
@@ -78,10 +80,10 @@ class CandidateGroup:
     quality: float = -1.0
     tracks: int = 0
     frames: Counter[int] = field(default_factory=Counter)
-    """Number of candidates by sequence of the kept frame."""
+    """Number of candidates by the kept frame's sequence."""
 
     def add(self, candidate: UnresolvedCandidate) -> None:
-        """Adds a candidate with this text."""
+        """Adds a candidate with this text key."""
         self.tracks += 1
         self.frames.update(candidate.sequences)
         self.confidence = max(self.confidence, candidate.confidence)
@@ -94,7 +96,7 @@ class CandidateGroup:
             self.perhaps, self.perhaps_text = candidate.perhaps, candidate.text
 
     def absorb(self, other: CandidateGroup) -> None:
-        """Adds a group whose text is another reading of this one's. The text stays."""
+        """Adds a group whose text is another reading of this group's text, which stays the same."""
         self.tracks += other.tracks
         self.frames.update(other.frames)
         if not self.perhaps:
@@ -102,9 +104,9 @@ class CandidateGroup:
 
     @property
     def csv_line(self) -> str:
-        """The CSV line that adds the text to the known brands: as an alias of `perhaps`, or else as a new brand.
+        """The CSV line that adds the text to the known brands, as an alias of `perhaps` or as a new brand.
 
-        Empty for words of graphics, which no list should contain.
+        Empty for words of the broadcast's graphics, which are not brands.
         """
         if self.reason.startswith(GRAPHICS):
             return ""
@@ -116,9 +118,9 @@ def together(groups: Mapping[str, CandidateGroup], weight: Callable[[CandidateGr
     heads: list[str] = []
     listed: list[CandidateGroup] = []
     for key, group in sorted(groups.items(), key=lambda item: (-weight(item[1]), -item[1].confidence, item[0])):
-        place = _place_of(key, heads)
-        if place is not None:
-            listed[place].absorb(group)
+        index = _index_of(key, heads)
+        if index is not None:
+            listed[index].absorb(group)
             continue
         listed.append(group)
         if len(heads) < _HEADS:
@@ -126,11 +128,11 @@ def together(groups: Mapping[str, CandidateGroup], weight: Callable[[CandidateGr
     return listed
 
 
-def _place_of(key: str, heads: Sequence[str]) -> int | None:
-    """Index of the listed text of which the key is another reading or a piece; none if there is none."""
+def _index_of(key: str, heads: Sequence[str]) -> int | None:
+    """Index of the listed key of which this key is another reading or a piece; None if there is none."""
     for scorer, short, long in ((fuzz.ratio, _SAME_TEXT, _SAME_LONG_TEXT), (fuzz.partial_ratio, _PIECE, _LONG_PIECE)):
-        for head, likeness, place in process.extract(key, heads, scorer=scorer, score_cutoff=min(short, long), limit=3):
+        for head, score, index in process.extract(key, heads, scorer=scorer, score_cutoff=min(short, long), limit=3):
             letters = min(len(key), len(head))
-            if letters >= _PIECE_LETTERS and likeness >= (long if letters >= _LONG else short):
-                return int(place)
+            if letters >= _PIECE_LETTERS and score >= (long if letters >= _LONG else short):
+                return int(index)
     return None

@@ -1,8 +1,8 @@
 """Exact arithmetic on sets of time spans.
 
 Belongs here: pure functions on spans of `Fraction` seconds. A set is a tuple of spans, rising, that neither overlap nor
-touch; every function takes any spans and returns such a set. A span may be a single instant, start == end: a still
-picture has no length, and still shows something. Floats are converted by `exact` and `floats`.
+touch; every function takes any spans and returns such a set. A span may be a single instant, start == end, because the
+sample of a still picture has no duration. Floats are converted by `exact` and `floats`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,21 @@ Spans = tuple[Span, ...]
 MICROSECONDS: Final = 1_000_000
 """Microseconds per second [1/s]."""
 ZERO: Final = Fraction(0)
-"""No time [s]."""
+"""A duration of zero [s]."""
 
 
 def exact(seconds: float) -> Fraction:
-    """A time given as a float, to the nearest microsecond."""
+    """A time [s] as an exact fraction, rounded to the nearest microsecond."""
     return Fraction(round(seconds * MICROSECONDS), MICROSECONDS)
 
 
 def union(*sets: Iterable[Span]) -> Spans:
-    """All instants that lie in any of the spans; spans that touch become one.
-
-    Raises ValueError if a span runs backwards.
-    """
+    """The union of all spans. Spans that touch are merged. Raises ValueError if a span ends before it starts."""
     return tuple(_merged(sorted(span for spans in sets for span in spans), ZERO))
 
 
 def bridge(spans: Iterable[Span], gap: Fraction) -> Spans:
-    """The union, with gaps of at most `gap` seconds between neighbours closed."""
+    """The union of the spans, with gaps of at most `gap` [s] between neighbours closed. Raises as `union` does."""
     return tuple(_merged(sorted(spans), gap))
 
 
@@ -58,7 +55,7 @@ def _merged(ordered: Iterable[Span], gap: Fraction) -> Iterator[Span]:
 
 
 def subtract(spans: Iterable[Span], others: Iterable[Span]) -> Spans:
-    """The parts of the spans that `others` do not cover. An instant in `others` takes nothing from a longer span."""
+    """The parts of the spans that `others` do not cover. An instant in `others` does not split a longer span."""
     left: list[Span] = []
     holes = union(others)
     first = 0
@@ -102,5 +99,5 @@ def total(spans: Iterable[Span]) -> Fraction:
 
 
 def floats(spans: Iterable[Span]) -> list[list[float]]:
-    """[[start_s, end_s], ...] to the millisecond, as in reports."""
+    """[[start, end], ...] [s], rounded to the millisecond, as in reports."""
     return [[round(float(start), 3), round(float(end), 3)] for start, end in spans]

@@ -1,20 +1,20 @@
 """Exposure: how long, how large and how clearly each brand is seen. These are the numbers of the report.
 
-Belongs here: seconds, screen share and the visibility factors, with their formulas. The choice of evidence,
-and all pictures, are in `touchline/stages/brand_report.py`.
+Belongs here: seconds, screen share and the visibility factors, with their formulas. The choice of evidence and all
+pictures are in `touchline/stages/brand_report.py`.
 
-Every factor is 0..1 and is averaged over the seconds in which the brand was seen. Bridged gaps have no measurement and
-no weight. At one moment, over the brand's places in the picture, with areas as shares of the picture:
+Every factor is 0..1 and is averaged over the seconds in which the brand was observed. Bridged gaps have no measurement
+and no weight. At one moment, over the brand's regions in the picture, with areas as shares of the picture:
 
 - size: square root of (area / `full_size_share`), at most 1. The root, because viewers perceive length, not area.
 - position: 1 - d^2, averaged by area; d is the distance from the centre of the picture in half diagonals, so that the
-  centre is 1, the middle of an upper edge of a 16:9 picture 0.76, and a corner 0.
-- clarity: that of the clearest place, which a viewer reads.
+  centre is 1, the middle of the upper edge of a 16:9 picture 0.76, and a corner 0.
+- clarity: that of the clearest region, which a viewer reads.
 - unoccluded: averaged by area.
-- share_of_voice: the brand's area / the area of all brands at that moment; 1 when alone.
+- share_of_voice: the brand's area / the area of all brands at that moment; 1 for a brand alone.
 
-Visibility is the product of the five averages. These are the factors that Relo Metrics' glossary and Nielsen's QI score
-name; neither publishes a formula, so the formulas are ours.
+Visibility is the product of the five averages. Relo Metrics' glossary and Nielsen's QI score name these factors.
+Neither publishes a formula, so the formulas are our own.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ from touchline.values import BrandDetection, BrandSourceName, Quad, Zone
 
 ZONES: Final[tuple[Zone, ...]] = get_args(Zone)
 """All zones, in the order of reports."""
-_SAME_PLACE: Final = 0.5
-"""Two quads of one brand are readings of one place if their boxes overlap by more than this [IoU, 0-1]."""
+_SAME_REGION: Final = 0.5
+"""Overlap of the boxes of two quads above which they are readings of one region of a brand [IoU, 0-1]."""
 
 
 class Observation(NamedTuple):
-    """A brand at one place in one kept frame, reduced to what exposure needs. `box` in shares of width and height."""
+    """A brand in one region of one kept frame, reduced to what exposure needs.
+
+    `share` is the region's area [share of the picture], `distance` that of its centre from the picture's centre [half
+    diagonals], and `box` is x1, y1, x2, y2 [shares of width and height]. The other numbers are 0..1.
+    """
 
     brand_id: str
     zone: Zone
@@ -63,12 +67,12 @@ class Factors(NamedTuple):
 
     @property
     def visibility(self) -> float:
-        """Their product."""
+        """The product of the five factors, 0..1."""
         return math.prod(self)
 
 
 class Measurement(NamedTuple):
-    """What is measured at one moment, or averaged over many."""
+    """The measured values of one moment, or their averages: screen share, factors and confidence, all 0..1."""
 
     share: float
     factors: Factors
@@ -77,7 +81,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One unbroken stretch of a brand in one zone, with its averages."""
+    """One uninterrupted time span of a brand in one zone, with the averages over it."""
 
     zone: Zone
     span: Span
@@ -86,7 +90,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a brand's time with the same zones throughout, with the averages over all its places."""
+    """A part of a brand's time with the same zones throughout, with the averages over all its regions."""
 
     zones: tuple[Zone, ...]
     span: Span
@@ -97,7 +101,8 @@ class Segment:
 class Exposure:
     """The exposure of one brand in one source.
 
-    `zones` may overlap in time and together cover `intervals`; `segments` cover them too, and do not overlap.
+    The spans of `zones` may overlap and together cover `intervals`; `segments` cover them as well and do not overlap.
+    `solus` is the time in which no other brand is on screen [s].
     """
 
     brand_id: str
@@ -112,7 +117,10 @@ class Exposure:
 
 
 def observation(detection: BrandDetection, size: tuple[int, int]) -> Observation:
-    """A detection in a frame of `size` (width, height) px. The part of the quad outside the frame does not count."""
+    """The observation of a detection in a frame of `size` (width, height) [px].
+
+    The part of the quad outside the frame does not count.
+    """
     width, height = size
     x1, y1, x2, y2 = bounds(detection.quad)
     inside = intersection((x1, y1, x2, y2), (0, 0, width, height)) / max(1e-9, box_area((x1, y1, x2, y2)))
@@ -141,25 +149,25 @@ def _unit(value: float) -> float:
 def expose(
     seen: Mapping[int, Sequence[Observation]], timeline: Timeline, *, bridge_gap: Fraction, full_size_share: float
 ) -> list[Exposure]:
-    """Exposure of every brand among the observations (by kept frame's sequence), longest first.
+    """The exposure of every brand among the observations (by the kept frame's sequence), longest first.
 
-    `bridge_gap` is the longest gap inside one shot that is closed [s], `full_size_share` the share of the picture from
+    `bridge_gap` is the longest gap within a shot that is closed [s], `full_size_share` the share of the picture from
     which the size factor is 1.
     """
     whole: dict[str, dict[int, Measurement]] = defaultdict(dict)
     parts: dict[tuple[str, Zone], dict[int, Measurement]] = defaultdict(dict)
     sources: dict[str, Counter[BrandSourceName]] = defaultdict(Counter)
     for sequence in sorted(seen):
-        places = _places(seen[sequence])
-        everyone = sum(place.share for group in places.values() for place in group)
-        for brand, group in places.items():
-            whole[brand][sequence] = _measure(group, everyone, full_size_share)
+        regions = _regions(seen[sequence])
+        all_brands = sum(region.share for group in regions.values() for region in group)
+        for brand, group in regions.items():
+            whole[brand][sequence] = _measure(group, all_brands, full_size_share)
             sources[brand][group[0].source] += 1
-            zones = {place.zone for place in group}
+            zones = {region.zone for region in group}
             for zone in zones:
-                here = [place for place in group if place.zone == zone]
+                in_zone = [region for region in group if region.zone == zone]
                 parts[brand, zone][sequence] = (
-                    whole[brand][sequence] if len(zones) == 1 else _measure(here, everyone, full_size_share)
+                    whole[brand][sequence] if len(zones) == 1 else _measure(in_zone, all_brands, full_size_share)
                 )
     spans = {brand: timeline.on_screen(measured, bridge_gap) for brand, measured in whole.items()}
     together = shared(*spans.values())
@@ -195,9 +203,9 @@ def expose(
 
 
 def in_milliseconds(exposures: Sequence[Exposure]) -> list[Exposure]:
-    """The exposures with all times at the nearest millisecond, as reports show them, and `solus` from these.
+    """The exposures with all times rounded to the millisecond, as in reports, and `solus` computed from these.
 
-    Sums over the times shown are then equal to the sums shown, to the millisecond. Shorter segments are left out.
+    So the sums in a report are exactly those of its times. Segments that are shorter are left out.
     """
     intervals = [to_milliseconds(e.intervals) for e in exposures]
     together = shared(*intervals)
@@ -218,27 +226,28 @@ def in_milliseconds(exposures: Sequence[Exposure]) -> list[Exposure]:
     ]
 
 
-def _places(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
-    """The places of each brand. Of several readings of one place the largest counts."""
-    places: dict[str, list[Observation]] = defaultdict(list)
-    for one in sorted(observations, key=lambda g: (-g.share, -g.confidence)):
-        if all(iou(one.box, other.box) <= _SAME_PLACE for other in places[one.brand_id]):
-            places[one.brand_id].append(one)
-    return places
+def _regions(observations: Iterable[Observation]) -> dict[str, list[Observation]]:
+    """The regions of each brand. Of several readings of one region, the largest counts."""
+    regions: dict[str, list[Observation]] = defaultdict(list)
+    for one in sorted(observations, key=lambda o: (-o.share, -o.confidence)):
+        if all(iou(one.box, other.box) <= _SAME_REGION for other in regions[one.brand_id]):
+            regions[one.brand_id].append(one)
+    return regions
 
 
-def _measure(places: Sequence[Observation], everyone: float, full_size_share: float) -> Measurement:
-    own = sum(place.share for place in places)
-    weights = [place.share / own if own else 1 / len(places) for place in places]
+def _measure(regions: Sequence[Observation], all_brands: float, full_size_share: float) -> Measurement:
+    """The values of one brand at one moment. `all_brands` is the area of all brands [share of the picture]."""
+    own = sum(region.share for region in regions)
+    weights = [region.share / own if own else 1 / len(regions) for region in regions]
     share = min(1.0, own)
     factors = Factors(
         size=min(1.0, math.sqrt(share / full_size_share)),
-        position=sum(w * (1 - p.distance**2) for w, p in zip(weights, places, strict=True)),
-        clarity=max(p.clarity for p in places),
-        unoccluded=_unit(sum(w * p.unoccluded for w, p in zip(weights, places, strict=True))),
-        share_of_voice=min(1.0, own / everyone) if everyone else 1.0,
+        position=sum(w * (1 - r.distance**2) for w, r in zip(weights, regions, strict=True)),
+        clarity=max(r.clarity for r in regions),
+        unoccluded=_unit(sum(w * r.unoccluded for w, r in zip(weights, regions, strict=True))),
+        share_of_voice=min(1.0, own / all_brands) if all_brands else 1.0,
     )
-    return Measurement(share, factors, max(p.confidence for p in places))
+    return Measurement(share, factors, max(r.confidence for r in regions))
 
 
 def _weighted(measured: Mapping[int, Measurement], timeline: Timeline) -> list[tuple[float, Measurement]]:
@@ -246,7 +255,7 @@ def _weighted(measured: Mapping[int, Measurement], timeline: Timeline) -> list[t
 
 
 def _average(weighted: Sequence[tuple[float, Measurement]]) -> Measurement:
-    """The mean weighted by seconds. If no moment has a length (a still picture), all have the same weight."""
+    """The mean weighted by seconds. If no moment has a duration (a still picture), all have the same weight."""
     weights = [weight for weight, _ in weighted]
     if not sum(weights):
         weights = [1.0] * len(weighted)
@@ -264,7 +273,7 @@ def _average(weighted: Sequence[tuple[float, Measurement]]) -> Measurement:
 
 
 def _with_gaps(zones: Mapping[Zone, Spans], intervals: Spans) -> dict[Zone, Spans]:
-    """The times of the zones. A bridged gap between two zones belongs to the zone that was seen before it."""
+    """The times of the zones. A bridged gap between two zones belongs to the zone before it."""
     gaps = subtract(intervals, union(*zones.values()))
     covering: dict[Zone, Spans] = {}
     for zone, spans in zones.items():
@@ -273,12 +282,17 @@ def _with_gaps(zones: Mapping[Zone, Spans], intervals: Spans) -> dict[Zone, Span
     return covering
 
 
-def _stretches(zone: Zone, spans: Spans, measured: Mapping[int, Measurement], timeline: Timeline) -> Iterable[Stretch]:
-    """Each span of the zone with the averages of the moments in it."""
-    moments = sorted(
+def _moments(measured: Mapping[int, Measurement], timeline: Timeline) -> list[tuple[Span, Measurement]]:
+    """Each span that a measured frame represents, rising, with the frame's measurement."""
+    return sorted(
         ((span, one) for sequence, one in measured.items() for _, span in timeline.moments(sequence)),
         key=lambda moment: moment[0],
     )
+
+
+def _stretches(zone: Zone, spans: Spans, measured: Mapping[int, Measurement], timeline: Timeline) -> Iterable[Stretch]:
+    """Each span of the zone with the averages of the moments in it."""
+    moments = _moments(measured, timeline)
     at = 0
     for span in spans:
         # Spans do not touch, and each moment lies in exactly one, which its start identifies.
@@ -296,12 +310,9 @@ def _segments(
 ) -> Iterable[Segment]:
     """The brand's time, cut where its zones change.
 
-    A part that is a bridged gap, without a measurement, has the averages of the moment before it.
+    A part without a measurement (a bridged gap) has the averages of the moment before it.
     """
-    moments = sorted(
-        ((span, one) for sequence, one in measured.items() for _, span in timeline.moments(sequence)),
-        key=lambda moment: moment[0],
-    )
+    moments = _moments(measured, timeline)
     first = 0
     for there, (start, end) in cut_by_zone(zones):
         while first + 1 < len(moments) and moments[first + 1][0][0] <= start:
@@ -312,7 +323,5 @@ def _segments(
             (begins, ends), one = moments[at]
             here.append((max(0.0, float(min(end, ends) - max(start, begins))), one))
             at += 1
-        if any(weight for weight, _ in here):
-            yield Segment(there, (start, end), _average(here))
-        else:
-            yield Segment(there, (start, end), _average(here[:1]))
+        has_duration = any(weight for weight, _ in here)
+        yield Segment(there, (start, end), _average(here if has_duration else here[:1]))

@@ -1,8 +1,7 @@
-"""Segments: a brand's time, cut where its zones change. They never overlap, so their lengths can be added up.
+"""Segments: a brand's time, cut where its zones change. They never overlap, so their durations can be added up.
 
-Belongs here: cutting, and rounding of times to the millisecond that keeps their sums. Spans of one zone may overlap
-those of another, for example if a board and an overlay show the brand together. Such a moment is one segment, of both
-zones.
+Belongs here: cutting, and rounding of times to the millisecond. If two zones show the brand at the same time, for
+example a board and an overlay, that time is one segment of both zones.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ def cut_by_zone(zones: Mapping[Zone, Spans]) -> list[tuple[tuple[Zone, ...], Spa
     """(zones on screen, in the mapping's order; span) of each segment, rising by time.
 
     Segments do not overlap and together cover what the zones cover. An instant (a still picture, a sample without a
-    length) is a segment only if no other segment touches it.
+    duration) is a segment only if no other segment touches it.
     """
     begins: dict[Fraction, set[Zone]] = defaultdict(set)
     ends: dict[Fraction, set[Zone]] = defaultdict(set)

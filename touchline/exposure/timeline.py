@@ -4,13 +4,13 @@ Belongs here: the rule by which samples become time.
 
 - A sampled frame is on screen from its own time until the video's next frame.
 - If the next frame is also the next sample, as in a slide show, the first sample ends there.
-- If frames between two samples were skipped, a brand appeared or disappeared somewhere among them. The time from the
-  first skipped frame to the next sample is split in half between the two samples. The error is at most half a sampling
-  interval.
+- If frames between two samples were skipped, the time from the first skipped frame to the next sample is split in half
+  between the two samples, because a brand may appear or disappear at any of these frames. The error is at most half a
+  sampling interval.
 - The last sample lasts until the end of the video.
 - No sample represents time whose pictures are not decoded.
 - A kept frame also represents the frames that name it in `represented_by`. Black and blurred frames represent nothing.
-- A still picture has one sample without a length.
+- A still picture has one sample without a duration.
 
 Between samples without `shown_until` the whole time between them is split in half.
 """
@@ -27,16 +27,17 @@ from touchline.exposure.intervals import ZERO, Span, Spans, bridge, exact, union
 from touchline.values import SampledFrame, SceneFrame
 
 _SAME_CLOCK = Fraction(1, 100_000)
-"""Largest difference between presentation time and `timestamp`, which is rounded to microseconds [s]."""
+"""Largest difference between the presentation time and `timestamp`, which is rounded to microseconds [s]."""
 
 
 class Timeline:
     """The samples of one source as time spans.
 
-    `duration_s` is the decoded length of the video; 0 if unknown, and the last sample then lasts 1 / `sample_fps`.
-    Memory: a few numbers per sample.
+    `duration_s` is the decoded duration of the video [s]; if it is 0 (unknown), the last sample lasts 1 / `sample_fps`.
+    Raises CheckpointError if a scene is of a frame that was not sampled. Memory: a few numbers per sample.
 
-    `duration` is the length [s], exact and never before the last sample; `sampled` and `kept` count frames.
+    The attribute `duration` is the exact duration [s], never before the last sample. `sampled` and `kept` are numbers
+    of frames.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class Timeline:
         self.duration = last + hold if unknown and starts else max(exact(duration_s), last)
         self._starts = starts
         self._spans = _spans(starts, ends, missing, self.duration)
-        self._moments, self._shots, self.kept = self._stand_for(scenes)
+        self._moments, self._shots, self.kept = self._represented(scenes)
 
-    def _stand_for(self, scenes: Iterable[SceneFrame]) -> tuple[dict[int, list[tuple[int, Span]]], list[Span], int]:
+    def _represented(self, scenes: Iterable[SceneFrame]) -> tuple[dict[int, list[tuple[int, Span]]], list[Span], int]:
+        """((shot, span)s that each kept frame represents, by sequence; spans of the shots; number of kept frames)."""
         moments: dict[int, list[tuple[int, Span]]] = defaultdict(list)
         shots: dict[int, Span] = {}
         kept = 0
@@ -78,16 +80,16 @@ class Timeline:
             shot = shots.get(scene.shot, span)
             shots[scene.shot] = (min(shot[0], span[0]), max(shot[1], span[1]))
             kept += scene.kept
-            stands_for = scene.sequence if scene.kept else scene.represented_by
-            if stands_for is not None:
-                moments[stands_for].append((scene.shot, span))
+            representative = scene.sequence if scene.kept else scene.represented_by
+            if representative is not None:
+                moments[representative].append((scene.shot, span))
         return dict(moments), sorted(shots.values()), kept
 
     def _span(self, sequence: int, stage: str) -> Span:
         if sequence not in self._spans:
             raise CheckpointError(
-                f"{stage} names frame {sequence}, which extract_frames did not sample: the checkpoints do not "
-                f"belong together. Replay this source from {stage}, or name one job to read all of them from."
+                f"{stage} has a document of frame {sequence}, which extract_frames did not sample: the checkpoints do "
+                f"not belong together. Replay this source from {stage}, or name one job to read all of them from."
             )
         return self._spans[sequence]
 
@@ -97,20 +99,23 @@ class Timeline:
         return self._sizes[sequence]
 
     def time(self, sequence: int) -> Fraction:
-        """When a sampled frame is first on screen [s]. Raises CheckpointError if there is no such frame."""
+        """Time at which a sampled frame is first on screen [s]. Raises CheckpointError if there is no such frame."""
         self._span(sequence, "match_brands")
         return self._starts[sequence]
 
     def moments(self, sequence: int) -> Sequence[tuple[int, Span]]:
-        """(shot, span) of all that the kept frame represents. One without a scene represents its own span."""
+        """(shot, span) of all samples that the kept frame represents.
+
+        A frame without a scene represents only itself, with shot -1. Raises CheckpointError if there is no such frame.
+        """
         return self._moments.get(sequence) or [(-1, self._span(sequence, "match_brands"))]
 
     def seconds(self, sequence: int) -> Fraction:
-        """Time that the kept frame represents [s]."""
+        """Total time that the kept frame represents [s]. Raises as `moments` does."""
         return sum((end - start for _, (start, end) in self.moments(sequence)), ZERO)
 
     def on_screen(self, sequences: Iterable[int], gap: Fraction) -> Spans:
-        """The time that these kept frames represent, with gaps of up to `gap` seconds within one shot bridged."""
+        """The time that these kept frames represent, with gaps of at most `gap` [s] within a shot bridged."""
         by_shot: dict[int, list[Span]] = defaultdict(list)
         for sequence in sequences:
             for shot, span in self.moments(sequence):
@@ -123,7 +128,7 @@ class Timeline:
 
 
 def _time(frame: SampledFrame, first: SampledFrame) -> Fraction:
-    """Seconds since the first sample, which is the video's first frame: exact where the stream has one steady clock."""
+    """Time since the first sample, which is the video's first frame [s]; exact if the presentation times are steady."""
     stamp = exact(frame.timestamp)
     if frame.time_base == first.time_base and frame.time_base[1]:
         time = (frame.pts - first.pts) * Fraction(*frame.time_base) + exact(first.timestamp)
@@ -137,8 +142,8 @@ def _spans(
 ) -> dict[int, Span]:
     """The span of each sample, by sequence.
 
-    `ends`: until when its frame is shown, or its own time if that is unknown; `missing`: since when pictures before it
-    are missing.
+    `ends`: when the next frame of the video is shown, or the sample's own time if that is unknown. `missing`: since
+    when the pictures before the sample are not decoded.
     """
     if not starts:
         return {}
@@ -153,5 +158,5 @@ def _spans(
 
 
 def _border(until: Fraction, start: Fraction, after: Fraction) -> Fraction:
-    """When a sample that starts at `start` and is shown `until` ends, if the next one starts at `after`."""
+    """The end of a sample that starts at `start` and is shown `until`, if the next sample starts at `after`."""
     return after if abs(after - until) < _SAME_CLOCK else (min(max(until, start), after) + after) / 2

@@ -1,7 +1,7 @@
-"""The report of one source: `Report`, and its forms as JSON, HTML and CSV.
+"""The report of one source: `Report`, and its JSON, HTML and CSV files.
 
-Belongs here: what a report says and how it is written. How its numbers are found is in `touchline/exposure/`; how it is
-put together from the stages' documents, in `touchline/stages/brand_report.py`.
+Belongs here: the report's model and its files. `touchline/exposure/` computes its numbers, and
+`touchline/stages/brand_report.py` builds it from the stages' documents.
 """
 
 from touchline.report.files import write_report

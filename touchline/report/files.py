@@ -1,6 +1,6 @@
-"""Writing a report to a directory, whole or not at all, and never over another source's.
+"""Writing of a report to a directory, atomically, and never over the report of another source.
 
-Belongs here: file and folder names, and safe writing. What the files contain is in `tables.py` and `html.py`.
+Belongs here: file and folder names, and safe writing. The contents are in `tables.py` and `html.py`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from touchline.report.model import Report
 from touchline.report.tables import render_csv, render_json, render_summary
 
 _ALWAYS: Final = ("report.json", "report.html", "exposures.csv")
-"""What a report consists of whose report.json does not name its files."""
+"""Names of the files of a report whose report.json does not list its files."""
 REPORT_FILES: Final = (*_ALWAYS, "summary.csv")
+"""Names of the files of a report."""
 SOURCE_FILE: Final = "source.json"
-"""In a folder of pictures: whose they are. A report says it itself."""
+"""Name of the file that says to which source a folder of pictures belongs. A report says that in report.json."""
 
 
 def files_of(report_json: bytes) -> tuple[str, ...]:
-    """Names of the files of the report with this report.json: a report may be older than a kind of file.
+    """The names of a report's files, by its report.json. An older report may have fewer files.
 
-    All of REPORT_FILES if it is no report.
+    All of REPORT_FILES if this is not a report.
     """
     try:
         report = json.loads(report_json)
@@ -43,20 +44,17 @@ def files_of(report_json: bytes) -> tuple[str, ...]:
 
 
 def write_report(report: Report, directory: Path) -> tuple[Path, ...]:
-    """Write REPORT_FILES into `directory` (made if need be); return their paths, in that order.
-
-    Written as `write_files` does. Raises OSError.
-    """
+    """Writes REPORT_FILES with `write_files` and returns their paths, in that order. Raises OSError."""
     texts = (render_json(report), render_html(report), render_csv(report), render_summary(report))
     write_files(directory, {name: text.encode() for name, text in zip(REPORT_FILES, texts, strict=True)})
     return tuple(directory / name for name in REPORT_FILES)
 
 
 def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
-    """Writes files by name into a directory, which is made if need be.
+    """Writes files by name into a directory, which is created if needed.
 
-    All are written beside their places and to the disk, then moved there: a reader never meets half a file, and where
-    there is no room the old ones stay. Raises OSError, with nothing left behind.
+    All files are first written under temporary names and flushed to disk, then renamed. So a reader never sees an
+    incomplete file, and the old files stay if the disk is full. Raises OSError; no temporary files are left.
     """
     directory.mkdir(parents=True, exist_ok=True)
     drafts = {directory / name: directory / f".{name}.{os.getpid()}" for name in contents}
@@ -75,11 +73,11 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def folder_of(base: Path, name: str, key: str, label: str = REPORT_FILES[0]) -> Path:
-    """The folder under `base` for what is made of the source `key`, called `name`.
+    """The folder under `base` for files of the source `key` with the name `name`.
 
-    That is `base/name`, unless it holds another source's: then `base/name-` and the eight digits at the key's end.
-    `label` is the file that tells whose a folder is, by its field `source`. Raises BadInputError if that one is taken
-    as well.
+    It is `base/name`. If that belongs to another source, it is `base/name-` with the last eight digits of the key.
+    `label` is the file whose field `source` says to which source a folder belongs. Raises BadInputError if both folders
+    belong to other sources.
     """
     first, second = base / name, base / f"{name}-{key[-8:]}"
     for folder in (first, second):
@@ -89,7 +87,7 @@ def folder_of(base: Path, name: str, key: str, label: str = REPORT_FILES[0]) -> 
 
 
 def owner(folder: Path, label: str = REPORT_FILES[0]) -> str | None:
-    """The key of the source that a folder belongs to; empty if the label is not to be understood, None without one."""
+    """The key of the source to which a folder belongs; empty if the label cannot be read, None without a label."""
     try:
         found = json.loads((folder / label).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -100,9 +98,9 @@ def owner(folder: Path, label: str = REPORT_FILES[0]) -> str | None:
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Makes a folder if need be, and tries whether files can be made in it.
+    """Creates a folder if needed and checks that files can be created in it.
 
-    Raises BadInputError, naming `option`, where they cannot.
+    Raises BadInputError, with `option`, if they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +115,6 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def unwritten(folder: Path, error: OSError) -> TouchlineError:
-    """What to tell of files that could not be written; the work they are of is kept."""
-    why = told(error) if is_full(error) else f"{error.strerror or error}; what was found is kept"
+    """The error for files that could not be written."""
+    why = told(error) if is_full(error) else f"{error.strerror or error}; the results are kept"
     return TouchlineError(f"{folder}: nothing was written there: {why}")

@@ -1,7 +1,7 @@
-"""The report for people: one self-contained HTML page, without scripts and without anything fetched from elsewhere.
+"""The report as one self-contained HTML page, without scripts and external resources.
 
-Belongs here: what the template (`page.html`, styled by `report.css`) needs to know beyond the report's own fields:
-positions on the time axis, labels, formats. Every text from outside is escaped by Jinja2.
+Belongs here: what the template (`page.html`, styled by `report.css`) needs beyond the report's own fields: positions on
+the time axis, labels, formats. Jinja2 escapes every text.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ ZONE_LABELS: Final = {
 }
 ZONE_MEANINGS: Final = {
     "board": "On advertising boards",
-    "board_or_jersey": "On a board or on a shirt, not told apart: no model that finds people was there",
+    "board_or_jersey": "On a board or on a shirt; without a model that finds people, the two are not distinguished",
     "jersey": "On shirts",
-    "overlay": "Laid over the picture by the broadcaster",
+    "overlay": "In the broadcaster's graphics",
     "other": "On none of these, or on none that was recognised",
 }
 MEASURED_ERROR: Final = (0.22, 1.0)
-"""How far a brand's seconds were off on real broadcasts: the median and the 90th percentile, of docs/benchmarks.md."""
+"""Median and 90th percentile of the error of a brand's seconds on real broadcasts, from docs/benchmarks.md [share]."""
 FACTOR_LABELS: Final = {
     "size": ("Size", "share of the picture"),
     "position": ("Position", "the centre weighs more"),
     "clarity": ("Clarity", "how well it can be read"),
-    "unoccluded": ("Unoccluded", "share that nobody stands in front of"),
+    "unoccluded": ("Unoccluded", "share that nothing covers"),
     "share_of_voice": ("Share of voice", "against other brands at the same moment"),
 }
 SOURCE_LABELS: Final = {"ocr": "OCR", "local_vlm": "local VLM", "cloud_llm": "cloud LLM", "manual": "by hand"}
 _STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-"""Distances of ticks on the time axis [s]."""
+"""Possible distances of ticks on the time axis [s]."""
 _TICKS: Final = 9
+"""Largest number of tick intervals on the time axis."""
 _IN_BACKTICKS: Final = re.compile(r"`([^`]+)`")
 _THINNEST: Final = 0.16
-"""Width of the shortest bar, in percent of the axis: half a second in a match is still to be seen."""
+"""Width of the narrowest bar, so that half a second in a match is visible [percent of the time axis]."""
 
 
 def render_html(report: Report) -> str:
@@ -57,7 +58,7 @@ def render_html(report: Report) -> str:
 
 
 def clock(seconds: float, places: int = 1) -> str:
-    """A time as people read it.
+    """A time [s] as text, with `places` decimals.
 
     >>> clock(75.5), clock(5025, 0)
     ('1:15.5', '1:23:45')
@@ -70,7 +71,7 @@ def clock(seconds: float, places: int = 1) -> str:
 
 
 def length(seconds: float) -> str:
-    """A length of time: seconds up to two minutes, then minutes and seconds.
+    """A duration [s] as text: seconds up to two minutes, then minutes and seconds, from an hour hours and minutes.
 
     >>> length(14.5), length(754.2)
     ('14.5 s', '12 min 34 s')
@@ -82,7 +83,7 @@ def length(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share 0..1 in percent, with as many places as a small one needs.
+    """A share 0..1 as text in percent, with more decimals for small shares.
 
     >>> percent(0.0187), percent(0.62), percent(0.0004)
     ('1.9 %', '62 %', '0.04 %')
@@ -92,7 +93,7 @@ def percent(share: float) -> str:
 
 
 def uncommon(reason: str) -> str:
-    """What a reason why text is unresolved says beside the common one, which the section's heading gives.
+    """A reason why text is unresolved without the usual one, which the section's heading states.
 
     >>> uncommon("no known brand has this spelling; local_vlm: no brand")
     'local_vlm: no brand'
@@ -101,10 +102,10 @@ def uncommon(reason: str) -> str:
 
 
 def message(text: str) -> Markup:
-    """A message as HTML: what stands between two backticks in code's own letters, all of it escaped.
+    """A message as escaped HTML, with text between backticks as code.
 
-    >>> message("`touchline run <it>` goes on")
-    Markup('<code>touchline run &lt;it&gt;</code> goes on')
+    >>> message("`touchline run <it>` resumes")
+    Markup('<code>touchline run &lt;it&gt;</code> resumes')
     """
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if number % 2 else Markup.escape(part)
@@ -154,32 +155,32 @@ def _context(report: Report) -> dict[str, Any]:
 
 
 def _facts(report: Report, still: bool) -> list[tuple[str, str]]:
-    """What any reader wants to know of the source."""
+    """(label, value) of the source's facts for all readers."""
     media = report.media
     facts = [("Kind", "still picture") if still else ("Length", clock(report.duration_s))]
     if media["width"]:
         facts.append(("Picture", f"{media['width']} × {media['height']} px"))
     if not still:
-        facts.append(("Looked at", f"{report.sample_fps:g} pictures a second"))
+        facts.append(("Sampled", f"{report.sample_fps:g} frames a second"))
     return facts
 
 
 def _technical(report: Report, still: bool) -> list[tuple[str, str]]:
-    """What those want to know who made the report."""
+    """(label, value) of technical details, for whoever made the report."""
     media = report.media
     facts = [("Source", report.source), ("Path", report.video_path), ("Job", report.job_id)]
     facts.append(("Profile", report.profile))
     if media["codec"] and not still:
         facts.append(("Codec", f"{media['codec']}, {media['fps']:.4g} fps" if media["fps"] else media["codec"]))
     if not still:
-        facts.append(("Samples", f"{media['frames_kept']} of {media['frames']} looked at; the rest repeat these"))
+        facts.append(("Samples", f"{media['frames_kept']} of {media['frames']} analysed; the rest repeat these"))
     if report.cost_usd:
         facts.append(("Cloud models", f"${report.cost_usd:.2f}"))
     return facts
 
 
 def _tiles(report: Report, still: bool) -> list[tuple[str, str, str]]:
-    """(value, label, explanation) of the figures at the top."""
+    """(value, label, explanation) of the figures at the top of the page."""
     tiles = [(str(len(report.brands)), "brand" if len(report.brands) == 1 else "brands", "Known brands that were read")]
     if not still:
         share = report.branded_seconds / report.duration_s
@@ -189,13 +190,15 @@ def _tiles(report: Report, still: bool) -> list[tuple[str, str, str]]:
     texts = "text unresolved" if report.unresolved_total == 1 else "texts unresolved"
     if report.unresolved_total > len(report.unresolved):
         texts += f", the first {len(report.unresolved)} shown"
-    tiles.append((str(report.unresolved_total), texts, "Real text that is no known brand"))
+    tiles.append((str(report.unresolved_total), texts, "Text that matches no known brand"))
     return tiles
 
 
 def _row(report: Report, brand: BrandRow) -> dict[str, Any]:
-    """A brand's line of the table. Its bar is as long as its seconds, and so is each part of it: a moment in several
-    zones is one part, in the colours of all of them.
+    """A brand's row of the table.
+
+    The length of its bar, and of each part of the bar, is proportional to seconds. Time in several zones is one part,
+    in the colours of all of them.
     """
     longest = max((other.seconds for other in report.brands), default=0.0)
     parts: dict[str, float] = defaultdict(float)
@@ -222,7 +225,7 @@ def _at(report: Report, seconds: float) -> float:
 
 
 def _lane(report: Report, brand: BrandRow) -> dict[str, Any]:
-    """The brand's bars, one row a zone, in percent of the time axis."""
+    """The brand's bars [percent of the time axis], one row per zone."""
     zones = [zone for zone in ZONE_LABELS if any(s.zone == zone for s in brand.stretches)]
     bars = [
         {
@@ -239,7 +242,7 @@ def _lane(report: Report, brand: BrandRow) -> dict[str, Any]:
 
 
 def _ticks(duration: float) -> list[dict[str, Any]]:
-    """Marks of the time axis. Of every four, `rank` 0 is left where there is little room, ranks 0 and 1 in between."""
+    """Ticks of the time axis. A narrow page shows only those of `rank` 0 (every fourth), a medium one ranks 0 and 1."""
     step = next((step for step in _STEPS if duration / step <= _TICKS), _STEPS[-1])
     return [
         {"x": 100 * at / duration, "label": clock(at, 0), "rank": 2 if number % 2 else number // 2 % 2}

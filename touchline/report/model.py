@@ -1,7 +1,7 @@
-"""What a report holds, field by field as `report.json` carries it, and what it is told about source and stages.
+"""The data of a report, with the field names of `report.json`, and the facts on source and stages that go into it.
 
-Belongs here: plain data. Times are float seconds to the millisecond, shares and factors 0..1. Fields are added over
-time, never changed or taken away; `SCHEMA` rises only if that had to be broken.
+Belongs here: plain data. Times are float seconds, rounded to the millisecond; shares and factors are 0..1. Fields may
+be added, but are never changed or removed without a new `SCHEMA`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,22 @@ ZONE_WORDS: Final = {
     "overlay": "overlay",
     "other": "elsewhere",
 }
-"""The zones, in the order in which they are shown, in words for people."""
+"""Names of the zones for users, in the order in which they are shown."""
 
 
 def zones_seen(seconds: Mapping[str, float], zones: Iterable[str]) -> list[str]:
-    """Those of ZONE_WORDS that are among `zones`, most of `seconds` (by zone) first. In a still all have none.
+    """The distinct `zones` by falling `seconds` (by zone), then in the order of ZONE_WORDS.
 
     >>> zones_seen({"board": 1.0, "overlay": 2.0}, ["board", "overlay", "board"])
     ['overlay', 'board']
     """
-    there = set(zones)
-    return sorted((zone for zone in ZONE_WORDS if zone in there), key=lambda zone: -seconds.get(zone, 0.0))
+    present = set(zones)
+    return sorted((zone for zone in ZONE_WORDS if zone in present), key=lambda zone: -seconds.get(zone, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What is known of the source before the report is made.
-
-    `duration_s` is the length that decoded (0 if unknown), `fps` the video's own rate, `sample_fps` the sampling rate.
-    """
+    """Facts on the source: decoded duration (0 if unknown) [s], sampling rate and the video's own frame rate [1/s]."""
 
     key: str
     path: str
@@ -49,7 +46,7 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class StageSummary:
-    """What one stage did in this job. `stats` is the worker's `stats()`; `items` the number of its documents."""
+    """One stage of this job: wall time [s], number of documents (`items`), and the worker's `stats()`."""
 
     name: str
     wall_s: float
@@ -60,7 +57,7 @@ class StageSummary:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A moment [s] at which the brand is clearly seen, with a JPEG crop as a `data:` URI."""
+    """A moment `t` [s] at which the brand is clearly visible, with a JPEG crop as a `data:` URI."""
 
     t: float
     crop: str
@@ -71,7 +68,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class StretchRow:
-    """One unbroken stretch in one zone, with the averages over it."""
+    """One uninterrupted time span of the brand in one zone, with the averages over it."""
 
     zone: str
     start_s: float
@@ -83,10 +80,10 @@ class StretchRow:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A piece of the brand's time with the same zones throughout, and the averages over it; a row of exposures.csv.
+    """A part of the brand's time with the same zones throughout, with the averages over it; a row of exposures.csv.
 
-    `zone` names all of its zones, with + between them ("board+overlay"). Pieces of one brand never overlap, and their
-    `seconds` add up to the brand's.
+    `zone` has all of its zones, joined by + ("board+overlay"). Segments of one brand never overlap, and their `seconds`
+    add up to the brand's.
     """
 
     zone: str
@@ -100,7 +97,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, slots=True)
 class BrandRow:
-    """One brand. `zones`: seconds in each zone, and `stretches`: when; zones may overlap in time, `segments` do not."""
+    """One brand. `zones` has the seconds in each zone, `stretches` the times. Zones may overlap, `segments` do not."""
 
     name: str
     brand_id: str
@@ -121,10 +118,10 @@ class BrandRow:
 
 @dataclass(frozen=True, slots=True)
 class UnresolvedRow:
-    """Real text that is no known brand, over all its tracks.
+    """Text that matches no known brand, over all its tracks.
 
-    `perhaps` is the known brand that it may be meant to say, or empty; `csv_line` the line of a list of brands that
-    makes it count, as that brand or as one of its own, or empty where no list should hold it.
+    `perhaps` is the known brand that it may mean, or empty. `csv_line` is the line that adds it to a list of brands, as
+    an alias of `perhaps` or as a new brand; empty if it should not be added.
     """
 
     text: str
@@ -141,7 +138,7 @@ class UnresolvedRow:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """A stage's share of the work; `note` says what it could not do, or that it had nothing to do it with."""
+    """One stage of the job. `note` says why it did less than its work, for example without a model."""
 
     wall_s: float
     items: int
@@ -151,7 +148,7 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole. The fields after `warnings` are additions to the contract."""
+    """The whole report. Fields after `warnings` are later additions to the schema."""
 
     schema: int
     source: str
@@ -171,10 +168,10 @@ class Report:
     branded_seconds: float
     """Seconds with at least one brand on screen."""
     unresolved_total: int
-    """Texts that are no known brand, those that `unresolved` has no room for included."""
+    """Number of texts that match no known brand, including those that `unresolved` does not list."""
     files: list[str]
-    """Names of the files that the report consists of."""
+    """Names of the report's files."""
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain dictionaries, lists, strings and numbers."""
+        """The report as dictionaries, lists, strings and numbers."""
         return asdict(self)

@@ -1,6 +1,6 @@
-"""The report for machines and spreadsheets: `report.json`, `exposures.csv` and `summary.csv`.
+"""The report for programs and spreadsheets: `report.json`, `exposures.csv` and `summary.csv`.
 
-Belongs here: serialisation. The page for people is in `touchline/report/html.py`.
+Belongs here: serialisation. The HTML page is in `touchline/report/html.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMNS: Final = (
     *("brand", "zone", "start_s", "end_s", "seconds", "screen_share", "visibility", "confidence"),
     *("video", "source"),
 )
-"""Of exposures.csv."""
+"""Columns of exposures.csv."""
 _ZONES: Final = ("board", "jersey", "overlay", "other", "board_or_jersey")
 _FACTORS: Final = ("size", "position", "clarity", "unoccluded", "share_of_voice")
 SUMMARY_COLUMNS: Final = (
@@ -27,23 +27,23 @@ SUMMARY_COLUMNS: Final = (
     *(*_FACTORS, "confidence", "first_s", "last_s"),
     *("identified_by", "brand_id", "video", "duration_s", "source", "job_id"),
 )
-"""Of summary.csv."""
+"""Columns of summary.csv."""
 BOM: Final = "\ufeff"
-"""Excel takes a CSV for UTF-8 only where it begins so."""
+"""Byte order mark at the beginning of a CSV file, without which Excel does not read it as UTF-8."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A text cell that begins so is run as a formula by spreadsheets."""
+"""Beginnings of text cells that spreadsheets run as formulas."""
 
 
 def render_json(report: Report) -> str:
-    """`report.json`: self-contained, UTF-8, strictly JSON (a NaN raises ValueError)."""
+    """`report.json` as text, in strict JSON. Raises ValueError for NaN and infinity."""
     return json.dumps(report.to_json(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def render_csv(report: Report) -> str:
-    """`exposures.csv`: one row a segment, brands in the report's order. A still's segment is 0 to 0.
+    """`exposures.csv` as text: one row per segment, brands in the report's order. A still's segment is 0 to 0.
 
-    Rows of one brand never overlap: a plain sum of `seconds` by brand is the brand's seconds. In spreadsheets no text
-    is run as a formula: one that would be gets a leading apostrophe.
+    Rows of one brand never overlap, so the sum of their `seconds` is the brand's. Text that spreadsheets would run as a
+    formula gets a leading apostrophe.
     """
     where = (_video(report), report.source)
     return _table(
@@ -57,7 +57,7 @@ def render_csv(report: Report) -> str:
 
 
 def render_summary(report: Report) -> str:
-    """`summary.csv`: one row a brand, in the report's order. Shares are 0..1, those of a video without length 0."""
+    """`summary.csv` as text: one row per brand, in the report's order. Shares are 0..1, and 0 for a still picture."""
     exposure = sum(brand.seconds for brand in report.brands)
     return _table(
         SUMMARY_COLUMNS,

@@ -1,9 +1,9 @@
 """The deliverable, `brand_report`: from the stages' documents to a `Report`.
 
-Belongs here: its settings, the streaming over documents, the choice of evidence, the list of unresolved texts, and the
-warnings. The arithmetic is in `touchline/exposure/`, the rendering in `touchline/report/`.
+Belongs here: settings, the choice of evidence, the list of unresolved texts, and warnings. The arithmetic is in
+`touchline/exposure/`, the rendering in `touchline/report/`.
 
-It is always derived and no stage reads it, so it has no documents to serialise.
+It is always computed anew and no stage reads it, so it has no documents to serialise.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _CHANGES_LISTED: Final = 4
 """Largest number of changes of the picture's size that a warning lists."""
 
 BOARD_OR_SHIRT: Final = (
-    'Boards and shirts are not told apart, because no model that finds people was there. What counts as "board or '
-    'shirt" may be either, a shirt may count as "elsewhere", and players who cover a board do not lower its '
-    "visibility. `touchline doctor` says what is missing."
+    'Boards and shirts are not distinguished, because there was no model that finds people. The zone "board or shirt" '
+    'may be either, a shirt may count as "elsewhere", and players who cover a board do not lower its visibility. '
+    "`touchline doctor` says what is missing."
 )
-"""Warning of a report that was made without a model that finds people."""
+"""Warning in a report that was made without a model that finds people."""
 
 
 class BrandReportConfig(StageConfig):
@@ -87,8 +87,8 @@ class _EvidenceCandidate:
     confidence: float
 
 
-class _Gathered:
-    """The documents, reduced as they are read to a few numbers for each brand and kept frame."""
+class _Collector:
+    """Reduces the documents, as they are read, to a few numbers per brand and kept frame."""
 
     def __init__(self, timeline: Timeline, *, people_known: bool) -> None:
         self._timeline = timeline
@@ -100,7 +100,7 @@ class _Gathered:
         self.groups: dict[str, CandidateGroup] = defaultdict(CandidateGroup)
 
     def add(self, document: MatchDocument) -> None:
-        """Takes one document into account."""
+        """Adds one document."""
         if document.zone == "board" and not self._people_known:
             document = replace(document, zone="board_or_jersey")
         if not isinstance(document, BrandDetection):
@@ -130,32 +130,32 @@ def build_report(
     stages: Sequence[StageSummary] = (),
     config: BrandReportConfig | None = None,
 ) -> Report:
-    """The report of one source in one job.
+    """Builds the report of one source in one job.
 
-    `frames`, `scenes` and `documents` (of `escalate_cloud`) are read once, in any order. `load(sequence)` gives a
-    stored frame (BGR) and is called once for each frame that is shown as evidence. The stats of `detect_objects` in
-    `stages` decide whether boards and shirts are told apart. Raises CheckpointError if documents name frames that were
-    not sampled.
+    `frames`, `scenes` and `documents` (of `escalate_cloud`) are read once, in any order. `load(sequence)` returns a
+    stored frame (H x W x 3, BGR, uint8) and is called once per frame that is shown as evidence. The stats of
+    `detect_objects` in `stages` decide whether boards and shirts are distinguished. Raises CheckpointError if documents
+    are of frames that were not sampled.
     """
     config = config or BrandReportConfig()
     sizes = _Sizes()
     timeline = Timeline(
-        map(sizes.noted, frames),
+        map(sizes.counted, frames),
         scenes,
         duration_s=source.duration_s,
         sample_fps=source.sample_fps,
         is_image=source.is_image,
     )
     people_known = _people_known(stages)
-    gathered = _Gathered(timeline, people_known=people_known)
+    found = _Collector(timeline, people_known=people_known)
     for document in documents:
-        gathered.add(document)
+        found.add(document)
     gap = exact(config.bridge_gap_s)
-    exposures = in_milliseconds(expose(gathered.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share))
-    exposures.sort(key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, gathered.names[e.brand_id]))
-    unresolved = _unresolved(gathered.groups, timeline)
+    exposures = in_milliseconds(expose(found.seen, timeline, bridge_gap=gap, full_size_share=config.full_size_share))
+    exposures.sort(key=lambda e: (-total(e.intervals), -e.mean.factors.visibility, found.names[e.brand_id]))
+    unresolved = _unresolved(found.groups, timeline)
     listed = unresolved[: config.max_unresolved]
-    chosen = {e.brand_id: _evidence(gathered.candidates[e.brand_id].values(), timeline, config) for e in exposures}
+    chosen = {e.brand_id: _evidence(found.candidates[e.brand_id].values(), timeline, config) for e in exposures}
     wanted = {(one.sequence, one.quad) for candidates in chosen.values() for one in candidates}
     crops = _crops(wanted | {(group.best_sequence, group.best_quad) for group in listed}, load, config)
     return Report(
@@ -166,7 +166,7 @@ def build_report(
         sample_fps=source.sample_fps,
         job_id=job_id,
         profile=profile,
-        brands=[_brand(e, gathered.names[e.brand_id], chosen[e.brand_id], timeline, crops) for e in exposures],
+        brands=[_brand(e, found.names[e.brand_id], chosen[e.brand_id], timeline, crops) for e in exposures],
         unresolved=[_unresolved_row(group, timeline, config, crops) for group in listed],
         stages={stage.name: _stage(stage) for stage in stages},
         cost_usd=round(sum(float(stage.stats.get("cost_usd") or 0) for stage in stages), 6),
@@ -193,14 +193,14 @@ def build_report(
 
 
 class _Sizes:
-    """Width and height of the stored frames [px], and the times at which they change."""
+    """Sizes (width, height) of the stored frames [px], and the times at which they change [s]."""
 
     def __init__(self) -> None:
         self._frames: Counter[tuple[int, int]] = Counter()
         self._since: list[tuple[float, tuple[int, int]]] = []
 
-    def noted(self, frame: SampledFrame) -> SampledFrame:
-        """The frame, after its size is counted."""
+    def counted(self, frame: SampledFrame) -> SampledFrame:
+        """Counts the frame's size and returns the frame."""
         size = (frame.width, frame.height)
         self._frames[size] += 1
         if not self._since or self._since[-1][1] != size:
@@ -209,18 +209,18 @@ class _Sizes:
 
     @property
     def usual(self) -> tuple[int, int]:
-        """The size of most frames; (0, 0) without frames."""
+        """The most frequent size; (0, 0) without frames."""
         return self._frames.most_common(1)[0][0] if self._frames else (0, 0)
 
     def warnings(self, path: str) -> list[str]:
-        """A sentence if the picture changes its size, with the first changes."""
+        """A warning with the first changes, if the size changes."""
         if len(self._frames) < 2:
             return []
         listed = ", ".join(f"{w} x {h} px from {at:.2f} s" for at, (w, h) in self._since[:_CHANGES_LISTED])
         more = len(self._since) - _CHANGES_LISTED
         return [
             f"{PurePath(path).name}: the picture changes its size ({listed}{f' and {more} more' if more > 0 else ''}); "
-            "each change counts as a cut, and shares of the picture are those of the picture at that time."
+            "each change counts as a cut, and shares of the picture are of its size at that time."
         ]
 
 
@@ -233,22 +233,22 @@ def _people_known(stages: Iterable[StageSummary]) -> bool:
 def _evidence(
     candidates: Iterable[_EvidenceCandidate], timeline: Timeline, config: BrandReportConfig
 ) -> list[_EvidenceCandidate]:
-    """The clearest candidates, spread over the time, rising by time."""
-    ranked = sorted(candidates, key=lambda s: (-s.quality, s.sequence))
-    times = [float(timeline.time(s.sequence)) for s in ranked]
-    apart = (max(times) - min(times)) / max(1, config.evidence_per_brand)
+    """The clearest candidates, spread over time, rising by time."""
+    ranked = sorted(candidates, key=lambda c: (-c.quality, c.sequence))
+    times = [float(timeline.time(c.sequence)) for c in ranked]
+    spacing = (max(times) - min(times)) / max(1, config.evidence_per_brand)
     chosen: list[int] = []
-    for distance in (apart, apart / 2, apart / 4, 0.0):
+    for distance in (spacing, spacing / 2, spacing / 4, 0.0):
         for i, at in enumerate(times):
             if len(chosen) == config.evidence_per_brand:
                 break
             if i not in chosen and all(abs(at - times[j]) >= distance for j in chosen):
                 chosen.append(i)
-    return sorted((ranked[i] for i in chosen), key=lambda s: s.sequence)
+    return sorted((ranked[i] for i in chosen), key=lambda c: c.sequence)
 
 
 def _unresolved(groups: Mapping[str, CandidateGroup], timeline: Timeline) -> list[CandidateGroup]:
-    """The groups, most seconds times confidence first. Misreadings and pieces of a text join its group."""
+    """The groups by falling seconds times confidence. Misreadings and pieces of a text join its group."""
 
     def weight(group: CandidateGroup) -> float:
         return float(sum(timeline.seconds(sequence) for sequence in group.frames)) * group.confidence
@@ -350,20 +350,21 @@ def _stage(stage: StageSummary) -> StageRow:
 
 
 def _warnings(stage: StageSummary) -> list[str]:
-    """A stage's warnings, and why it did not do its work. A stage that is only not configured gives no warning.
+    """A stage's warnings, and the reason why it was skipped. A stage that is only not configured gives no warning.
 
     For a missing object detector, BOARD_OR_SHIRT is the warning, and the stage's note has the reason.
     """
-    said: Any = stage.stats.get("warnings") or ()
-    warnings = [str(said)] if isinstance(said, str) else [str(one) for one in said]
+    stored: Any = stage.stats.get("warnings") or ()
+    warnings = [str(stored)] if isinstance(stored, str) else [str(one) for one in stored]
     if stage.name != "detect_objects" and isinstance(stage.stats.get("skipped"), str) and stage.stats["skipped"]:
         warnings.append(f"{stage.name} was skipped: {stage.stats['skipped']}")
     return warnings
 
 
 def _unreadable(stages: Sequence[StageSummary]) -> list[str]:
-    """A sentence on the known brands of which the recogniser of this job cannot read any spelling."""
+    """A warning on known brands that have no spelling in a script that this job's recogniser reads."""
     stats = {stage.name: stage.stats for stage in stages}
-    read = stats.get("run_ocr", {}).get("scripts")
-    said = brands_never_found(stats.get("match_brands", {}).get("brands_by_script") or {}, read) if read else ""
-    return [said] if said else []
+    scripts = stats.get("run_ocr", {}).get("scripts")
+    brands = stats.get("match_brands", {}).get("brands_by_script") or {}
+    warning = brands_never_found(brands, scripts) if scripts else ""
+    return [warning] if warning else []

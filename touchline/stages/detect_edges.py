@@ -1,9 +1,9 @@
 """Node 2, `detect_edges`: finds advertising boards and broadcast overlays.
 
 For each kept frame: the pitch, the board rows along its edge as quads (Canny and Hough, `touchline/vision/bands.py`),
-the camera motion since the kept frame before, and the overlays that are static while the camera moves.
+the camera motion since the previous kept frame, and the overlays that are static while the camera moves.
 
-Belongs here: settings, documents and the order of work of this node. Methods are in `touchline/vision/`.
+Belongs here: settings, documents and the sequence of steps. The methods are in `touchline/vision/`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VERSION: Final = "5"
 
 
 class DetectEdgesConfig(StageConfig):
-    """Settings of `detect_edges`. Lengths and thresholds are those at 360 lines, at which boards are searched."""
+    """Settings of `detect_edges`. Boards are searched at 360 lines, and thresholds hold at that size."""
 
     canny_low: int = Field(50, ge=0, le=255, description="Canny's lower threshold [grey levels of gradient, 0-255]")
     canny_high: int = Field(150, ge=0, le=255, description="Canny's upper threshold [grey levels of gradient, 0-255]")
@@ -48,7 +48,7 @@ class DetectEdgesConfig(StageConfig):
 
 
 class DetectEdges:
-    """Runs the node. State between chunks: evidence of overlays, and counters."""
+    """The worker. Its state holds the accumulated static edges and the counters."""
 
     def __init__(self, config: DetectEdgesConfig, state: dict[str, Any] | None = None) -> None:
         self._config = config
@@ -61,7 +61,7 @@ class DetectEdges:
         self._overlays = int(state.get("overlays", 0))
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameEdges]:
-        """Boards, camera motion and overlays of the chunk's kept frames. A chunk begins as after a cut.
+        """Boards, camera motion and overlays of the chunk's kept frames. The first frame is treated as after a cut.
 
         Successive frames of one size all get the overlays that are known after the last of them.
         """
@@ -110,13 +110,13 @@ class DetectEdges:
     def _search(
         self, image: Image, size: tuple[int, int], settings: BandSettings
     ) -> tuple[tuple[int, int], float, tuple[Board, ...], NDArray[np.uint8]]:
-        """What one frame shows by itself: size (width, height), share of the pitch, boards, and the picture in grey."""
+        """(size (width, height) [px], share of the pitch, boards, grey picture) of one frame."""
         pitch = find_pitch(image, size[1])
         boards = find_boards(pitch, settings) if pitch.share >= self._config.min_pitch else []
         return size, pitch.share, tuple(boards), pitch.gray
 
     def state(self) -> dict[str, Any]:
-        """Counters and the evidence of overlays."""
+        """The accumulated static edges and the counters."""
         return {
             "standing": self._static.state(),
             "frames": self._frames,
@@ -127,7 +127,7 @@ class DetectEdges:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames searched, frames with boards, boards, overlays known at the end, seconds of computing."""
+        """Numbers of frames, frames with boards, boards, and overlays at the end; seconds of computing."""
         return {
             "frames": self._frames,
             "frames_with_boards": self._with_boards,
@@ -138,7 +138,7 @@ class DetectEdges:
 
 
 def serialize(document: FrameEdges) -> dict[str, Any]:
-    """One frame as a BSON-able document; corners as flat lists of eight numbers."""
+    """One frame as a BSON document, with quads as flat lists of eight numbers."""
     return {
         "sequence": document.sequence,
         "timestamp": document.timestamp,

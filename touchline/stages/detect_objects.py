@@ -1,8 +1,8 @@
-"""Node 3, `detect_objects`: players, ball and goal. What stands before a board, and what is a jersey.
+"""Node 3, `detect_objects`: finds players, ball and goal, which cover boards, and whose jerseys have text.
 
-Without a model the node writes empty documents and says why in its stats; the run goes on unless `required`.
+Without a model the node writes empty documents, with the reason in its stats. The run continues unless `required`.
 
-Belongs here: settings, documents and the order of work of this node. What a detector must do is in
+Belongs here: settings, documents and the sequence of steps. The detector's protocol is in
 `touchline/vision/detector.py`.
 """
 
@@ -88,10 +88,10 @@ class DetectObjectsConfig(StageConfig):
 
 
 def configured_detector(config: DetectObjectsConfig, default: tuple[str, str] = ("", "")) -> ObjectDetector:
-    """The detector that the settings ask for, its model loaded.
+    """The detector that the settings select, with its model loaded.
 
-    `default`: weights (a name or a path) and their SHA-256, which hold where the settings name no weights.
-    Raises as `touchline.vision.registry.load_detector`; the message says what is missing and what to do.
+    `default` has weights (a name or a path) and their SHA-256, for settings without weights. Raises what
+    `touchline.vision.registry.load_detector` raises.
     """
     weights, sha256 = config.weights, config.weights_sha256
     if not weights and default[0]:
@@ -111,7 +111,10 @@ def configured_detector(config: DetectObjectsConfig, default: tuple[str, str] = 
 
 
 class DetectObjects:
-    """Runs the node; `why_not` says why there is no detector. State between chunks: counters, place in the shot."""
+    """The worker. `why_not` is the reason if there is no detector. Its state holds counters and the current shot.
+
+    Raises ModelUnavailableError without a detector if `required` is set.
+    """
 
     def __init__(
         self,
@@ -136,7 +139,7 @@ class DetectObjects:
             self._computed_on.append(here)
 
     def run_chunk(self, chunk: Chunk) -> Iterable[FrameObjects]:
-        """One document for each frame that was searched; without a model an empty one for each kept frame."""
+        """One document per searched frame; without a model an empty one per kept frame."""
         began = time.perf_counter()
         scenes = [s for s in chunk.of("filter_scenes", SceneFrame) if s.kept and self._due(s)]
         found: list[FrameObjects] = []
@@ -159,7 +162,7 @@ class DetectObjects:
         return self._detector is None or (self._in_shot - 1) % self._config.frame_stride == 0
 
     def state(self) -> dict[str, Any]:
-        """Counters, the shot that is open, how many kept frames of it have been seen, and on which machines."""
+        """Counters, the current shot, the number of its kept frames so far, and the runtimes and processors used."""
         return {
             "frames": self._frames,
             "seconds": self._seconds,
@@ -170,9 +173,10 @@ class DetectObjects:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Frames, objects by label, seconds, the model and what computed it; or why there was none, as `skipped`.
+        """Frames, objects by label, seconds, the model and its runtime; without a model the reason, as `skipped`.
 
-        `people`: whether there was a model that finds people. The report does not tell boards from shirts without.
+        `people`: whether there was a model that finds people. Without one, the report does not distinguish boards from
+        shirts.
         """
         stats: dict[str, Any] = {"frames": self._frames, "compute_s": round(self._seconds, 3)}
         if self._detector is None:
@@ -184,7 +188,7 @@ class DetectObjects:
 
 
 def serialize(document: FrameObjects) -> dict[str, Any]:
-    """One frame as a BSON-able document."""
+    """One frame as a BSON document."""
     return {
         "sequence": document.sequence,
         "timestamp": document.timestamp,

@@ -1,7 +1,7 @@
-"""Node 7, `escalate_cloud`: what is still unresolved and worth it, shown to a cloud model, inside a budget.
+"""Node 7, `escalate_cloud`: sends text that is still unresolved to a cloud model, within a budget.
 
-Belongs here: the settings of this node and its place in the graph. The routing, which it shares with `escalate_vlm`,
-is in `touchline/escalation.py`; its documents are those of `match_brands`.
+Belongs here: the settings of this node, and its input. The routing, which it shares with `escalate_vlm`, is in
+`touchline/escalation.py`; its documents are those of `match_brands`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VERSION: Final = "1"
 
 
 class EscalateCloudConfig(EscalationConfig):
-    """Settings of `escalate_cloud`: stricter than the local model's, for every question costs."""
+    """Settings of `escalate_cloud`. They are stricter than those of the local model, because each call costs money."""
 
     max_calls: int = Field(default=20, ge=0, le=10_000, description="Crops sent for one source, at most [crops]")
     min_seconds: float = Field(
@@ -35,7 +35,7 @@ class EscalateCloudConfig(EscalationConfig):
 
 
 class EscalateCloud(Escalation):
-    """Runs the node; without a provider everything passes through and the outcome says so."""
+    """The worker. Without a provider all documents pass through, and the outcome says so."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Node 6, `escalate_vlm`: text that is no known brand, shown to a vision language model that runs locally.
+"""Node 6, `escalate_vlm`: sends text that matches no known brand to a local vision language model.
 
-Belongs here: the settings of this node and its place in the graph. The routing, which it shares with `escalate_cloud`,
-is in `touchline/escalation.py`; its documents are those of `match_brands`.
+Belongs here: the settings of this node, and its input. The routing, which it shares with `escalate_cloud`, is in
+`touchline/escalation.py`; its documents are those of `match_brands`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class EscalateVlmConfig(EscalationConfig):
 
 
 class EscalateVlm(Escalation):
-    """Runs the node; without a provider everything passes through and the outcome says so."""
+    """The worker. Without a provider all documents pass through, and the outcome says so."""
 
     def __init__(
         self,

@@ -1,13 +1,13 @@
-"""Node 0: takes frames out of a video or an image, at true presentation times, as JPEGs in chunks.
+"""Node 0, `extract_frames`: samples frames of a video or an image by presentation time, as JPEGs in chunks.
 
-Belongs here: the stage's settings, which frames are taken, how they are stored and cut into chunks. Opening, decoding
-and refusing files is the business of `touchline/video/opening.py`; where JPEGs are kept, that of the `save` function.
+Belongs here: settings, the choice of frames, their storage and the division into chunks. `touchline/video/opening.py`
+opens, decodes and refuses files; the `save` function stores JPEGs.
 
 Sample k is the first frame whose time, counted from the first frame of the video, is at least k / `sample_fps`. A
-frame that is first for several k is taken once and carries the largest of them, so sequence numbers rise but may have
-gaps in a video with fewer frames than samples. Sequence and chunk depend on the frame's time alone, which is what lets
-an interrupted extraction go on in the middle of a file. Where the recording's clock steps, times and time stamps are
-those of the steady clock that `touchline/video/stream_clock.py` makes of it.
+frame that is first for several k is sampled once, with the largest k as its sequence number. So sequence numbers rise,
+but have gaps in a video with fewer frames than samples. Sequence and chunk depend only on the frame's time, so that an
+interrupted extraction can resume in the middle of a file. Where the recording's clock steps, times and time stamps are
+those of the steady clock of `touchline/video/stream_clock.py`.
 """
 
 from __future__ import annotations
@@ -50,17 +50,18 @@ __all__ = ["VERSION", "ExtractFrames", "ExtractFramesConfig", "VideoInfo", "dese
 VERSION: Final = "3"
 
 Save = Callable[[int, bytes], str]
-"""Stores the JPEG of one sequence number and returns its key."""
+"""Function that stores the JPEG of a sequence number and returns its key."""
 
 _PENDING: Final = 8
 """Largest number of frames that wait to be encoded and saved. It limits memory."""
 _REORDERED: Final = 32
-"""Number of frames among which the one shown before another is searched. H.264 reorders over 16 at most."""
-_LANDINGS: Final = 3
-"""Number of keyframes before a chunk that are tried, the last one first: what decodes from one may be shown too late.
-After that decoding starts at the beginning."""
+"""Number of presentation times among which the one before a frame is searched. H.264 reorders at most 16 frames."""
+_SEEK_ATTEMPTS: Final = 3
+"""Number of keyframes before a chunk that are tried as start, the last one first, because the first frame decoded from
+one may be shown too late. If all fail, decoding starts at the beginning."""
 _STRIP: Final = 25
-"""Ratio of a picture's sides from which text may be missed: letters as high as it are read at 40, not at 50."""
+"""Aspect ratio of a picture from which a warning is given that text may be missed. Text as high as the picture is read
+at a ratio of 40, but not at 50."""
 
 
 class ExtractFramesConfig(StageConfig):
@@ -80,7 +81,7 @@ class ExtractFramesConfig(StageConfig):
 
 
 class ExtractFrames:
-    """The worker. `save(sequence, jpeg)` stores one frame and returns its key; it is called from threads."""
+    """The worker. `save(sequence, jpeg)` stores one frame and returns its key. It is called from several threads."""
 
     def __init__(self, path: Path, config: ExtractFramesConfig, *, save: Save) -> None:
         self._path = path
@@ -104,29 +105,29 @@ class ExtractFrames:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Counts of this attempt (`decoded`: not all that there are; `sampled`), and of the whole video once it ended:
+        """Numbers of frames of this attempt (`decoded`, `sampled`), and, once the video has ended, facts on all of it.
 
-        `duration_s` (until which the last sample stands), `fps`, stored `width` and `height` [px], `codec`, `rotation`
-        [degrees], `is_mirrored`, `is_image`, which picture `track` of how many `tracks` was taken, `resumed_after`
-        (chunk id or none), and `warnings`, sentences for the report. Of a video
-        also `damaged_s`, `damaged_places` and `damaged_from_s` (stretches with pictures that are damaged, how many, and
-        when the first begins; up to the chunk that was yielded last), `clock_steps` (when the recording's clock
-        stepped and by how much, [[at, by]], the first 20), `held_s` (time in which a picture stands far longer than
-        its neighbours), `misdated_s` (pictures not looked at because their times had passed), `start_s` (how long
-        after the file's start the first picture is shown; all times count from it) [s], `undecoded_s`
-        (time whose pictures are coded otherwise or in another track) [s], and `unread_bytes` (how much of the file lies
-        behind the recording and is not looked at).
+        Facts: `duration_s` (until the end of the last frame), `fps`, stored `width` and `height` [px], `codec`,
+        `rotation` [degrees], `is_mirrored`, `is_image`, the analysed `track` of all `tracks`, `resumed_after` (chunk id
+        or None), and `warnings` for the report.
+
+        For a video also [s]: `damaged_s`, `damaged_places` and `damaged_from_s` (duration, number and begin of damaged
+        spans, up to the last yielded chunk), `clock_steps` (the first 20 steps of the recording's clock, [[at, by]]),
+        `held_s` (time of pictures that are shown far longer than their neighbours), `misdated_s` (time of pictures that
+        are skipped because they came too late), `start_s` (time of the first picture after the file's start; all times
+        count from that picture), `undecoded_s` (time whose pictures use another codec or track); and `unread_bytes`
+        (size of the part of the file after the recording).
         """
         return self._stats | {"warnings": list(self._warnings)}
 
     def chunks(
         self, after: int | None = None, earlier: Mapping[str, Any] | None = None
     ) -> Iterator[tuple[int, list[SampledFrame]]]:
-        """Yield (chunk id, its frames) for all chunks after the finished chunk `after` (none: from the start).
+        """Yields (chunk id, its frames) for all chunks after the finished chunk `after` (None: from the start).
 
-        `earlier` are the `stats()` of the attempt that finished it, as they were then: what it found damaged is told
-        with the rest. A chunk without a frame is left out. A video that is not whole yields what decoded and leaves
-        warnings in `stats()`. Raises BadInputError as `probe` does, and whatever `save` raises.
+        `earlier` are the `stats()` of the attempt that finished that chunk: the damage that it found is included in the
+        totals. Chunks without frames are left out. A damaged video yields the frames that decode, with warnings in
+        `stats()`. Raises BadInputError as `probe` does, and what `save` raises.
         """
         info = probe(self._path)
         self._since = (after + 1) * self._chunk if after is not None else Fraction(0)
@@ -137,7 +138,7 @@ class ExtractFrames:
         if max(info.width, info.height) >= _STRIP * min(info.width, info.height):
             self._notes.append(
                 f"{self._path.name}: a picture of {info.width} x {info.height} px is so long that it is searched at a "
-                "small fraction of its size, at which text may not be seen. Cut it into pieces that are at most "
+                "small fraction of its size, at which text may be missed. Cut it into pieces that are at most "
                 "ten times as long as high."
             )
         self._warnings = list(self._notes)
@@ -182,56 +183,56 @@ class ExtractFrames:
             yield chunk_id, done
 
     def _samples(self) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
-        """(sequence, time since the video's first frame, until when it is shown, frame) of the frames to be stored."""
+        """(sequence, time since the video's first frame [s], end of its display time [s], frame) of all samples."""
         taken = -1
         is_damaged = self._earlier.places > 0
         while True:
             for sequence, time, until, timed in self._firsts(is_damaged):
                 if sequence <= taken or time < self._since:
                     continue
-                # Where what follows is damaged, until when this frame is shown may depend on the decoder's threads.
+                # Before damaged frames, the time until which this frame is shown may depend on the decoder's threads.
                 if not is_damaged and self._playback is not None and self._playback.is_doubtful(timed.time):
                     break
                 taken = sequence
                 yield sequence, time, until, timed
             else:
                 return
-            # Up to here all was whole, and the same whoever decodes it. From here on it is not.
+            # The frames so far are undamaged and decode the same everywhere. The rest is decoded again as damaged.
             is_damaged = True
 
     def _firsts(self, is_damaged: bool) -> Iterator[tuple[int, Fraction, Fraction, TimedFrame]]:
-        """As `_samples`, and those before that had to be decoded; once through the video."""
+        """As `_samples`, in one pass over the video, and with samples before the first chunk that had to be decoded."""
         last, end = -1, Fraction(0)
         shown = [Fraction(-1)]
-        left_out: list[Fraction] = []  # the times of frames that are not decoded, rising
+        skipped: list[Fraction] = []  # times of frames that are not decoded, rising
         held: tuple[int, Fraction, TimedFrame] | None = None
 
         def needed(time: Fraction) -> bool:
-            """Whether a frame is the first after a moment at which one is taken."""
+            """Whether a frame is the first one after a sampling time."""
             at = bisect_left(shown, time)
             before = shown[at - 1] if at else Fraction(-1)
             shown.insert(at, time)
             del shown[:-_REORDERED]
             if math.floor(time * self._rate) > math.floor(before * self._rate):
                 return True
-            insort(left_out, time)
+            insort(skipped, time)
             return False
 
         def released(before: Fraction) -> tuple[int, Fraction, Fraction, TimedFrame]:
-            """The frame that is held, which the next one given out, at `before`, or one left out takes the place of."""
+            """The held frame, which is shown until the next decoded frame (at `before`) or an earlier skipped one."""
             assert held is not None
-            after_held = bisect_right(left_out, held[1])
-            follows = left_out[after_held] if after_held < len(left_out) else before
+            after_held = bisect_right(skipped, held[1])
+            follows = skipped[after_held] if after_held < len(skipped) else before
             return held[0], held[1], max(held[1], min(follows, before, self._undecoded_after(held[1], before))), held[2]
 
         for time, timed in self._frames(Fraction(0) if is_damaged else self._since, needed, is_damaged):
             self._stats["decoded"] += 1
             end = max(end, time + timed.length)
-            # What was left out between two frames that are given out went into the decoder before the second one.
+            # Frames that are shown before this one and were skipped have been read before it left the decoder.
             if held is not None:
                 yield released(time)
                 held = None
-            del left_out[: bisect_right(left_out, time)]
+            del skipped[: bisect_right(skipped, time)]
             sequence = math.floor(time * self._rate)
             if sequence > last:
                 last = sequence
@@ -244,32 +245,32 @@ class ExtractFrames:
     def _frames(
         self, start: Fraction, needed: Callable[[Fraction], bool], is_damaged: bool
     ) -> Iterator[tuple[Fraction, TimedFrame]]:
-        """(time since the video's first frame, frame), from the last sample due before `start` or earlier.
+        """(time since the video's first frame [s], frame), from the last sampling time before `start` or earlier.
 
-        `needed` says of times since the first frame what `decoded_frames` asks. The packets before are read, though
-        not decoded: they tell where the clock stepped.
+        `needed` is that of `decoded_frames`, but for times since the first frame. Earlier packets are read without
+        decoding them, because they show where the clock stepped.
         """
         due = math.floor(start * self._rate) / self._rate
-        places = self._keyframes(due) if due > 0 else []
+        keyframes = self._keyframes(due) if due > 0 else []
 
-        def asked(time: Fraction) -> bool:
+        def is_needed(time: Fraction) -> bool:
             return self._origin is None or needed(time - self._origin)
 
-        for place in (*reversed(places[-_LANDINGS:]), 0):
+        for packet in (*reversed(keyframes[-_SEEK_ATTEMPTS:]), 0):
             with open_video(self._path) as container:
                 stream = picture_stream(container, self._path)
                 self._playback = Playback(container, stream, is_damaged=is_damaged)
-                frames = decoded_frames(container, stream, self._playback, asked, place)
-                landed = next(frames, None)
-                if landed is None or (place and landed.time - self._begins(landed) > due):
+                frames = decoded_frames(container, stream, self._playback, is_needed, packet)
+                first = next(frames, None)
+                if first is None or (packet and first.time - self._begins(first) > due):
                     continue
-                yield landed.time - self._begins(landed), landed
+                yield first.time - self._begins(first), first
                 for timed in frames:
                     yield timed.time - self._begins(timed), timed
                 return
 
     def _keyframes(self, due: Fraction) -> list[int]:
-        """The packets of the keyframes shown at `due` [s] or before."""
+        """Packet numbers of the keyframes shown at or before `due` [s]."""
         with open_video(self._path) as container:
             stream = picture_stream(container, self._path)
             first = next(decoded_frames(container, stream), None)
@@ -286,20 +287,20 @@ class ExtractFrames:
         return self._origin
 
     def _undecoded_after(self, time: Fraction, before: Fraction) -> Fraction:
-        """When pictures begin after `time` [s] that are not decoded; `before` where none do."""
+        """Time [s] at which undecoded pictures begin after `time` [s]; `before` if there are none."""
         if self._playback is None or self._origin is None:
             return before
         begins = self._playback.coding.begins(time + self._origin)
         return before if begins is None else begins - self._origin
 
     def _ended(self, end: Fraction) -> Fraction:
-        """When the video ends [s], of which the last frame decoded ends at `end`: one left out may end later."""
+        """The end of the video [s]. `end` is that of the last decoded frame; a skipped frame may end later."""
         if self._playback is None or self._origin is None:
             return end
         return max(end, self._playback.holds.end - self._origin)
 
     def _finish(self, end: Fraction) -> None:
-        """The numbers and the warnings of the whole video, which ends at `end` [s]."""
+        """Sets the stats and warnings of the whole video, which ends at `end` [s]."""
         playback, origin = self._playback, self._origin
         if playback is None or origin is None:
             return
@@ -322,14 +323,14 @@ class ExtractFrames:
         self._warnings = [*self._notes, *tally.sentences(self._path.name), *faults.sentences(self._path.name)]
 
     def _damage(self, until: Fraction | None) -> DamageTally:
-        """Damage before `until` (none: of all), with what was found before this attempt's first chunk."""
+        """Damage before `until` [s] (None: all), including that before this attempt's first chunk."""
         if self._playback is None or self._origin is None:
             return self._earlier
         return self._earlier.plus(_counted_from(self._origin, self._playback.damage.spans), self._since, until)
 
     def _store(self, sequence: int, chunk_id: int, time: Fraction, until: Fraction, timed: TimedFrame) -> SampledFrame:
         pts, base = timed.frame.pts, timed.frame.time_base
-        # A stream without a clock gets one of microseconds.
+        # A stream without time stamps gets them in microseconds.
         stamp = (pts, base) if pts is not None and base else (round(time * 1_000_000), Fraction(1, 1_000_000))
         return self._stored(sequence, chunk_id, (time, until, self._missing_since(timed)), *stamp, timed.image())
 
@@ -375,14 +376,14 @@ def _counted_from(origin: Fraction, spans: list[Span]) -> list[Span]:
 
 
 def fit(image: Image, max_side: int) -> Image:
-    """The BGR image scaled down so that its longer side is at most `max_side` px; itself if it already is."""
+    """The image (H x W x 3, BGR, uint8), scaled down if its longer side exceeds `max_side` px."""
     height, width = image.shape[:2]
     scale = max_side / max(height, width)
     return image if scale >= 1 else resized(image, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def serialize(document: SampledFrame) -> dict[str, Any]:
-    """One sampled frame as a BSON document; without `missing_since` where nothing is missing, as is usual."""
+    """One sampled frame as a BSON document, without `missing_since` if that is None."""
     fields = asdict(document) | {"time_base": list(document.time_base)}
     if document.missing_since is None:
         del fields["missing_since"]

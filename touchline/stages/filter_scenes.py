@@ -1,16 +1,14 @@
-"""Node 1, `filter_scenes`: finds shots, drops frames that need no search, and names the frame that represents each.
+"""Node 1, `filter_scenes`: finds shots, and drops black, blurred and duplicate frames.
 
-Belongs here: shot cuts and the rules for black, blurred and near-duplicate frames. What the kept frames show is
-found by later stages.
+Belongs here: shot cuts and the rules for dropped frames. Later stages search the kept frames.
 
-Cuts. Samples lie half a second apart, so a panning camera changes nearly every pixel between two of them: measured on
-real football at 2 fps, PySceneDetect's content score is 29-97 at cuts, and 30-65 in fast pans that are none. Its
-`ContentDetector` therefore only proposes (nothing below its threshold can be a cut), and the colours of the whole
-picture decide, which a pan hardly changes: the Bhattacharyya distance of HSV histograms was 0.55-0.99 at cuts and at
-most 0.51 within shots. PySceneDetect's `ThresholdDetector` adds what follows a fade through black. A picture of another
-width or height is a new shot: what later stages follow from frame to frame is measured in pixels.
+Cuts. At 2 fps, a panning camera changes nearly every pixel between two samples: on real football, PySceneDetect's
+content score was 29-97 at cuts, and 30-65 in fast pans. Therefore its `ContentDetector` only proposes cuts, and a
+proposed cut is confirmed by the colours of the whole picture, which a pan hardly changes: the Bhattacharyya distance of
+HSV histograms was 0.55-0.99 at cuts and at most 0.51 within shots. PySceneDetect's `ThresholdDetector` adds fades
+through black. A frame of another width or height begins a new shot, because later stages track in pixels.
 
-A frame dropped by mistake loses exposure, so each rule has two conditions, both strict.
+A frame that is dropped by mistake loses exposure, so each rule has two strict conditions.
 """
 
 from __future__ import annotations
@@ -34,13 +32,13 @@ if TYPE_CHECKING:
 VERSION: Final = "3"
 
 _LINES: Final = 360
-"""Shorter side at which sharpness, black and duplicates are measured, so that settings fit any resolution [px]."""
+"""Shorter side of the pictures in which sharpness, black and duplicates are measured, whatever the resolution [px]."""
 _CUT_SIZE: Final = (160, 90)
-"""Width and height at which shots are compared [px]. Colours matter, detail does not."""
+"""Width and height of the pictures in which cuts are searched [px]. It suffices for colours."""
 _CELL: Final = 8
-"""Side of the cells of the duplicate rule [px at 360 lines]: about one letter of a far board."""
+"""Side of the cells of the duplicate rule, about the height of a letter on a far board [px at 360 lines]."""
 _BINS: Final = (12, 4, 4)
-"""Histogram bins of hue, saturation and value."""
+"""Numbers of histogram bins of hue, saturation and value."""
 _SHARPNESS_MEMORY: Final = 40
 """Number of frames of the current shot whose sharpness is passed to the next chunk."""
 _SHOTS_LISTED: Final = 200
@@ -121,7 +119,7 @@ class FilterScenes:
     def run_chunk(self, chunk: Chunk) -> list[SceneFrame]:
         """One document per sampled frame of the chunk, rising by sequence."""
         begun = perf_counter()
-        # Judging blur needs the median of the whole shot, so measuring goes before judging. Pictures are kept small.
+        # The blur rule needs the median sharpness of the shot, so all frames are measured first.
         pictures = map_ahead(lambda frame: _at_lines(chunk.load(frame.sequence, _LINES), _LINES), chunk.frames)
         measured = [
             self._measure(frame.sequence, frame.timestamp, small, (frame.width, frame.height))
@@ -133,7 +131,7 @@ class FilterScenes:
         return documents
 
     def state(self) -> dict[str, Any]:
-        """See `StageWorker.state`. Two small PNGs and numbers; a few hundred KB at most."""
+        """See `StageWorker.state`: two small PNGs and numbers, at most a few hundred kB."""
         return {
             "shots": self._shots.state(),
             "kept": None if self._kept is None else {"sequence": self._kept[0], "picture": _png(self._kept[1])},
@@ -181,10 +179,10 @@ class FilterScenes:
         )
 
     def _medians(self, measured: list[_Measured]) -> dict[int, float]:
-        """The median sharpness of each shot in this chunk, black frames apart; remembers the last shot's."""
+        """The median sharpness by shot of this chunk, without black frames. Keeps the values of the last shot."""
         shots: dict[int, list[float]] = {}
         if measured and self._counts["frames"]:
-            # The first frame of a chunk may go on with the shot of the last chunk.
+            # The first frame of a chunk may continue the last shot of the previous chunk.
             continued = measured[0].shot == self._kept_shot or self._kept_shot < 0
             shots[measured[0].shot] = list(self._sharpness) if continued else []
         for item in measured:
@@ -224,7 +222,7 @@ class FilterScenes:
 
 
 class _ShotFinder:
-    """Numbers shots from 0. Its state is the last picture, from which the detectors start again."""
+    """Numbers shots from 0. Its state is the last picture, with which the detectors are initialised again."""
 
     def __init__(self, config: FilterScenesConfig, state: dict[str, Any] | None = None) -> None:
         self._config = config
@@ -241,8 +239,8 @@ class _ShotFinder:
             self._size = (int(width), int(height))
 
     def next(self, image: Image, size: tuple[int, int]) -> int:
-        """The shot number of the next picture (BGR, any size), whose frame has that width and height [px]."""
-        # Stretched to one shape: within a shot all frames have the same, and colours do not mind.
+        """The shot number of the next picture (BGR, any size) of a frame of `size` (width, height) [px]."""
+        # The aspect ratio may change: it is the same within a shot, and histograms do not depend on it.
         picture = cast(Image, cv2.resize(image, _CUT_SIZE, interpolation=cv2.INTER_AREA))
         content, fade = self._propose(picture)
         cut = fade or (content and self._last is not None and self._differs(self._last, picture))
@@ -261,7 +259,7 @@ class _ShotFinder:
     def _propose(self, picture: Image) -> tuple[bool, bool]:
         from scenedetect import FrameTimecode
 
-        # Detectors count samples: one sample is one frame to them, at whatever rate.
+        # For the detectors, each sample is one frame, whatever the sampling rate.
         time = FrameTimecode(self._index, fps=1.0)
         self._index += 1
         return bool(self._content.process_frame(time, picture)), bool(self._fade.process_frame(time, picture))
@@ -271,26 +269,26 @@ def _detectors(config: FilterScenesConfig) -> tuple[ContentDetector, ThresholdDe
     from scenedetect.detectors import ContentDetector, ThresholdDetector
 
     content = ContentDetector(threshold=config.cut_content, min_scene_len=0)
-    # A bias of 1 puts the cut where the picture comes back.
+    # With a bias of 1 the cut is at the fade-in.
     return content, ThresholdDetector(threshold=config.black_mean, min_scene_len=0, fade_bias=1.0)
 
 
 def colour_distance(a: Image, b: Image) -> float:
-    """How differently two BGR images are coloured as a whole: 0 alike, 1 nothing in common (Bhattacharyya distance)."""
+    """Bhattacharyya distance of the HSV histograms of two images (H x W x 3, BGR, uint8), 0 (equal) to 1 (disjoint)."""
     return float(cv2.compareHist(_histogram(a), _histogram(b), cv2.HISTCMP_BHATTACHARYYA))
 
 
 def difference(a: Image, b: Image) -> float:
-    """The largest difference of two BGR images in any 8 x 8 px cell, 0-255; 255 if their sizes differ.
+    """The largest difference of two images (H x W x 3, BGR, uint8) in any 8 x 8 px cell, 0-255; 255 if sizes differ.
 
-    Within a cell: mean of the largest of the three colours' differences. A change as small as a letter shows.
+    The difference in a cell is the mean over its pixels of the largest channel difference. So a changed letter counts.
     """
     if a.shape != b.shape:
         return 255.0
     blue, green, red = cv2.split(cv2.absdiff(a, b))
     worst = cv2.max(cv2.max(blue, green), red).astype(np.float32)
     height, width = worst.shape
-    # Whole cells: INTER_AREA is many times faster for them. A cell at the side is filled up from what it has.
+    # INTER_AREA is many times faster for whole cells, so incomplete cells at the border are padded by reflection.
     right, below = -width % _CELL, -height % _CELL
     filled = cv2.copyMakeBorder(worst, 0, below, 0, right, cv2.BORDER_REFLECT)
     size = ((width + right) // _CELL, (height + below) // _CELL)
@@ -299,12 +297,12 @@ def difference(a: Image, b: Image) -> float:
 
 
 def serialize(document: SceneFrame) -> dict[str, Any]:
-    """One judged frame as a BSON document."""
+    """One frame's result as a BSON document."""
     return asdict(document)
 
 
 def deserialize(document: dict[str, Any]) -> SceneFrame:
-    """The judged frame that `serialize` wrote."""
+    """The result that `serialize` wrote."""
     return SceneFrame(**document)
 
 
@@ -320,7 +318,7 @@ def _at_lines(image: Image, lines: int) -> Image:
     if scale == 1.0:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Bilinear samples skip no pixel down to one half, and take a fraction of the time.
+    # Down to one half, bilinear interpolation skips no pixel and is faster than INTER_AREA.
     return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR))
 
 

@@ -82,7 +82,7 @@ class MatchBrandsConfig(StageConfig):
 
 @dataclass
 class _TrackBrand:
-    """A brand that a track shows, with the readings (casefolded) that name it, and the spellings by which they do.
+    """A brand of a track, with the readings (casefolded) that match it, and the spellings that they match.
 
     `graphic`: all of these spellings are words of broadcast graphics as well.
     """
@@ -95,7 +95,7 @@ class _TrackBrand:
 
 
 class MatchBrands:
-    """Runs the node on the readings of one chunk at a time. A track that continues in the next one votes again."""
+    """The worker. A track that continues in the next chunk votes again there. Its state holds counters and places."""
 
     def __init__(self, config: MatchBrandsConfig, brands: BrandBook, state: dict[str, Any] | None = None) -> None:
         self._config = config
@@ -147,10 +147,10 @@ class MatchBrands:
         frames: Mapping[int, Sequence[Reading]],
         sizes: Mapping[int, tuple[int, int]],
     ) -> dict[int, dict[str, str]]:
-        """By track, the brands (id and name) whose name is a word of the broadcast's own graphics there.
+        """By track, the brands (name by id) whose name is a word of the broadcast's graphics there.
 
-        It is one in a phrase of such words, in an overlay, beside a channel name, if it is static while other text
-        moves, if it is static in an upper corner, and at every place where static text was found to be one.
+        A name is such a word in a phrase of such words, in an overlay, next to a channel name, if it is static while
+        other text moves or in an upper corner, and wherever static text was found to be such a word.
         """
         marks: dict[int, dict[str, str]] = {track: {} for track in tracks}
         words: dict[str, list[tuple[_TrackBrand, Sequence[Reading]]]] = defaultdict(list)
@@ -161,7 +161,7 @@ class MatchBrands:
                 if shown.graphic:
                     words[shown.entry.id].append((shown, readings))
         for brand, seen in words.items():
-            standing = {
+            static = {
                 reading.track
                 for group in by_place(reading for _, readings in seen for reading in readings)
                 if pinned(group, frames)
@@ -170,7 +170,7 @@ class MatchBrands:
             for shown, readings in seen:
                 track, word = readings[0].track, min(shown.spellings)
                 if (
-                    track in standing
+                    track in static
                     or in_overlays(readings, word)
                     or beside_graphics(readings, frames)
                     or in_a_corner(readings, sizes)
@@ -194,10 +194,10 @@ class MatchBrands:
                     (m for m in self._matcher.match(reading.text, reading.confidence) if m.entry.id == shown.entry.id),
                     None,
                 )
-                likeness = max((fuzz.ratio(reading.text.casefold(), t) / 100 for t in shown.texts), default=0.0)
-                if own is None and likeness < self._config.min_track_similarity:
+                similarity = max((fuzz.ratio(reading.text.casefold(), t) / 100 for t in shown.texts), default=0.0)
+                if own is None and similarity < self._config.min_track_similarity:
                     continue
-                confidence = reading.confidence * (own.score if own else likeness * shown.score)
+                confidence = reading.confidence * (own.score if own else similarity * shown.score)
                 key = (reading.sequence, shown.entry.id)
                 if key in found and found[key].confidence >= confidence:
                     continue
@@ -219,7 +219,7 @@ class MatchBrands:
         return list(found.values())
 
     def _accepted(self, readings: Sequence[Reading]) -> list[_TrackBrand]:
-        """The brands that this track shows, by the vote of its readings."""
+        """The brands of a track, by the vote of its readings."""
         readings = _voters(readings)
         votes: dict[str, list[tuple[float, str]]] = defaultdict(list)
         matches: dict[str, list[Match]] = defaultdict(list)
@@ -257,7 +257,7 @@ class MatchBrands:
     def _unresolved(
         self, readings: Sequence[Reading], marks: Sequence[str], whole: WholeNames
     ) -> list[UnresolvedCandidate]:
-        """The track's text as a candidate, if it is one. `marks`: brands whose name is a word of graphics there."""
+        """The track's text as a candidate, or an empty list. `marks`: brands whose name is a word of graphics there."""
         text, agreement = vote([(r.text, r.confidence) for r in _voters(readings)])
         best = max(readings, key=lambda r: r.confidence * min(r.height_px, CLEAR_HEIGHT))
         letters = sum(c.isalpha() for c in text)
@@ -290,14 +290,14 @@ class MatchBrands:
         ]
 
     def state(self) -> dict[str, Any]:
-        """Counters, and the places of words of graphics in the picture."""
+        """Counters, and the positions of words of graphics in the picture."""
         return {"counts": dict(self._counts), "marks": self._marks.state()}
 
     def stats(self) -> dict[str, Any]:
-        """Tracks, readings, detections and candidates; the number and the version of the brands matched against.
+        """Numbers of tracks, readings, detections and candidates; number and version of the known brands.
 
-        `readings_cut_off`, if any, are so long that their end was not matched. `graphics_dropped` and `pieces_dropped`
-        are tracks whose brand was rejected. `brands_by_script`: the scripts of the brands without a Latin spelling.
+        `readings_cut_off`: readings so long that their end was not matched. `graphics_dropped` and `pieces_dropped`:
+        tracks whose brand was rejected. `brands_by_script`: the scripts of the brands without a Latin spelling.
         """
         counts = {key: (round(value, 3) if key.endswith("_s") else int(value)) for key, value in self._counts.items()}
         return {
@@ -314,7 +314,7 @@ def _voters(readings: Sequence[Reading]) -> Sequence[Reading]:
 
 
 def serialize(document: MatchDocument) -> dict[str, Any]:
-    """A detection or a candidate as a BSON-able document; `kind` says which."""
+    """A detection or a candidate as a BSON document. `kind` says which it is."""
     if isinstance(document, BrandDetection):
         return {
             "kind": "brand",
@@ -332,7 +332,7 @@ def serialize(document: MatchDocument) -> dict[str, Any]:
 
 
 def deserialize(document: dict[str, Any]) -> MatchDocument:
-    """What `serialize` wrote."""
+    """The detection or candidate that `serialize` wrote."""
     values = {key: value for key, value in document.items() if key != "kind"}
     if document["kind"] == "brand":
         return BrandDetection(**{**values, "quad": quad_from(values["quad"])})

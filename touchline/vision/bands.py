@@ -1,7 +1,7 @@
-"""Rows of perimeter boards: the bands that run along the edge of the pitch.
+"""Detection of perimeter board rows: the bands along the edge of the pitch.
 
-Belongs here: fitting straight pieces to the edge of the grass, finding the edges of boards parallel to it with Canny
-and Hough, and turning pairs of edges into quads. Cutting strips out of the picture is in `strips.py`.
+Belongs here: fitting line segments to the edge of the grass, finding the edges of boards parallel to it with Canny and
+Hough, and turning pairs of edges into quads. Cutting strips out of the picture is in `strips.py`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from touchline.vision.pitch import Pitch
 MIN_PIECE: Final = 0.12
 """Length of the shortest straight piece of the pitch's edge [share of the picture's width]."""
 EDGE_TOLERANCE: Final = 3.0
-"""Largest distance of the edge of the grass from a straight line: mowing, feet, noise [mask pixels, of 360 lines]."""
+"""Largest distance of the edge of the grass from a fitted line, caused by mowing, feet and noise [mask pixels, of 360
+lines]."""
 MIN_EXPLAINED: Final = 0.7
-"""Two pieces are joined if one line fits at least this share of both together [0-1]."""
+"""Least share of two neighbouring pieces that one line must fit for them to be joined [0-1]."""
 FITTED_POINTS: Final = 100
-"""Number of points to which a long edge is thinned out before a line is fitted. More take time and change nothing."""
+"""Number of points to which a long edge is subsampled before a line is fitted. More points do not change the result."""
 HOUGH_ANGLE: Final = np.pi / 180
 """Angular resolution of the Hough transform: the shortest line (32 px) deviates by half a pixel at most [radians]."""
 FIT_ROUNDS: Final = 12
-"""Largest number of rounds in which a line is fitted."""
+"""Largest number of iterations of a line fit."""
 SLOPE_TOLERANCE: Final = 2e-4
-"""Fitting ends once a round changes the slope by less than this, which is 0.1 px over 640 [y over x]."""
+"""Change of the slope below which a line fit has converged: 0.1 px over a width of 640 px [y over x]."""
 MAX_SLOPE: Final = 1.7
 """Slope of the steepest line that can be the lower edge of a board [y over x]."""
 MAX_ANGLE: Final = 7.0
@@ -41,24 +42,26 @@ MIN_BAND: Final = 0.014
 MAX_REACH: Final = 0.22
 """Largest distance of a board's upper edge from the edge of the grass [share of the picture's height]."""
 FRONT_MARGIN: Final = 0.03
-"""A piece whose end is this near to a side of the picture reaches it [share of the picture's width]."""
+"""Largest distance from a side of the picture at which a piece reaches that side [share of the picture's width]."""
 MAX_BANDS: Final = 3
-"""Largest number of board rows behind one another. What is above them is the stand."""
+"""Largest number of board rows behind one another. Further lines belong to the stand."""
 MIN_COVER: Final = 0.22
 """Share of a piece's length that Hough segments must cover at an edge of boards [0-1]."""
 FOOT: Final = 0.008
-"""Distance of a board's lower edge below the topmost grass: boards cast a shadow on it [share of the height]."""
+"""Distance of a board's lower edge below the topmost grass, because boards cast a shadow [share of the picture's
+height]."""
 PLAIN_CONFIDENCE: Final = 0.3
-"""Confidence of a band whose upper edge no line shows [0-1]."""
+"""Confidence of a band without a detected upper edge [0-1]."""
 PLAIN_BAND: Final = 0.1
-"""Height that is assumed for a band whose upper edge no line shows [share of the picture's height]."""
+"""Height that is assumed for a band without a detected upper edge [share of the picture's height]."""
 
 
 @dataclass(frozen=True)
 class BandSettings:
     """The settings of `find_boards`.
 
-    Canny's two thresholds [gradient, 0-255], votes in the Hough transform, shortest line [share of the width].
+    Canny's two thresholds [gradient, 0-255], least votes in the Hough transform [pixels], and the length of the
+    shortest line [share of the picture's width].
     """
 
     canny_low: int = 50
@@ -77,15 +80,15 @@ class Piece:
     offset: float
 
     def at(self, x: float) -> float:
-        """Y at x."""
+        """Y at x [mask pixels]."""
         return self.slope * x + self.offset
 
 
 def find_boards(pitch: Pitch, settings: BandSettings) -> list[Board]:
-    """The board rows of a picture, behind the pitch and in front of it, as quads in the picture's pixels.
+    """The board rows of a picture, behind the pitch and in front of it, as quads in pixels of the stored frame.
 
-    Each row spans one straight piece of the pitch's edge; rows behind one another are boards of their own. Empty if no
-    pitch was found.
+    Each row spans one straight piece of the pitch's edge; each of several rows behind one another is a `Board`. Empty
+    if no pitch was found.
     """
     if pitch.share == 0.0:
         return []
@@ -104,9 +107,9 @@ def find_boards(pitch: Pitch, settings: BandSettings) -> list[Board]:
 def _lines_beside(
     pieces: Sequence[tuple[Piece, bool]], gray: NDArray[np.uint8], settings: BandSettings
 ) -> NDArray[np.float32]:
-    """Straight lines (N x 4: x1, y1, x2, y2; mask pixels) where boards along the pieces can have edges.
+    """Line segments (N x 4, float32: x1, y1, x2, y2; mask pixels) where boards along the pieces can have edges.
 
-    Other parts of the picture are masked: on a stand full of people, the Hough transform would spend most of its time.
+    Other parts of the picture are masked, because the Hough transform is slow on a stand full of people.
     """
     height, width = gray.shape
     beside = np.zeros_like(gray)
@@ -133,9 +136,9 @@ def _lines_beside(
 
 
 def _reaches_side(piece: Piece, width: int) -> bool:
-    """Whether a piece of the lower edge reaches a side of the picture or half its width.
+    """Whether a piece of the lower edge reaches a side of the picture or spans half its width.
 
-    Boards in front of the pitch do. What ends the grass elsewhere is a player.
+    Boards in front of the pitch do; other pieces are the edges of players.
     """
     margin = FRONT_MARGIN * width
     return piece.left <= margin or piece.right >= width - margin or piece.right - piece.left >= width / 2
@@ -144,9 +147,9 @@ def _reaches_side(piece: Piece, width: int) -> bool:
 def straight_pieces(edge: NDArray[np.float32], shortest: float) -> list[Piece]:
     """Splits an edge (y for each column, NaN where there is none) into straight pieces, left to right.
 
-    Players and goalposts make gaps in the edge. A running median removes narrow gaps, and Douglas-Peucker splits the
-    rest. Neighbouring pieces on one line are joined again. Lines are fitted by least absolute deviations, which gaps
-    affect little.
+    `shortest` is the least length of a piece [mask pixels]. Players and goalposts make gaps in the edge: a running
+    median removes narrow ones, and Douglas-Peucker splits the edge at the others. Neighbouring pieces on one line are
+    joined again. Lines are fitted by least absolute deviations, which are robust to the remaining gaps.
     """
     columns = np.flatnonzero(~np.isnan(edge))
     if len(columns) < shortest:
@@ -177,12 +180,12 @@ def _line(points: NDArray[np.float32], left: float, right: float) -> tuple[float
         return None
     inside = inside[:: max(1, len(inside) // FITTED_POINTS)]
     x, y = inside[:, 0].astype(np.float64), inside[:, 1].astype(np.float64)
-    # Least absolute deviations by reweighted least squares. The problem is convex: no restarts as in cv2.fitLine.
+    # Least absolute deviations by iteratively reweighted least squares. It is convex: no restarts as in cv2.fitLine.
     weights, slope = np.ones_like(x), np.inf
     for _ in range(FIT_ROUNDS):
         before = slope
         total = weights.sum()
-        # Sums, not products of vectors: BLAS adds in another order on each kind of processor.
+        # Sums instead of dot products: the order in which BLAS adds depends on the processor.
         x0, y0 = (weights * x).sum() / total, (weights * y).sum() / total
         run = weights * (x - x0)
         slope = (run * (y - y0)).sum() / (run * (x - x0)).sum()
@@ -193,7 +196,7 @@ def _line(points: NDArray[np.float32], left: float, right: float) -> tuple[float
 
 
 def _explained(points: NDArray[np.float32], left: float, right: float) -> float:
-    """The share of the edge between `left` and `right` that lies on one straight line."""
+    """The share of the edge between `left` and `right` that one straight line fits, 0..1."""
     line = _line(points, left, right)
     if line is None:
         return 0.0
@@ -225,7 +228,7 @@ def _bands(piece: Piece, lines: NDArray[np.float32], shape: tuple[int, ...], upw
 def _parallel_edges(
     piece: Piece, lines: NDArray[np.float32], side: float, reach: float, smallest: float
 ) -> list[tuple[float, float]]:
-    """Heights (mask pixels above the piece, rising) at which lines run along it, and how much they cover, 0..1."""
+    """(height above the piece [mask pixels], share of its length covered) of the lines parallel to it, rising."""
     if not len(lines):
         return []
     x1, y1, x2, y2 = lines.T

@@ -1,7 +1,6 @@
-"""Cut-outs of stored frames: small pictures that show where something was seen.
+"""Crops of stored frames for reports and models.
 
-Belongs here: cropping around a quad, outlining it, and encoding within a byte limit. Which quads are worth a picture is
-for the callers to say.
+Belongs here: cropping around a quad, outlining it, and encoding within a byte limit. Callers choose the quads.
 """
 
 from __future__ import annotations
@@ -17,18 +16,20 @@ from touchline.geometry import bounds, transform_quad
 from touchline.values import Image, Quad
 
 OUTLINE: Final = (90, 225, 60)
-"""Colour of the outline, BGR."""
+"""Colour of the outline [BGR, 0-255]."""
 _QUALITIES: Final = (84, 74, 62, 50, 38)
-"""JPEG qualities to try, in turn, before the picture is made smaller."""
+"""JPEG qualities that are tried, in this order, before the picture is scaled down [0-100]."""
 _SMALLEST_PX: Final = 48
+"""Length of the longer side below which a picture is not scaled down further [px]."""
 _LARGEST_ENLARGEMENT: Final = 3.0
+"""Largest factor by which a crop is enlarged."""
 
 
 def cut(image: Image, quad: Quad, *, margin: float = 0.35) -> tuple[Image, tuple[int, int]]:
-    """The part of a BGR image around a quad, and the (x, y) of its top left corner in the image [px].
+    """The part of an image (H x W x 3, BGR, uint8) around a quad, and the (x, y) of its top left corner [px].
 
-    `margin` is added on all sides, in shares of the quad's height and at least 4 px. A quad wholly outside the image
-    gives the nearest strip of pixels rather than nothing.
+    `margin` is added on all sides [share of the quad's height, at least 4 px]. For a quad outside it, the nearest
+    pixels are returned.
     """
     x1, y1, x2, y2 = bounds(quad)
     pad = max(4.0, margin * (y2 - y1))
@@ -43,10 +44,10 @@ def _window(image: Image, x1: float, y1: float, x2: float, y2: float) -> tuple[I
 
 
 def evidence(image: Image, quad: Quad, *, width: int = 480, aspect: float = 2.4, margin: float = 0.35) -> Image:
-    """A BGR picture, at most `width` px wide, of the quad (outlined) in its surroundings.
+    """A crop (H x W x 3, BGR, uint8), at most `width` px wide, with the quad outlined.
 
-    The window grows in its shorter direction until it is about `aspect` times as wide as high, so that a row of such
-    pictures lines up; where the frame ends it is moved inwards.
+    The crop is about `aspect` times as wide as high, so that crops line up in a row. At the frame's border it is moved
+    inwards. `margin` is added around the quad [share of its height or of a third of its width, at least 6 px].
     """
     frame_height, frame_width = image.shape[:2]
     x1, y1, x2, y2 = bounds(quad)
@@ -72,9 +73,9 @@ def _moved(quad: Quad, dx: float, dy: float) -> Quad:
 
 
 def jpeg_within(image: Image, max_bytes: int) -> bytes:
-    """The BGR image as a JPEG of at most `max_bytes`: first coarser, then smaller.
+    """The BGR image as a JPEG of at most `max_bytes`. Quality is reduced first, then size.
 
-    Raises TouchlineError if that cannot be.
+    Raises TouchlineError if even the smallest picture is too large.
     """
     picture = image
     while True:
@@ -86,7 +87,7 @@ def jpeg_within(image: Image, max_bytes: int) -> bytes:
         if min(height, width) <= _SMALLEST_PX // 4 or max(height, width) <= _SMALLEST_PX:
             raise TouchlineError(
                 f"A crop of {image.shape[1]} x {image.shape[0]} px does not fit into {max_bytes} bytes as a JPEG; "
-                "allow more bytes for each crop (brand_report.crop_bytes)."
+                "raise brand_report.crop_bytes."
             )
         picture = np.asarray(
             cv2.resize(picture, (width * 3 // 4, height * 3 // 4), interpolation=cv2.INTER_AREA), np.uint8
@@ -94,5 +95,5 @@ def jpeg_within(image: Image, max_bytes: int) -> bytes:
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A JPEG as a `data:` URI, to stand inside JSON and HTML."""
+    """A JPEG as a `data:` URI, for JSON and HTML."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

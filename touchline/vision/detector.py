@@ -1,8 +1,8 @@
-"""What an object detector is to Touchline: it finds players, the ball and the goal in pictures.
+"""The protocol of object detectors, which find players, the ball and the goal in pictures.
 
-Belongs here: the protocol, what a detector may tell in addition, and its settings. A detector's own code is in a file
-of its own (`yolo.py`); `registry.py` loads one by name. `docs/engines.md` shows how to add one. What the boxes are used
-for (jerseys, occlusion) is decided in `touchline/stages/run_ocr.py`.
+Belongs here: the protocol, its optional parts, and the settings. Each detector has its own file (`yolo.py`);
+`registry.py` loads one by name. `docs/engines.md` shows how to add one. `touchline/stages/run_ocr.py` uses the boxes
+for jerseys and occlusion.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Final, Protocol, runtime_checkable
 from touchline.values import DetectedObject, Image
 
 PEOPLE: Final = frozenset({"person", "player", "goalkeeper", "referee"})
-"""Labels under which somebody wears a jersey."""
+"""Labels of people, who wear jerseys."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """The settings of `detect_objects` that are a detector's business, each with the meaning it has there.
+    """The settings of `detect_objects` that a detector gets, with the same meaning.
 
-    `weights` names a file or a model, empty: the detector's own choice; `sha256` (hex) is the checksum that the file
-    must have. `download`: whether a model that is not here may be fetched. `image_size` in pixels, `confidence` 0..1.
-    `classes` are the labels that are kept, none: all.
+    `weights` names a file or a model (empty: the detector's default), and `sha256` (hex) is the checksum that the file
+    must have. `download` says whether a missing model may be downloaded. `image_size` is in pixels, `confidence` is
+    0..1. `classes` are the labels that are kept (empty: all).
     """
 
     weights: str = ""
@@ -36,13 +36,13 @@ class DetectorSettings:
 
 
 class ObjectDetector(Protocol):
-    """Finds objects in pictures. One thread at a time calls it."""
+    """Finds objects in pictures. It is called by one thread at a time."""
 
     @property
     def identity(self) -> str:
-        """All that can change what it finds, in one line: the SHA-256 of each model file, the settings, and the
-        libraries that compute. It is part of the fingerprint of what was found, so nothing that differs from machine to
-        machine is in it.
+        """All that can change the result, in one line: SHA-256 of each model file, settings, and inference libraries.
+
+        It is part of the fingerprint, so it must not depend on the machine.
         """
         ...
 
@@ -52,22 +52,20 @@ class ObjectDetector(Protocol):
         ...
 
     def detect(self, images: Sequence[Image]) -> Sequence[tuple[DetectedObject, ...]]:
-        """The objects of each picture (H x W x 3, BGR, uint8), boxes in that picture's pixels, the most confident
-        first.
-        """
+        """The objects of each picture (H x W x 3, BGR, uint8) by falling confidence, with boxes in its pixels."""
         ...
 
 
 @runtime_checkable
 class TellsRuntime(Protocol):
-    """A detector that tells what computes it."""
+    """A detector that reports its inference runtime."""
 
     @property
     def runtime(self) -> str:
-        """What computes the model, in which precision, and where; reported with what was found."""
+        """The inference library, its precision and the device, as reported with the results."""
         ...
 
 
 def runtime_of(detector: ObjectDetector) -> str:
-    """What computes a detector, in words; its identity if it does not tell."""
+    """The inference runtime of a detector; its identity if it does not report one."""
     return detector.runtime if isinstance(detector, TellsRuntime) else detector.identity

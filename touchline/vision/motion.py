@@ -15,23 +15,24 @@ from numpy.typing import NDArray
 MAX_CORNERS: Final = 200
 """Largest number of corners that are tracked."""
 WINDOW: Final = 21
-"""Window of the forward pass of Lucas-Kanade [pixels]. A smaller one loses pans over a repeated pattern."""
+"""Side of the window of the forward pass of Lucas-Kanade [pixels]. A smaller window fails in pans over a repeated
+pattern."""
 WINDOW_BACK: Final = 11
-"""Window of the backward pass [pixels]. For the forward-backward check it does as well as WINDOW, in a third of the
-time."""
+"""Side of the window of the backward pass of Lucas-Kanade [pixels]. For the forward-backward check it is as good as
+WINDOW, in a third of the time."""
 TERMINATION: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.03)
-"""Tracking of a corner ends after 30 iterations, or after a step shorter than 0.03 [pixels of the grey picture]."""
+"""Termination criteria of Lucas-Kanade: 30 iterations, or a step shorter than 0.03 [pixels of the grey picture]."""
 MIN_INLIERS: Final = 14
 """Least number of corners that must agree on a motion."""
 MIN_INLIER_SHARE: Final = 0.35
-"""Least share of the corners that must agree on a motion. Players move by themselves, and overlays do not move."""
+"""Least share of the corners that must agree on a motion [0-1]. Corners on players and overlays do not follow it."""
 STATIC: Final = 0.5
-"""A corner that moved less than this is static [pixels of the grey picture]."""
+"""Displacement below which a corner is static [pixels of the grey picture]."""
 MIN_STATIC: Final = 0.3
-"""If at least this share of the corners is static and the others agree on no motion, the camera is at rest. If fewer
-are, they lie on overlays [0-1]. On real footage overlays held 15 % of the corners."""
+"""Share of static corners from which the camera is at rest if the others agree on no motion [0-1]. Fewer static corners
+lie on overlays, which held 15 % of the corners in real footage."""
 MAX_STATIC: Final = 0.45
-"""If at least this share of the corners is static, the camera is at rest, and the others are not asked [0-1]."""
+"""Share of static corners from which the camera is at rest whatever the others do [0-1]."""
 
 Affine = tuple[float, float, float, float, float, float]
 """2 x 3 matrix, row by row."""
@@ -40,12 +41,12 @@ Affine = tuple[float, float, float, float, float, float]
 def camera_motion(
     before: NDArray[np.uint8], after: NDArray[np.uint8], frame_height: int, expected: Affine | None = None
 ) -> Affine | None:
-    """The similarity (pan, zoom, roll) that carries points of `before` onto `after`, in pixels of a full frame.
+    """The similarity (pan, zoom, roll) that maps points of `before` to `after`, in pixels of the stored frame.
 
-    Both are grey pictures (`Pitch.gray`), uint8, of frames `frame_height` lines high. Corners are tracked by pyramidal
-    Lucas-Kanade with a forward-backward check, and RANSAC estimates the motion. If that fails, tracking begins again at
-    the positions that the `expected` motion predicts: that of the frame before, for pans are steady. None if too few
-    corners agree (after a cut, in a blur, in an empty picture) or if the pictures differ in size.
+    Both are grey pictures (`Pitch.gray`, H' x W', uint8) of frames `frame_height` pixels high. Corners are tracked by
+    pyramidal Lucas-Kanade with a forward-backward check, and RANSAC estimates the motion. If that fails, tracking is
+    repeated from the positions that the `expected` motion (that of the previous frame) predicts. None if too few
+    corners agree (after a cut, in a blurred or empty picture) or if the pictures differ in size.
     """
     if before.shape != after.shape:
         return None
@@ -72,8 +73,8 @@ def _motion(
     good = found & back & (np.abs(returned - corners).max(axis=(1, 2)) < 1.0)
     corners, moved, picked = corners[good], moved[good], len(corners)
     static = np.abs(moved - corners).max(axis=(1, 2)) < STATIC
-    # Few static corners while the others move together: these lie on overlays. Few static corners while the others
-    # agree on nothing: the pan was too fast to be tracked, and only corners on overlays passed the check.
+    # Few static corners lie on overlays. If the others agree on no motion, the pan was too fast to be tracked, and only
+    # corners on overlays passed the check.
     matrix = None
     if static.sum() < MAX_STATIC * picked:
         matrix = _agreed(corners[~static], moved[~static], MIN_INLIER_SHARE * (~static).sum())
@@ -83,10 +84,10 @@ def _motion(
 
 
 def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: float) -> NDArray[np.float64] | None:
-    """The similarity (2 x 3) on which at least `least` of the corners agree, and MIN_INLIERS; none without one."""
+    """The similarity (2 x 3) on which at least `least` and MIN_INLIERS corners agree; None if there is none."""
     if len(before) < MIN_INLIERS:
         return None
-    # OpenCV would refine the matrix with LAPACK, whose last bits differ between processors.
+    # Without refinement by LAPACK, whose last bits depend on the processor.
     matrix, inliers = cv2.estimateAffinePartial2D(before, after, ransacReprojThreshold=2.0, refineIters=0)
     if matrix is None or inliers.sum() < max(MIN_INLIERS, least):
         return None
@@ -95,10 +96,10 @@ def _agreed(before: NDArray[np.float32], after: NDArray[np.float32], least: floa
 
 
 def similarity(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The similarity (2 x 3, float64) that carries points (N x 2, x and y) onto others with the least squared distance.
+    """The least-squares similarity (2 x 3, float64) that maps points (N x 2, float32, x and y) to others.
 
-    The result is the same to the last bit on every machine: products of two float32 are exact in float64, and
-    `math.fsum` rounds only once. Raises ZeroDivisionError if all points are equal.
+    The result is equal to the last bit on every machine: products of two float32 are exact in float64, and `math.fsum`
+    rounds only once. Raises ZeroDivisionError if all points are equal.
     """
     (x, y), (u, v) = before.astype(np.float64).T, after.astype(np.float64).T
     number = len(x)
@@ -133,5 +134,5 @@ def _track(
 
 
 def shift(motion: Affine) -> float:
-    """Length of the translation of a motion [pixels of the full frame]."""
+    """Length of the translation of a motion [pixels of the stored frame]."""
     return float(np.hypot(motion[2], motion[5]))

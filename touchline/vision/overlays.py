@@ -1,7 +1,7 @@
-"""Broadcast overlays: score bug, channel logo, watermark. They are static while the camera moves.
+"""Detection of broadcast overlays (score bug, channel logo, watermark), which are static while the camera moves.
 
-Belongs here: temporal accumulation of static edges over many frames, and the boxes of what it finds. `run_ocr` reads
-text in an overlay like any other and assigns the zone.
+Belongs here: temporal accumulation of static edges over many frames, and the boxes of overlays. `run_ocr` reads text in
+an overlay like any other text and assigns the zone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from touchline.values import Overlay
 
 LINES: Final = 180
-"""Height of the pictures in which edges are compared [pixels]. The texture of an overlay's letters is enough."""
+"""Height of the pictures in which edges are compared [pixels]. It suffices for the texture of an overlay's letters."""
 SAME: Final = 12
 """Largest change of a static pixel, caused by compression [grey levels, 0-255]."""
 EDGE: Final = 40
@@ -34,7 +34,7 @@ MAX_AREA: Final = 0.12
 class StaticEdges:
     """Temporal edge accumulation: counts for each pixel in how many frame pairs with camera motion an edge was static.
 
-    `state`: what `state()` of an earlier one returned.
+    `state` is what `state()` of an earlier object returned.
     """
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
@@ -47,7 +47,7 @@ class StaticEdges:
             self._counts = np.frombuffer(zlib.decompress(state["counts"]), np.uint16).reshape(shape).copy()
 
     def state(self) -> dict[str, Any]:
-        """The counts so far, compressed to a few kilobytes."""
+        """The counts so far, compressed to a few kB; of types that BSON can store."""
         if self._counts is None:
             return {}
         return {
@@ -61,7 +61,7 @@ class StaticEdges:
         self._last = None
 
     def add(self, gray: NDArray[np.uint8], moving: bool) -> None:
-        """Adds a frame (grey, any size). `moving`: the camera moved since the last frame, or there was a cut."""
+        """Adds a frame (H x W, grey, uint8). `moving`: the camera moved since the last frame, or there was a cut."""
         small = cv2.resize(gray, (max(1, round(gray.shape[1] * LINES / gray.shape[0])), LINES)).astype(np.uint8)
         edges = _edges(small)
         if self._counts is None or self._counts.shape != small.shape:

@@ -1,6 +1,6 @@
-"""The playing field: its mask and its edges, along which boards stand.
+"""Segmentation of the playing field: its mask and its edges, along which boards are placed.
 
-Belongs here: the mask and its upper and lower edge. Boards beyond the edge are found in `bands.py`.
+Belongs here: the mask and its upper and lower edge. `bands.py` finds the boards beyond the edges.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from touchline.values import Image
 
 WORKING_HEIGHT: Final = 360
-"""Height of the mask: enough for boards of a few pixels, at a quarter of the cost of 720 [pixels]."""
+"""Height of the mask: it suffices for boards a few pixels high, at a quarter of the cost of 720 [pixels]."""
 GREEN_HUES: Final = (30, 90)
 """Lowest and highest hue of grass: yellow-green in floodlight, blue-green in shade [degrees / 2, as in OpenCV]."""
 HUE_SPREAD: Final = 14
-"""Largest difference of grass from the most frequent green hue of the picture [degrees / 2]."""
+"""Largest difference of grass from the most frequent green hue of the picture [degrees / 2, as in OpenCV]."""
 MIN_SATURATION: Final = 50
 """Least saturation of grass [0-255]."""
 MIN_VALUE: Final = 35
@@ -27,8 +27,8 @@ MIN_VALUE: Final = 35
 MIN_COMPONENT: Final = 0.03
 """Area of the smallest component that is pitch; smaller ones are shirts, banners or boards [share of the picture]."""
 GROUP_WIDTH: Final = 0.06
-"""Width above which an object on the grass is a graphic [share of the picture's width]. In a wide shot a player
-is about 0.02 wide, a graphic 0.1 or more."""
+"""Width above which an object on the grass is a graphic [share of the picture's width]. In a wide shot, players are
+about 0.02 wide, and graphics 0.1 or more."""
 LETTER_GAP: Final = 0.015
 """Largest gap between two letters of a word on the grass [share of the picture's width]."""
 LINE_ROWS: Final = 3
@@ -41,8 +41,8 @@ GREEN_BOARD: Final = 0.08
 class Pitch:
     """The playing field in one picture.
 
-    `mask` is H' x W' uint8 (255 = grass) at `scale` times the frame's size; `share` is the grass's share, 0..1.
-    `gray` is the picture itself at that size, uint8: what boards and the camera's motion are found in.
+    `mask` is H' x W' uint8 (255 = grass) at `scale` times the frame's size, and `share` is the share of grass, 0..1.
+    `gray` is the grey picture (H' x W', uint8) in which boards and camera motion are found.
     """
 
     mask: NDArray[np.uint8]
@@ -51,19 +51,19 @@ class Pitch:
     gray: NDArray[np.uint8]
 
     def upper_edge(self) -> NDArray[np.float32]:
-        """For each column of the mask the y of the topmost grass, in mask pixels; NaN where a column has none."""
+        """Y of the topmost grass in each column of the mask (W', float32) [mask pixels]; NaN without grass."""
         return _first_row(self.mask)
 
     def lower_edge(self) -> NDArray[np.float32]:
-        """For each column of the mask the y just below the lowest grass, in mask pixels; NaN where it has none."""
+        """Y just below the lowest grass in each column of the mask (W', float32) [mask pixels]; NaN without grass."""
         flipped = _first_row(self.mask[::-1])
         lowest: NDArray[np.float32] = self.mask.shape[0] - flipped
         return lowest
 
     def rows_beside(self) -> tuple[float, float]:
-        """First and last row with something other than grass and players on it, as shares of the picture's height.
+        """First and last row of what is neither grass nor players [share of the picture's height].
 
-        GREEN_BOARD is added on either side, for boards as green as grass. (0, 0) if there is only grass.
+        GREEN_BOARD is added on both sides, for boards as green as grass. (0, 0) if there is only grass.
         """
         height, width = self.mask.shape
         other = np.where(self.mask > 0, 0, 255).astype(np.uint8)
@@ -78,10 +78,11 @@ class Pitch:
 
 
 def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
-    """The playing field of a picture (BGR); a mask of zeros if there is none.
+    """The playing field of a picture (H x W x 3, BGR, uint8); a mask of zeros if there is none.
 
-    `frame_height`: height of the stored frame, if the picture was loaded at less than that (see `FrameLoader`).
-    The mask holds the pixels of the most frequent green hue, after opening and closing, in large components.
+    `frame_height` is the height of the stored frame [pixels], if the picture was loaded smaller (see `FrameLoader`).
+    The mask has the pixels near the most frequent green hue, after morphological opening and closing, without small
+    components.
     """
     scale = WORKING_HEIGHT / (frame_height or image.shape[0])
     width = max(1, round(image.shape[1] * WORKING_HEIGHT / image.shape[0]))
@@ -98,14 +99,14 @@ def find_pitch(image: Image, frame_height: int | None = None) -> Pitch:
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    # Holes belong to the area of a component: players stand in them.
+    # The area of a component includes its holes, which are players.
     small_ones = [outline for outline in outlines if cv2.contourArea(outline) < MIN_COMPONENT * mask.size]
     cv2.drawContours(mask, small_ones, -1, 0, cv2.FILLED)
     return Pitch(mask, scale, cv2.countNonZero(mask) / mask.size, gray)
 
 
 def _of_hues(hsv: Image, least: int, most: int) -> NDArray[np.uint8]:
-    """255 where a picture in HSV (H x W x 3, uint8) has a hue in that range and is neither pale nor dark, else 0."""
+    """255 where a picture (H x W x 3, HSV, uint8) has a hue in that range and is neither pale nor dark, else 0."""
     return cv2.inRange(hsv, (least, MIN_SATURATION, MIN_VALUE), (most, 255, 255)).astype(np.uint8, copy=False)
 
 

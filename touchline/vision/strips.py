@@ -1,4 +1,4 @@
-"""Rectified strips of perimeter board rows: cut out of a picture, straightened and enlarged.
+"""Rectified strips of perimeter board rows, enlarged for OCR.
 
 Belongs here: the geometry between the picture and a strip. OCR engines read the text.
 """
@@ -17,18 +17,18 @@ from touchline.values import Board, Image, Quad
 from touchline.vision.perspective import cut, sides, upright
 
 BOARD_LINES: Final = 64.0
-"""Height to which a board is enlarged: letters fill half to two thirds of it, and PP-OCR reads best at 30 to 48
-[pixels]."""
+"""Height to which a board is enlarged [pixels]. Letters fill half to two thirds of it, and PP-OCR reads letters of 30
+to 48 px best."""
 TEXT_LINES: Final = 40.0
 """Height of a line of text on a board that was enlarged to BOARD_LINES [pixels of the strip]."""
 MAX_ENLARGEMENT: Final = 3.5
-"""Largest enlargement. Beyond it only noise grows: letters of 6 px are about the smallest that can be read."""
+"""Largest factor of enlargement. Letters of about 6 px are the smallest that can be read, so more does not help."""
 MAX_PIXELS: Final = 0.9e6
-"""Largest area of the strips of one frame together, which the time grows with [pixels]."""
+"""Largest area of all strips of one frame together, which bounds the time of OCR [pixels]."""
 MAX_LENGTH: Final = 4096
 """Length of the longest strip [pixels]."""
 MARGIN: Final = 2
-"""Number of cells that are added to a new part on either side, because words begin before it. A cell is as wide as the
+"""Number of cells that are added on both sides of a new part, because words begin before it. A cell is as wide as the
 board row is high."""
 HEADROOM: Final = 0.35
 """Height that is added above a board row, for banners [share of the lowest board's height]."""
@@ -36,7 +36,7 @@ HEADROOM: Final = 0.35
 
 @dataclass(frozen=True)
 class Strip:
-    """A rectified board row: `image` BGR uint8; `to_frame` is the 3 x 3 homography from strip to frame pixels."""
+    """A rectified board row: `image` (H x W x 3, BGR, uint8) and the 3 x 3 homography from strip to frame pixels."""
 
     image: Image
     to_frame: NDArray[np.float64]
@@ -44,7 +44,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class StripPart:
-    """A part of a board row. At an `open` end the row continues, and a word may be cut through."""
+    """A part of a board row, in frame pixels. At an open end the row continues, and a word may be cut."""
 
     quad: Quad
     left_open: bool = False
@@ -68,9 +68,9 @@ def parts(row: Quad, new: NDArray[np.bool_]) -> list[StripPart]:
 
 
 def board_rows(boards: Sequence[Board]) -> list[Quad]:
-    """Boards over the same piece of the pitch's edge, one row behind another, joined to one quad.
+    """One quad (frame pixels) for all boards at the same piece of the pitch's edge, which are behind one another.
 
-    Boards behind the pitch and in front of it may span the same columns; rows of one piece share their edges.
+    These share their edges. Boards behind the pitch and in front of it may span the same columns, and are two rows.
     """
     groups: list[list[Board]] = []
     for board in boards:
@@ -96,23 +96,24 @@ def _share_an_edge(a: Quad, b: Quad) -> bool:
 
 
 def board_height(boards: Sequence[Board]) -> float:
-    """Height of the middling board in pixels of the frame; 0 without boards."""
+    """Median height of the boards [pixels of the stored frame]; 0 without boards."""
     heights = [(b.quad[3][1] - b.quad[0][1] + b.quad[2][1] - b.quad[1][1]) / 2 for b in boards]
     return float(np.median(heights)) if heights else 0.0
 
 
 def enlargement(boards: Sequence[Board]) -> float:
-    """How much strips of these boards are enlarged, so that the middling board has BOARD_LINES lines;
-    at least 1, and no more than MAX_PIXELS afford.
+    """Factor of enlargement of the strips of these boards, 1 to MAX_ENLARGEMENT.
+
+    The median board gets BOARD_LINES lines, or fewer if the strips would exceed MAX_PIXELS.
     """
     typical = max(1.0, board_height(boards)) if boards else BOARD_LINES
     pixels = sum(area(quad) for quad in board_rows(boards))
-    afford = float(np.sqrt(MAX_PIXELS / pixels)) if pixels > 0 else 1.0
-    return float(np.clip(min(BOARD_LINES / typical, afford), 1.0, MAX_ENLARGEMENT))
+    largest = float(np.sqrt(MAX_PIXELS / pixels)) if pixels > 0 else 1.0
+    return float(np.clip(min(BOARD_LINES / typical, largest), 1.0, MAX_ENLARGEMENT))
 
 
 def rectify(image: Image, quad: Quad, scale: float) -> Strip:
-    """The picture under `quad`, straightened and enlarged `scale` times (less if it would be longer than 4096)."""
+    """The strip of a quad of `image` (H x W x 3, BGR, uint8), enlarged `scale` times, at most MAX_LENGTH px long."""
     corners = np.array(quad, np.float32)
     length, height = sides(corners)
     scale = min(scale, MAX_LENGTH / max(1.0, length))

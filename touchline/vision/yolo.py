@@ -1,7 +1,7 @@
-"""Finding players, ball and goal with a YOLO model through ultralytics.
+"""Detection of players, ball and goal with a YOLO model of ultralytics.
 
-Belongs here: which weights are loaded, loading them safely, and mapping a model's boxes to documents. What a detector
-must do is in `detector.py`.
+Belongs here: finding weights, loading them safely, and converting results to documents. The protocol is in
+`detector.py`.
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ from touchline.vision.detector import DetectorSettings
 from touchline.weights import cached_before, models_folder, reachable, registered, verify
 
 DEFAULT_MODEL: Final = "yolo11n.pt"
-"""The smallest YOLO11, trained on COCO: its labels `person` and `sports ball` are of use here."""
+"""File name of the default model: the smallest YOLO11, trained on COCO, with the labels `person` and `sports ball`."""
 OFFICIAL_SHA256: Final = {"yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"}
-"""Models that may be named without a checksum: assets of ultralytics' releases on GitHub (v8.3.0 and later)."""
+"""SHA-256 (hex) of models that need no checksum in the settings: assets of ultralytics' releases (v8.3.0 and later)."""
 HOST: Final = "github.com"
-"""Where ultralytics fetches named weights from."""
+"""Host from which ultralytics downloads weights."""
 SCORE_DIGITS: Final = 3
+"""Number of decimals of confidences that are kept. Further ones depend on the processor."""
 BOX_DIGITS: Final = 1
-"""Decimals of confidences (0..1) and of boxes [pixels]. Those beyond differ with the processor, which adds in another
-order."""
+"""Number of decimals of box coordinates [pixels] that are kept. Further ones depend on the processor."""
 STRIDE: Final = 32
-"""YOLO searches pictures whose sides are multiples of this."""
+"""Side lengths of a YOLO model's input are multiples of this [pixels]."""
 CONFIGURE: Final = (
     "set detect_objects.weights and detect_objects.weights_sha256, or TOUCHLINE_YOLO_WEIGHTS and TOUCHLINE_YOLO_SHA256"
 )
 NOT_INSTALLED: Final = f"ultralytics is not installed; {install('yolo')}"
 BOXED: Final = ("detect", "segment", "pose")
-"""Tasks whose models draw upright boxes."""
+"""Tasks of ultralytics whose models return upright boxes."""
 ENVIRONMENT: Final = {
     "YOLO_OFFLINE": "true",
     "YOLO_AUTOINSTALL": "false",
     "YOLO_VERBOSE": "false",
     "ULTRALYTICS_SAFE_LOAD": "true",
 }
-"""Under these ultralytics reports no usage, looks for no updates, installs nothing, prints nothing but errors, and
-rebuilds only model classes that it knows from a checkpoint. They are read when it is imported."""
+"""Environment variables that ultralytics reads when it is imported. With them it sends no usage data, checks for no
+updates, installs nothing, prints only errors, and loads only known classes from a checkpoint."""
 
 
 class YoloDetector:
-    """An ultralytics model that draws boxes. Safe to use from one thread at a time.
+    """An ultralytics model that returns boxes. Only one thread at a time may use it.
 
-    `weights` is a .pt file whose SHA-256 (hex) must be `sha256`. `image_size` is the side at which pictures are
-    searched [pixels], rounded up to a multiple of 32. `device` is torch's ("cpu", "cuda:0", "mps"); "auto" takes the
-    GPU if there is one. `confidence` 0..1 is the least that is kept. `classes` names the labels that are kept, those
-    that the model does not know left aside; none keeps all.
+    `weights` is a .pt file whose SHA-256 (hex) must be `sha256`. `image_size` is the longer side of the model's input
+    [pixels], rounded up to a multiple of 32. `device` is that of torch ("cpu", "cuda:0", "mps"); "auto" selects a GPU
+    if there is one. Objects of less than `confidence` (0..1) are dropped. `classes` are the labels that are kept; those
+    unknown to the model are ignored, and an empty list keeps all.
 
-    Raises ModelUnavailableError if ultralytics is not installed, the file is missing or another one, it is no such
-    model, or the device is not there; BadInputError if the model knows none of `classes`.
+    Raises ModelUnavailableError if ultralytics is not installed, the file is missing, has another checksum or is not
+    such a model, or the device does not exist; BadInputError if the model has none of `classes`.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class YoloDetector:
 
     @classmethod
     def from_settings(cls, settings: DetectorSettings) -> YoloDetector:
-        """The model that the settings name, else DEFAULT_MODEL; raises as the constructor and `find_weights`.
+        """The model that the settings name, or DEFAULT_MODEL. It takes seconds, because it loads PyTorch.
 
-        Takes seconds: it loads PyTorch. On a closed network it fails at once.
+        Raises what the constructor and `find_weights` raise.
         """
         weights, sha256 = find_weights(settings.weights or DEFAULT_MODEL, settings.sha256, download=settings.download)
         return cls(
@@ -116,12 +116,12 @@ class YoloDetector:
 
     @staticmethod
     def missing() -> str:
-        """That ultralytics is not installed and how it is, or nothing."""
+        """A message if ultralytics is not installed, with the install command; otherwise empty."""
         return "" if installed() else NOT_INSTALLED
 
     @property
     def identity(self) -> str:
-        """Name and checksum of the weights, the settings that change what is found, and the libraries that compute."""
+        """Name and checksum of the weights, the settings that change the result, and the inference libraries."""
         kept = ", ".join(self._labels[number] for number in self._classes) or "all"
         return (
             f"{self._weights} sha256:{self._sha256} at {self._image_size} px, confidence {self._confidence:g}, "
@@ -130,26 +130,26 @@ class YoloDetector:
 
     @property
     def labels(self) -> frozenset[str]:
-        """Those of `classes` that the model knows; all of its own without `classes`."""
+        """Those of `classes` that the model has; all of its labels if `classes` is empty."""
         return frozenset(self._labels[number] for number in self._classes or self._labels)
 
     @property
     def runtime(self) -> str:
-        """The libraries that compute, in which precision, and the device."""
+        """The inference libraries, their precision and the device."""
         return self._runtime
 
     def detect(self, images: Sequence[Image]) -> list[tuple[DetectedObject, ...]]:
-        """One batch. ultralytics takes BGR arrays of any size and gives boxes in each picture's own pixels.
+        """The objects of each picture (H x W x 3, BGR, uint8) by falling confidence, with boxes in its pixels.
 
-        What is found in a picture does not depend on the others: those of one size are given to the model together.
-        Of different sizes it would pad all to one square, in which it finds something else.
+        Only pictures of one size are batched together, because ultralytics would pad others to a common square, and
+        the result for a picture would depend on the others.
         """
         found: list[tuple[DetectedObject, ...]] = [()] * len(images)
         for shape in dict.fromkeys(image.shape for image in images):
-            places = [place for place, image in enumerate(images) if image.shape == shape]
-            objects = self._predict([images[place] for place in places])
-            for place, seen in zip(places, objects, strict=True):
-                found[place] = seen
+            indices = [index for index, image in enumerate(images) if image.shape == shape]
+            objects = self._predict([images[index] for index in indices])
+            for index, seen in zip(indices, objects, strict=True):
+                found[index] = seen
         return found
 
     def _predict(self, images: list[Image]) -> list[tuple[DetectedObject, ...]]:
@@ -180,7 +180,7 @@ class YoloDetector:
         return tuple(sorted(found, key=lambda o: -o.confidence))
 
     def _warm_up(self) -> None:
-        """The first prediction sets the model up, and leaves PyTorch a core fewer than it had."""
+        """Runs a first prediction, which initialises the model, and restores PyTorch's number of threads."""
         import torch
 
         threads = torch.get_num_threads()
@@ -189,23 +189,23 @@ class YoloDetector:
 
 
 def find_weights(weights: str, sha256: str, *, download: bool) -> tuple[Path, str]:
-    """The file of a model given by path or by name (`yolo11n.pt`), and the SHA-256 that it must have.
+    """The file of a model given by path or by name (`yolo11n.pt`), and the SHA-256 (hex) that it must have.
 
-    A name is looked for among the registered weights of that SHA-256, then in the models folder, and fetched by
-    ultralytics into the latter if `download` says so and the network lets it. The working folder is not looked into:
-    it is the server's. Raises ModelUnavailableError, with what to do, if that fails.
+    A name is searched among the registered weights of that SHA-256, then in the models folder. If `download` is set,
+    ultralytics downloads a missing model into that folder. The working directory is not searched, because it is that of
+    the server. Raises ModelUnavailableError, with a remedy, if no file is found.
     """
     path = Path(weights).expanduser()
     if path.name != weights:
         return path, sha256
     sha256 = sha256 or OFFICIAL_SHA256.get(weights, "")
     kept = models_folder() / path.name
-    for place in (registered(weights, sha256), kept, cached_before(weights)):
-        if place is not None and place.is_file():
-            return place, sha256
+    for candidate in (registered(weights, sha256), kept, cached_before(weights)):
+        if candidate is not None and candidate.is_file():
+            return candidate, sha256
     missing = f"no {weights} in {kept.parent}"
     if not sha256:
-        raise ModelUnavailableError(f"{missing}, and it is not fetched without its SHA-256; {CONFIGURE}")
+        raise ModelUnavailableError(f"{missing}, and it is not downloaded without its SHA-256; {CONFIGURE}")
     if not download:
         raise ModelUnavailableError(f"{missing}, and detect_objects.download is off; put it there, or {CONFIGURE}")
     if not installed():
@@ -217,13 +217,13 @@ def find_weights(weights: str, sha256: str, *, download: bool) -> tuple[Path, st
 
 
 def installed() -> bool:
-    """Whether ultralytics is installed; it is not imported."""
+    """Whether ultralytics is installed. It is not imported."""
     return importlib.util.find_spec("ultralytics") is not None
 
 
 def _fetch(name: str, sha256: str, target: Path) -> None:
-    """Let ultralytics fetch one of its assets; a file with another checksum is thrown away."""
-    by_hand = f"fetch it yourself and put it at {target}, or {CONFIGURE}"
+    """Downloads an asset of ultralytics. A file with another checksum is discarded."""
+    by_hand = f"download it yourself and put it at {target}, or {CONFIGURE}"
     with contained():
         from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
     if name not in GITHUB_ASSETS_NAMES:
@@ -231,12 +231,12 @@ def _fetch(name: str, sha256: str, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
-            came = Path(folder) / name
-            attempt_download_asset(came, retry=0, progress=False)
-            verify(came, sha256, by_hand)
-            came.replace(target)
+            download = Path(folder) / name
+            attempt_download_asset(download, retry=0, progress=False)
+            verify(download, sha256, by_hand)
+            download.replace(target)
     except (OSError, MemoryError) as error:  # ConnectionError, a read-only or a full disk
-        raise ModelUnavailableError(f"{name} could not be fetched from {HOST} ({error}); {by_hand}") from error
+        raise ModelUnavailableError(f"{name} could not be downloaded from {HOST} ({error}); {by_hand}") from error
 
 
 def _load(weights: Path) -> Any:
@@ -245,13 +245,13 @@ def _load(weights: Path) -> Any:
     steady_torch()
     with contained():
         ultralytics: Any = importlib.import_module("ultralytics")
-        yolo: Any = ultralytics.YOLO  # imported at this look
-    # In memory alone: the settings file is shared by every process of this user.
+        yolo: Any = ultralytics.YOLO  # a lazy import
+    # Only in memory: all processes of this user share the settings file.
     dict.update(ultralytics.settings, sync=False)
     try:
         model: Any = yolo(str(weights))
-    except Exception as error:  # whatever a file that is no checkpoint makes of the unpickler
-        # What it says may quote the file.
+    except Exception as error:  # the unpickler may raise anything for a file that is not a checkpoint
+        # The error's text may quote the file, so only its class is reported.
         why = type(error).__name__
         raise ModelUnavailableError(f"{weights} is no model that ultralytics can load ({why}); {CONFIGURE}") from None
     if model.task not in BOXED:
@@ -269,22 +269,22 @@ def _device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise ModelUnavailableError(
-            f"detect_objects.device: {name!r} is not there ({first}); use auto or cpu"
+            f"detect_objects.device: {name!r} is not available ({first}); use auto or cpu"
         ) from error
     return name
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Around an import of ultralytics: it says and asks nothing, and changes nothing that others here rely on.
+    """Context for an import of ultralytics, without output, network requests and side effects on other libraries.
 
-    By itself it turns OpenCV's threads off, limits OpenMP to one thread in this process and its children, and changes
-    how NumPy prints.
+    The import turns OpenCV's threads off, limits OpenMP to one thread in this process and its children, and changes
+    NumPy's print options. These are restored.
     """
-    import torch  # noqa: F401 (before ultralytics, which would leave it one thread)
+    import torch  # noqa: F401 (before ultralytics, which would limit it to one thread)
 
     os.environ.update(ENVIRONMENT)
-    # Settings, fonts and compiled kernels go into the home of Touchline, and not into the user's.
+    # Settings, fonts and compiled kernels go into Touchline's home instead of the user's.
     os.environ.setdefault("YOLO_CONFIG_DIR", str(models_folder()))
     os.environ.setdefault("MPLCONFIGDIR", str(models_folder() / "matplotlib"))
     os.environ.setdefault("CUDA_CACHE_PATH", str(models_folder() / "cuda"))
