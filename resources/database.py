@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from resources.patience import PATIENCE_S, Patience, may_pass
+from resources.retry import DEFAULT_RETRY_S, RetryDeadline, is_transient
 from touchline.disk import shortage
 from touchline.errors import ServiceError
 from touchline.home import home
@@ -39,7 +39,7 @@ class Database:
     `patience_s` seconds are waited, with growing and random pauses, for a server that went away.
     """
 
-    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, url: str, *, patience_s: float = DEFAULT_RETRY_S) -> None:
         self.url: Final = _checked(url)
         self.patience_s: Final = patience_s
         self.engine: Final = sa.create_engine(
@@ -56,7 +56,7 @@ class Database:
                 "tcp_user_timeout": 30_000,
             },
         )
-        only_living(self.engine)
+        discard_dead_connections(self.engine)
 
     @property
     def address(self) -> str:
@@ -159,16 +159,16 @@ class Database:
     def _patiently(self, work: Callable[[], T], patience_s: float | None) -> T:
         """Does `work` until the server is there or patience is over; pauses grow and are random."""
         seconds = self.patience_s if patience_s is None else patience_s
-        return Patience(seconds, f"Postgres at {self.address}").wait(work, _passes)
+        return RetryDeadline(seconds, f"Postgres at {self.address}").wait(work, _passes)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            raise self.trouble(error) from error
+            raise self.service_error(error) from error
 
-    def trouble(self, error: BaseException) -> ServiceError:
+    def service_error(self, error: BaseException) -> ServiceError:
         """What to tell of a database that failed."""
         if not self.url.host and (full := shortage(home())):
             # A server of this home answers oddly then, or has ended.
@@ -180,7 +180,7 @@ class Database:
         )
 
 
-def only_living(engine: sa.Engine) -> None:
+def discard_dead_connections(engine: sa.Engine) -> None:
     """Lets an engine's pool give out no connection that is dead: a server that was restarted fails no question.
 
     Instead of a question before each question (`pool_pre_ping`: two fifths of what a run asks) it looks whether
@@ -210,7 +210,7 @@ def _passes(error: BaseException) -> bool:
     if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
         return False
     message = str(error.orig)
-    if not may_pass(message):
+    if not is_transient(message):
         return False
     if "FATAL:" in message:
         return True

@@ -36,13 +36,13 @@ def name_of(where: str, process: Mapping[str, Any]) -> str:
     return f"process {process.get('pid')} on {where.partition('/')[0]}"
 
 
-def surely_gone(where: str, process: Mapping[str, Any]) -> bool:
+def is_gone(where: str, process: Mapping[str, Any]) -> bool:
     """Whether a process is known to be dead: it was one of this machine, in this boot, and there is none such."""
     pid, remembered = _here(where, process)
     return bool(remembered) and is_same(pid, remembered) is False
 
 
-def seen_at_work(where: str, process: Mapping[str, Any]) -> bool:
+def is_working(where: str, process: Mapping[str, Any]) -> bool:
     """Whether a process is one of this machine that lives and was not stopped from outside.
 
     Its silence then proves nothing: a computation may keep all of its threads waiting.

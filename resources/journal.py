@@ -74,7 +74,7 @@ class Journal:
         self._chunks.append(chunk_id)
         self._state = state
 
-    def take_over(self, earlier: Journal) -> None:
+    def copy_from(self, earlier: Journal) -> None:
         """Begins with the finished chunks of an earlier attempt, of the same stage and fingerprint. Raises as `write`.
 
         Ended in its middle, this journal has some of them, and the earlier one all of them still.

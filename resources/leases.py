@@ -21,7 +21,7 @@ from touchline.errors import JobStoppedError, ServiceError
 from touchline.library import repository
 from touchline.library.tables import RunLease
 
-BEAT_S: Final = 5.0
+HEARTBEAT_S: Final = 5.0
 """Seconds between two beats."""
 
 
@@ -74,16 +74,16 @@ class Lease:
         self._lost = True
         try:
             with self._database.session(patience_s=0) as session:
-                repository.drop_lease(session, self.run_id, self._holder)
+                repository.release_lease(session, self.run_id, self._holder)
         except ServiceError:
             return
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_S):
+        while not self._over.wait(HEARTBEAT_S):
             try:
                 # No patience: the next beat is the next try.
                 with self._database.session(patience_s=0) as session:
-                    if not repository.beat_lease(session, self.run_id, self._holder):
+                    if not repository.renew_lease(session, self.run_id, self._holder):
                         self._lost = True
                         return
             except ServiceError:
@@ -95,7 +95,7 @@ _held: Final[dict[str, Lease]] = {}
 _lock: Final = threading.Lock()
 
 
-def hold(database: Database, run_id: str) -> bool:
+def acquire_lease(database: Database, run_id: str) -> bool:
     """Claims the lease of a run for this process, and says so; False if it has it already.
 
     Raises as `Lease`, and as `Lease.check`.
@@ -122,7 +122,7 @@ def check(run_id: str) -> None:
         lease.check()
 
 
-def let_go(run_id: str) -> None:
+def release_lease(run_id: str) -> None:
     """Gives the lease of a run back, if this process has it."""
     with _lock:
         lease = _held.get(run_id)

@@ -23,9 +23,9 @@ from urllib.parse import parse_qs, urlsplit
 from resources.embedded.home_folder import STATE, State, make_home
 from resources.embedded.object_server import PROFILE, PROFILE_FILE, ObjectServer
 from resources.embedded.postgres_server import PostgresServer
-from resources.patience import Patience, may_pass
+from resources.retry import RetryDeadline, is_transient
 from resources.settings import Settings
-from resources.shell import shield
+from resources.shell import isolate_environment
 from touchline.errors import ServiceError
 
 
@@ -63,13 +63,13 @@ POSTGRES: Final = "postgres"
 OBJECTS: Final = "objects"
 
 
-class SilentError(Exception):
+class NotAnsweringError(Exception):
     """A server that lives did not answer."""
 
 
 def retried(error: BaseException) -> bool:
     """Whether a silent server is asked again: not one that answered and refused our password."""
-    return isinstance(error, SilentError) and may_pass(str(error))
+    return isinstance(error, NotAnsweringError) and is_transient(str(error))
 
 
 class LocalServices:
@@ -100,7 +100,7 @@ class LocalServices:
         keys; then nothing is left running that this call started.
         """
         if self._endpoints is None:
-            shield()
+            isolate_environment()
             try:
                 self._endpoints = self._start()
             except BaseException:
@@ -119,13 +119,17 @@ class LocalServices:
         Raises ServiceError if a server does not start, or if its address was taken by another program meanwhile; the
         next call tries again.
         """
-        if self._lease is None or self._endpoints is None or all(self._server(name).lives() for name in self._wanted):
+        if (
+            self._lease is None
+            or self._endpoints is None
+            or all(self._server(name).is_alive() for name in self._wanted)
+        ):
             return ()
         begun = []
         with self._starting():
             state = State(self._folder, writes=True)
             for name in self._wanted:
-                if not self._server(name, state).lives():
+                if not self._server(name, state).is_alive():
                     self._begin(name, state)
                     begun.append(name)
             before, now = self._endpoints, self._endpoints_by(state)
@@ -153,7 +157,7 @@ class LocalServices:
 
     def status(self) -> list[ServiceStatus]:
         """What there is, without starting anything."""
-        shield()
+        isolate_environment()
         settings = self._settings
         found = []
         if settings.postgres_url:
@@ -161,9 +165,9 @@ class LocalServices:
             found.append(ServiceStatus("Postgres", False, reached, public(settings.postgres_url), "", ""))
         else:
             postgres = PostgresServer(self._folder, State(self._folder).of(POSTGRES))
-            lives = postgres.lives() and postgres.known
+            lives = postgres.is_alive() and postgres.known
             address = public(postgres.url) if lives else ""
-            answers = lives and postgres.silent() is None
+            answers = lives and postgres.connection_error() is None
             found.append(
                 ServiceStatus("Postgres", True, lives, address, postgres.version(), str(postgres.data), answers)
             )
@@ -173,19 +177,19 @@ class LocalServices:
             found.append(ServiceStatus("object store", False, reached, settings.s3_endpoint, "", ""))
         else:
             objects = ObjectServer(self._folder, State(self._folder).of(OBJECTS))
-            lives = objects.lives() and objects.known
+            lives = objects.is_alive() and objects.known
             address, version = objects.endpoint if lives else "", f"SeaweedFS {objects.version()}"
-            answers = lives and objects.silent() is None
+            answers = lives and objects.connection_error() is None
             found.append(ServiceStatus("object store", True, lives, address, version, str(objects.data), answers))
         return found
 
     def running_postgres(self) -> str:
         """The URL of a Postgres that can be reached now, password included; empty if there is none. Starts nothing."""
-        shield()
+        isolate_environment()
         if self._settings.postgres_url:
             return self._settings.postgres_url if _reaches_postgres(self._settings.postgres_url) else ""
         postgres = PostgresServer(self._folder, State(self._folder).of(POSTGRES))
-        return postgres.url if postgres.lives() and postgres.known and postgres.silent() is None else ""
+        return postgres.url if postgres.is_alive() and postgres.known and postgres.connection_error() is None else ""
 
     def __enter__(self) -> Endpoints:
         return self.start()
@@ -227,7 +231,7 @@ class LocalServices:
     def _take_over(self, name: str, state: State) -> bool:
         """Whether a server lives and can be used. One whose address was lost is ended if nobody else can use it."""
         server = self._server(name, state)
-        if not server.lives():
+        if not server.is_alive():
             return False
         if server.known:
             return True
@@ -255,14 +259,14 @@ class LocalServices:
         server = self._server(name)
 
         def ask() -> bool:
-            why = server.silent()
-            if why is not None and server.lives():
-                raise SilentError(why)
+            why = server.connection_error()
+            if why is not None and server.is_alive():
+                raise NotAnsweringError(why)
             return why is None
 
         try:
-            return Patience(self._settings.patience_s, f"the embedded {name}").wait(ask, retried)
-        except SilentError as error:
+            return RetryDeadline(self._settings.patience_s, f"the embedded {name}").wait(ask, retried)
+        except NotAnsweringError as error:
             raise ServiceError(
                 f"the embedded {name} (process {server.memory.get('pid')}) runs and does not answer: {error}. It was "
                 f"waited for and left alone. Its log is {server.log}; end that process if it hangs, then run the same "

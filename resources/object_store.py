@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from resources.patience import PATIENCE_S, Patience
+from resources.retry import DEFAULT_RETRY_S, RetryDeadline
 from touchline.disk import shortage
 from touchline.errors import BadInputError, CheckpointError, ServiceError
 from touchline.home import home
@@ -65,7 +65,7 @@ class UnfinishedUpload:
 class ObjectStore:
     """Objects of one bucket. Puts are whole or not at all. Safe to share by threads; opens nothing by itself.
 
-    Its clients read AWS_* variables and proxies of the process beside what is given here: `shell.shield` comes first.
+    obstore and boto3 also read AWS_* variables and proxies: call `shell.isolate_environment` first.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ObjectStore:
         secret_key: str,
         *,
         session_token: str = "",
-        retry_s: float = PATIENCE_S,
+        retry_s: float = DEFAULT_RETRY_S,
     ) -> None:
         self.endpoint: Final = endpoint
         self.bucket: Final = bucket
@@ -120,7 +120,7 @@ class ObjectStore:
         made = partial(ObjectStore, session_token=self._session_token, retry_s=self._retry_s)
         return made, (self.endpoint, self.bucket, self._region, *keys)
 
-    def waiting(self, retry_s: float) -> ObjectStore:
+    def with_retry(self, retry_s: float) -> ObjectStore:
         """The same bucket by a client that waits `retry_s` seconds for a server that is away."""
         keys = (self._access_key, self._secret_key)
         return ObjectStore(
@@ -240,7 +240,7 @@ class ObjectStore:
                 for item in batch:
                     yield StoredObject(item["path"], item["size"], str(item["e_tag"]).strip('"'), item["last_modified"])
 
-    def stored_by_anyone(self, prefix: str) -> Iterator[StoredObject]:
+    def stored_with_any_name(self, prefix: str) -> Iterator[StoredObject]:
         """As `stored`, whatever the names: obstore refuses a whole listing for one that it finds odd (a line break)."""
         with self._boto3(prefix) as client:
             after: dict[str, str] = {}
@@ -312,7 +312,7 @@ class ObjectStore:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """A question by boto3, asked again while the server is away. obstore asks again by itself."""
-        return Patience(self._retry_s, f"the object store at {self.endpoint}").wait(ask, _away)
+        return RetryDeadline(self._retry_s, f"the object store at {self.endpoint}").wait(ask, _away)
 
     @contextmanager
     def _boto3(self, what: str) -> Iterator[Any]:
@@ -343,7 +343,7 @@ class ObjectStore:
         try:
             yield client
         except (BotoCoreError, ClientError) as error:
-            raise self.trouble(what, error) from error
+            raise self.service_error(what, error) from error
         finally:
             client.close()
 
@@ -356,9 +356,9 @@ class ObjectStore:
                 f"{key}: there is no such object in bucket {self.bucket} of {self.endpoint}. Replay the stage it is of."
             ) from error
         except BaseError as error:
-            raise self.trouble(key, error) from error
+            raise self.service_error(key, error) from error
 
-    def trouble(self, what: str, error: Exception) -> ServiceError:
+    def service_error(self, what: str, error: Exception) -> ServiceError:
         """What to tell of a server that failed at something."""
         if self.endpoint.startswith("http://127.0.0.1:") and (full := shortage(home())):
             # The embedded server refuses writes then.

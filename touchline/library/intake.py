@@ -24,7 +24,7 @@ from touchline.library.naming import WHOLE
 PAUSES: Final = (0.0, 60.0, 600.0)
 """Seconds until a run that ended before its work was done is asked for again: the second time, the third, the fourth.
 After that the upload is given up, with the reason: what ends each of its runs would end the next as well."""
-SETTLE: Final = timedelta(seconds=30)
+QUIESCENCE: Final = timedelta(seconds=30)
 """An upload counts as whole when its content has been the same for so long. Copies that stall for longer are probed as
 they are, refused, and taken up when they go on: their content changes."""
 BEGUN: Final = (
@@ -36,7 +36,7 @@ PER_RUN: Final = 50
 one to look into."""
 PER_RUN_BYTES: Final = 20 * 1024**3
 """Bytes of files that one ingest run hashes at most, but for a single file: about a minute from a good disk."""
-LOOKS: Final = 10
+MAX_PROBES: Final = 10
 """Looks into an upload without an answer, after which it is refused: ten of them hold up the others enough."""
 SCHEME: Final = "s3://"
 AGAIN: Final = "/again-"
@@ -107,10 +107,10 @@ class Plan:
     """
 
     new: list[tuple[Listed, int]] = field(default_factory=list)
-    grown: list[tuple[Listed, int]] = field(default_factory=list)
-    back: list[tuple[str, int]] = field(default_factory=list)
+    changed: list[tuple[Listed, int]] = field(default_factory=list)
+    returned: list[tuple[str, int]] = field(default_factory=list)
     gone: list[tuple[str, int]] = field(default_factory=list)
-    settled: list[tuple[Listed, int]] = field(default_factory=list)
+    due: list[tuple[Listed, int]] = field(default_factory=list)
     waiting: int = 0
     asked: int = 0
 
@@ -120,7 +120,7 @@ def decide(
     listed: Iterable[Listed],
     now: datetime,
     *,
-    settle: timedelta = SETTLE,
+    quiescence: timedelta = QUIESCENCE,
     unread: Collection[str] = (),
 ) -> Plan:
     """The plan for one place. `known`: all of the ledger's newest versions there, by key; `listed`: all that is there.
@@ -132,14 +132,14 @@ def decide(
     seen = set()
     for upload in listed:
         seen.add(upload.key)
-        version, since = _take(plan, known.get(upload.key), upload, now)
+        version, since = _compare(plan, known.get(upload.key), upload, now)
         if version is None:
             continue
         row = known.get(upload.key)
         if row is not None and row.asked and row.is_still(upload):
             plan.asked += 1
-        elif now - upload.modified >= settle or now - since >= settle:
-            plan.settled.append((upload, version))
+        elif now - upload.modified >= quiescence or now - since >= quiescence:
+            plan.due.append((upload, version))
         else:
             plan.waiting += 1
     doubtful = tuple(unread)
@@ -154,11 +154,11 @@ def decide(
         upload = item[0]
         return upload.key in tried, tried.get(upload.key, upload.modified), upload.key
 
-    plan.settled.sort(key=turn)
+    plan.due.sort(key=turn)
     return plan
 
 
-def _take(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple[int | None, datetime]:
+def _compare(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple[int | None, datetime]:
     """Notes one upload. Returns its version if it waits to be worked on (else none), and since when it is as it is."""
     if row is None:
         plan.new.append((upload, 1))
@@ -167,25 +167,25 @@ def _take(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple
     if row.state is UploadState.WAITING:
         if row.is_still(upload):
             return row.version, row.since
-        plan.grown.append((upload, row.version))
+        plan.changed.append((upload, row.version))
         return row.version, now
     # What was forgotten and taken away is wanted again when it comes back.
     if not same or (row.gone and row.state is UploadState.FORGOTTEN):
         plan.new.append((upload, row.version + 1))
         return row.version + 1, now
     if row.gone:
-        plan.back.append((row.key, row.version))
+        plan.returned.append((row.key, row.version))
     return None, row.since
 
 
-def portion(settled: Iterable[tuple[Listed, int]], limit: int) -> list[tuple[Listed, int]]:
+def batch_for_run(due: Iterable[tuple[Listed, int]], limit: int) -> list[tuple[Listed, int]]:
     """The first of `settled` that one ingest run takes: at most `limit`, and PER_RUN_BYTES of what is hashed of them.
 
     One is taken whatever it holds.
     """
     taken: list[tuple[Listed, int]] = []
     read = 0
-    for upload, version in settled:
+    for upload, version in due:
         read += min(upload.size, WHOLE)
         if len(taken) >= limit or (taken and read > PER_RUN_BYTES):
             break

@@ -99,7 +99,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class GcFacts:
     """What is known of one job and its source, read after its objects were listed.
 
     `status`: of the job; nothing if there is no such job. `busy`: its source has a running or queued job or run.
@@ -140,7 +140,7 @@ def resumable(
     return status in ADOPTABLE and (fingerprint is None or (stage, fingerprint) not in finished)
 
 
-def retention_of(key: str, modified: datetime, facts: Facts, before: datetime) -> Retention:
+def retention_of(key: str, modified: datetime, facts: GcFacts, before: datetime) -> Retention:
     """What becomes of an object that was stored at `modified`, if what is no older than `before` is left alone."""
     part = part_of(key)
     if part is None:

@@ -126,7 +126,7 @@ def jobs_of_run(session: Session, dagster_run_id: str) -> list[DetectJob]:
     return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
 
 
-def jobs_at_work(session: Session) -> list[DetectJob]:
+def active_jobs(session: Session) -> list[DetectJob]:
     """The jobs of Dagster runs that say they run or are about to, oldest first. Whether it is true, their runs tell."""
     query = sa.select(DetectJob).where(DetectJob.status.in_(ACTIVE), DetectJob.dagster_run_id.is_not(None))
     return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
@@ -155,7 +155,7 @@ def set_job_status(
     return job
 
 
-def settle_job(
+def set_status_if_among(
     session: Session,
     job_id: uuid.UUID,
     status: DetectJobStatus,
@@ -187,7 +187,7 @@ def set_progress(session: Session, job_id: uuid.UUID, stage: str | None, progres
     )
 
 
-def beat(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> None:
+def report_progress(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> None:
     """As `set_progress`, within a chunk: only of a job that runs, and progress never falls."""
     session.execute(
         sa.update(DetectJob)
@@ -200,7 +200,7 @@ def beat(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> No
     )
 
 
-def standing_still(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.UUID, float]:
+def seconds_without_progress(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.UUID, float]:
     """For how long [s] each of these jobs that runs has shown no progress, by the database's clock."""
     now = session.scalar(sa.select(sa.func.clock_timestamp()))
     assert now is not None
@@ -211,7 +211,7 @@ def standing_still(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.U
     }
 
 
-def end_if(
+def fail_if_still(
     session: Session, job_id: uuid.UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
 ) -> DetectJobStatus | None:
     """Fails a running job from outside if `still` holds of its row and `end`, which ends its process, could.

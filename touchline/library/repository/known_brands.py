@@ -207,7 +207,7 @@ def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: It
     _sum_occurrences(session, ids)
 
 
-def forget_sightings(session: Session, source_asset_id: uuid.UUID) -> None:
+def delete_sightings(session: Session, source_asset_id: uuid.UUID) -> None:
     """Removes what was seen in a source and takes it out of the brands' totals. The brands stay known."""
     ours = SourceBrandSighting.source_asset_id == source_asset_id
     ids = list(session.scalars(sa.select(SourceBrandSighting.brand_id).where(ours)))

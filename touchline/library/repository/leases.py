@@ -24,7 +24,7 @@ database itself is away nobody can beat, so one look after that is not enough.""
 FORGET: Final = timedelta(seconds=120)
 """A doubt older than this does not count: nobody has looked since, and the database may have been away."""
 
-TAKEN: Final = ""
+REVOKED: Final = ""
 """The holder of a lease that was taken away: nobody."""
 
 _NOW: Final = sa.func.clock_timestamp()
@@ -40,7 +40,7 @@ def claim_lease(
     return session.execute(claimed.returning(RunLease.run_id)).first() is not None
 
 
-def beat_lease(session: Session, run_id: str, holder: str) -> bool:
+def renew_lease(session: Session, run_id: str, holder: str) -> bool:
     """The holder is alive. False if it has lost the lease."""
     mine = sa.update(RunLease).where(RunLease.run_id == run_id, RunLease.holder == holder)
     beaten = mine.values(seen_at=_NOW, doubted_at=None).returning(RunLease.run_id).execution_options(**_QUIET)
@@ -66,21 +66,21 @@ def list_leases(session: Session) -> list[RunLease]:
     return list(session.scalars(sa.select(RunLease).order_by(RunLease.claimed_at, RunLease.run_id)))
 
 
-def doubt_leases(session: Session) -> None:
+def mark_silent_leases(session: Session) -> None:
     """Notes which holders were not heard of for EXPIRY. Their next beat clears it."""
     stale = sa.or_(RunLease.seen_at < _NOW - EXPIRY, RunLease.seen_at > _NOW + EXPIRY)
     fresh = sa.or_(RunLease.doubted_at.is_(None), RunLease.doubted_at < _NOW - FORGET, RunLease.doubted_at > _NOW)
     session.execute(sa.update(RunLease).where(stale, fresh).values(doubted_at=_NOW).execution_options(**_QUIET))
 
 
-def silent_leases(session: Session) -> dict[str, float]:
+def expired_leases(session: Session) -> dict[str, float]:
     """By run, those that were doubted and not heard of since for DOUBT: seconds since they were heard of last."""
     row = RunLease
     query = sa.select(row.run_id, sa.extract("epoch", _NOW - row.seen_at)).where(row.doubted_at < _NOW - DOUBT)
     return {run_id: float(silent) for run_id, silent in session.execute(query)}
 
 
-def take_lease(session: Session, lease: RunLease, *, silent: bool = False) -> bool:
+def revoke_lease(session: Session, lease: RunLease, *, silent: bool = False) -> bool:
     """Takes a lease away from its holder, which from then on can write nothing; whether it did.
 
     Not while a commit of the holder's is at work, and, if `silent`, not from one that was heard of in the meantime.
@@ -92,18 +92,18 @@ def take_lease(session: Session, lease: RunLease, *, silent: bool = False) -> bo
     if session.execute(found.with_for_update(skip_locked=True)).first() is None:
         return False
     # The row stays until the run is over: whoever dies before that is said leaves the word to the next.
-    taken = sa.update(row).where(row.run_id == lease.run_id).values(holder=TAKEN)
+    taken = sa.update(row).where(row.run_id == lease.run_id).values(holder=REVOKED)
     session.execute(taken.execution_options(**_QUIET))
     return True
 
 
-def drop_lease(session: Session, run_id: str, holder: str) -> None:
+def release_lease(session: Session, run_id: str, holder: str) -> None:
     """Gives a lease back."""
     mine = sa.delete(RunLease).where(RunLease.run_id == run_id, RunLease.holder == holder)
     session.execute(mine.execution_options(**_QUIET))
 
 
-def forget_leases(session: Session, run_ids: Collection[str]) -> None:
+def delete_leases(session: Session, run_ids: Collection[str]) -> None:
     """Removes the leases of runs that are over, whoever holds them: a process that does not know it writes no more."""
     if run_ids:
         session.execute(sa.delete(RunLease).where(RunLease.run_id.in_(run_ids)).execution_options(**_QUIET))

@@ -21,7 +21,7 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CheckpointInputs:
     """What the newest checkpoint of a source and stage was made from.
 
     `upstream`: stage and fingerprint of the checkpoints it was computed from, by stage name. `checksum`, `content_mark`
@@ -61,7 +61,7 @@ def source_keys(session: Session) -> tuple[set[str], set[str]]:
     return {key for key, _ in rows}, {key for key, state in rows if state is SourceState.ACCEPTED}
 
 
-def newest_checkpoints(session: Session) -> Iterator[Made]:
+def newest_checkpoints(session: Session) -> Iterator[CheckpointInputs]:
     """What the newest checkpoint of every source and stage was made from, streamed, by source."""
     row = StageCheckpoint
     columns = (
@@ -95,7 +95,7 @@ def newest_checkpoints(session: Session) -> Iterator[Made]:
         .execution_options(yield_per=_PAGE)
     )
     for found in session.execute(query):
-        yield Made(
+        yield CheckpointInputs(
             partition_key=found.partition_key,
             video_path=found.video_path,
             checksum=found.checksum,

@@ -23,7 +23,7 @@ PAGE = 1000
 
 
 @dataclass(frozen=True)
-class Strangers:
+class ForeignReferences:
     """Where rows name objects in the folder of another source's job, or of no job: by folder, which sources do so.
 
     `reports`: by folder, the prefixes of reports that another job than the folder's own has there.
@@ -34,7 +34,7 @@ class Strangers:
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobState:
     """A job as its objects are judged by: where it stands, and what else there is in its source.
 
     `adoptable`: the jobs of the source whose journals a later attempt may go on with. `finished`: stage and fingerprint
@@ -44,7 +44,7 @@ class Standing:
     status: DetectJobStatus
     partition_key: str
     report_prefix: str
-    at_work: bool
+    active: bool
     adoptable: dict[uuid.UUID, DetectJobStatus]
     finished: frozenset[tuple[str, str]]
     source_asset_id: uuid.UUID
@@ -64,7 +64,7 @@ def lock_commits(session: Session, job_id: uuid.UUID) -> None:
         lock_checkpoint(session, job_id, stage)
 
 
-def strangers(session: Session) -> Strangers:
+def foreign_references(session: Session) -> ForeignReferences:
     """Everything that is named out of place. Reads every manifest, within the server; the answer is small."""
     row = StageCheckpoint
     frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
@@ -84,10 +84,10 @@ def strangers(session: Session) -> Strangers:
     for prefix in session.scalars(prefixes):
         folder = prefix.split("/")[1] if "/" in prefix else ""
         reports[folder] = (*reports.get(folder, ()), prefix)
-    return Strangers(dict(sources), reports)
+    return ForeignReferences(dict(sources), reports)
 
 
-def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
+def job_state(session: Session, job_id: uuid.UUID) -> JobState | None:
     """Where a job stands; nothing if there is none of that id."""
     query = sa.select(DetectJob.status, DetectJob.source_asset_id, DetectJob.report_prefix, SourceAsset.partition_key)
     query = query.join(SourceAsset, SourceAsset.id == DetectJob.source_asset_id).where(DetectJob.id == job_id)
@@ -101,11 +101,11 @@ def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
     unfinished = dict(session.execute(others).all())
     done = sa.select(StageCheckpoint.stage, StageCheckpoint.fingerprint).distinct()
     finished = session.execute(done.where(StageCheckpoint.source_asset_id == source))
-    return Standing(
+    return JobState(
         status=status,
         partition_key=partition_key,
         report_prefix=prefix,
-        at_work=any(state in ACTIVE for state in unfinished.values()),
+        active=any(state in ACTIVE for state in unfinished.values()),
         adoptable={identity: state for identity, state in unfinished.items() if state in ADOPTABLE},
         finished=frozenset((stage, fingerprint) for stage, fingerprint in finished),
         source_asset_id=source,

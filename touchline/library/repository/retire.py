@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from touchline.errors import TouchlineError
-from touchline.library.repository.known_brands import forget_sightings
+from touchline.library.repository.known_brands import delete_sightings
 from touchline.library.repository.upload_ledger import forget_uploads
 from touchline.library.tables import (
     DetectJob,
@@ -31,16 +31,16 @@ FORGETTING = "being forgotten; `touchline forget` again finishes it"
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class SourceInventory:
     """What the database has of a source: the ids of its jobs, those of them at work, and how many rows of each kind."""
 
     jobs: tuple[uuid.UUID, ...]
-    at_work: tuple[uuid.UUID, ...]
+    running: tuple[uuid.UUID, ...]
     checkpoints: int
     sightings: int
 
 
-def holdings(session: Session, source_asset_id: uuid.UUID) -> Holdings:
+def source_inventory(session: Session, source_asset_id: uuid.UUID) -> SourceInventory:
     """What there is of a source. Locks its row: no job can be made for it until the transaction ends."""
     session.execute(sa.select(SourceAsset.id).where(SourceAsset.id == source_asset_id).with_for_update())
     query = sa.select(DetectJob.id, DetectJob.status).where(DetectJob.source_asset_id == source_asset_id)
@@ -49,8 +49,8 @@ def holdings(session: Session, source_asset_id: uuid.UUID) -> Holdings:
         session.scalar(sa.select(sa.func.count()).select_from(table).where(table.source_asset_id == source_asset_id))
         for table in (StageCheckpoint, SourceBrandSighting)
     ]
-    at_work = tuple(identity for identity, status in jobs if status is DetectJobStatus.RUNNING)
-    return Holdings(tuple(identity for identity, _ in jobs), at_work, counts[0] or 0, counts[1] or 0)
+    running = tuple(identity for identity, status in jobs if status is DetectJobStatus.RUNNING)
+    return SourceInventory(tuple(identity for identity, _ in jobs), running, counts[0] or 0, counts[1] or 0)
 
 
 def named_by_others(session: Session, source_asset_id: uuid.UUID, prefixes: Sequence[str]) -> set[str]:
@@ -68,7 +68,7 @@ def named_by_others(session: Session, source_asset_id: uuid.UUID, prefixes: Sequ
     return {*session.scalars(outputs), *session.scalars(frames)}
 
 
-def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
+def delete_findings(session: Session, source_asset_id: uuid.UUID) -> None:
     """First step: all rows that name blobs, and what was seen. The source and its jobs stay, to find the blobs by.
 
     Totals of the brands are corrected. From here on the source is marked as being forgotten.
@@ -80,7 +80,7 @@ def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
     session.execute(others.values(reused_from=None).execution_options(synchronize_session=False))
     deleted = sa.delete(row).where(row.source_asset_id == source_asset_id)
     session.execute(deleted.execution_options(synchronize_session=False))
-    forget_sightings(session, source_asset_id)
+    delete_sightings(session, source_asset_id)
     jobs = sa.update(DetectJob).where(DetectJob.source_asset_id == source_asset_id)
     session.execute(jobs.values(report_prefix="").execution_options(synchronize_session=False))
     source = sa.update(SourceAsset).where(SourceAsset.id == source_asset_id)
@@ -90,12 +90,12 @@ def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
     forget_uploads(session, key or "")
 
 
-def drop_source(session: Session, source_asset_id: uuid.UUID, jobs: Sequence[uuid.UUID]) -> None:
+def delete_source(session: Session, source_asset_id: uuid.UUID, jobs: Sequence[uuid.UUID]) -> None:
     """Second step, once the blobs are gone: these jobs and the source itself.
 
     Raises TouchlineError if a job was made in the meantime: its blobs are there still.
     """
-    found = holdings(session, source_asset_id)
+    found = source_inventory(session, source_asset_id)
     if set(found.jobs) - set(jobs) or found.checkpoints:
         raise TouchlineError(
             f"source {source_asset_id}: a job began while the source was being forgotten; cancel it, then run "

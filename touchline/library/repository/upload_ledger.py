@@ -54,8 +54,8 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
         }
         row = insert(Upload).from_select(list(given), sa.select(*given.values()))
         session.execute(row.on_conflict_do_nothing())
-    if plan.grown:
-        seen = _table(plan.grown)
+    if plan.changed:
+        seen = _table(plan.changed)
         changed = sa.update(Upload).where(
             Upload.location == location,
             Upload.key == seen.c.key,
@@ -77,7 +77,7 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
                 ask_at=None,
             ).execution_options(**_QUIET)
         )
-    for pairs, gone_at in ((plan.back, None), (plan.gone, now)):
+    for pairs, gone_at in ((plan.returned, None), (plan.gone, now)):
         if pairs:
             named = _pairs(pairs)
             mark = sa.update(Upload).where(
@@ -91,7 +91,7 @@ def get_upload(session: Session, location: str, key: str, version: int) -> Uploa
     return session.get(Upload, (location, key, version))
 
 
-def settle_upload(
+def resolve_upload(
     session: Session,
     upload: Upload,
     state: UploadState,
@@ -117,7 +117,7 @@ def settle_upload(
     return done.first() is not None
 
 
-def ask_for_looks(session: Session, location: str, uploads: Sequence[tuple[Listed, int]], run_key: str) -> int:
+def assign_ingest_run(session: Session, location: str, uploads: Sequence[tuple[Listed, int]], run_key: str) -> int:
     """Notes of versions that wait under which key the run is asked for that looks into them. Returns of how many.
 
     Those that another run was asked for meanwhile are left to it.
@@ -135,7 +135,7 @@ def ask_for_looks(session: Session, location: str, uploads: Sequence[tuple[Liste
     return len(done.all())
 
 
-def runs_of_looks(session: Session, location: str) -> dict[str, int]:
+def ingest_runs(session: Session, location: str) -> dict[str, int]:
     """The keys of the runs that look into uploads at a place, and how many of them each has still to settle."""
     row = Upload
     query = sa.select(row.run_key, sa.func.count()).where(
@@ -152,7 +152,7 @@ def uploads_of_run(session: Session, run_key: str) -> list[Upload]:
     return list(session.scalars(query.order_by(row.reason != "", tried, row.key)))
 
 
-def end_run_of_looks(session: Session, run_key: str, reason: str = "", pause: Sequence[float] = ()) -> None:
+def end_ingest_run(session: Session, run_key: str, reason: str = "", pause: Sequence[float] = ()) -> None:
     """The run is over: what it has not settled may be asked for again.
 
     If it ended too early, `reason` says so, and the next run is asked for after `pause` seconds: one for each time, the
@@ -175,7 +175,7 @@ def end_run_of_looks(session: Session, run_key: str, reason: str = "", pause: Se
     session.execute(theirs.values(**values).execution_options(**_QUIET))
 
 
-def begin_look(session: Session, upload: Upload, now: datetime) -> int:
+def begin_probe(session: Session, upload: Upload, now: datetime) -> int:
     """Notes of a version that it is looked into, before it is opened: what follows may end this process.
 
     It comes after all others from now on. Returns how many looks there were, this one included; 0 if it waits no more,
@@ -186,7 +186,7 @@ def begin_look(session: Session, upload: Upload, now: datetime) -> int:
     return session.scalar(begun.execution_options(**_QUIET)) or 0
 
 
-def note_trouble(session: Session, upload: Upload, trouble: str, now: datetime) -> None:
+def note_probe_error(session: Session, upload: Upload, trouble: str, now: datetime) -> None:
     """What hindered a look into a version that waits; it comes after all others, and after those hindered before.
 
     Its run is done with it.
@@ -207,7 +207,7 @@ def _waiting(upload: Upload) -> sa.Update:
     )
 
 
-def troubled_uploads(session: Session) -> list[Upload]:
+def uploads_with_errors(session: Session) -> list[Upload]:
     """Versions that wait because looking into them failed, and that are still there: by place and key."""
     row = Upload
     query = sa.select(row).where(row.state == UploadState.WAITING, row.reason != "", row.gone_at.is_(None))
@@ -235,21 +235,21 @@ def confirm_uploads(session: Session, run_keys: Collection[str]) -> None:
     session.execute(started.execution_options(**_QUIET))
 
 
-def followed_uploads(session: Session, *, limit: int) -> list[Upload]:
+def running_uploads(session: Session, *, limit: int) -> list[Upload]:
     """Versions whose run Dagster has, or had, and of which it is not known yet how it ended; oldest first."""
     row = Upload
     query = sa.select(row).where(row.state == UploadState.STARTED, row.over_at.is_(None))
     return list(session.scalars(query.order_by(row.last_seen, row.run_key).limit(limit)))
 
 
-def settle_followed(session: Session, run_keys: Collection[str]) -> None:
+def close_uploads(session: Session, run_keys: Collection[str]) -> None:
     """Their runs have ended, and nothing more is to be asked for."""
     row = Upload
     theirs = sa.update(row).where(row.state == UploadState.STARTED, row.run_key.in_(run_keys))
     session.execute(theirs.values(over_at=sa.func.clock_timestamp()).execution_options(**_QUIET))
 
 
-def ask_again(session: Session, upload: Upload, reason: str, run_key: str, pause: timedelta) -> bool:
+def request_retry(session: Session, upload: Upload, reason: str, run_key: str, pause: timedelta) -> bool:
     """Has the run of a version asked for once more, after a pause. False if the row has changed in the meantime."""
     return _after_run(
         session,
@@ -262,12 +262,12 @@ def ask_again(session: Session, upload: Upload, reason: str, run_key: str, pause
     )
 
 
-def give_up(session: Session, upload: Upload, reason: str) -> bool:
+def fail_upload(session: Session, upload: Upload, reason: str) -> bool:
     """Asks for no more runs of a version. False if the row has changed in the meantime."""
     return _after_run(session, upload, state=UploadState.FAILED, reason=plain_text(reason))
 
 
-def lost_uploads(session: Session, partition_key: str | None = None) -> list[Upload]:
+def interrupted_uploads(session: Session, partition_key: str | None = None) -> list[Upload]:
     """Versions whose run ended too early and that no later job tells of, newest first; of one source, if given."""
     row = Upload
     again = sa.and_(row.tries > 1, row.state.in_((UploadState.REQUESTED, UploadState.STARTED)), row.over_at.is_(None))

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import tenacity
 
-PATIENCE_S: Final = 120.0
+DEFAULT_RETRY_S: Final = 120.0
 """Seconds for which a server that is away is waited for, unless TOUCHLINE_PATIENCE_S says otherwise."""
 LONGEST_PAUSE_S: Final = 5.0
 NOTICE_S: Final = 5.0
@@ -25,7 +25,7 @@ T = TypeVar("T")
 log = logging.getLogger("touchline.servers")
 
 
-class Patience:
+class RetryDeadline:
     """Does work again until a server is there or `seconds` are over; 0 tries once. `name` is whom it waits for."""
 
     def __init__(self, seconds: float, name: str) -> None:
@@ -55,6 +55,6 @@ class Patience:
         return retrying(work)
 
 
-def may_pass(message: str) -> bool:
+def is_transient(message: str) -> bool:
     """Whether what Postgres or its client library said of a connection that was not made may pass by itself."""
     return "FATAL:" not in message or any(words in message for words in REFUSALS)

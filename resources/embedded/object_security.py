@@ -81,7 +81,7 @@ def configuration() -> str:
     return "\n".join(sections)
 
 
-def open_doors(folder: Path, ports: Mapping[str, int]) -> list[str]:
+def unprotected_ports(folder: Path, ports: Mapping[str, int]) -> list[str]:
     """What a stranger would be let into or could not be tried at, one sentence each; empty if everything is shut.
 
     `ports` are the server's by name ("s3", "filer", "filer.grpc", ...). SeaweedFS goes on without TLS when it cannot
