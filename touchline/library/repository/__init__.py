@@ -1,7 +1,7 @@
-"""Questions to the database and changes in it, as functions that take a SQLAlchemy Session.
+"""Queries and updates of the database, as functions that take a SQLAlchemy Session.
 
-Belongs here: every query of the project, by subject: sources, uploads, jobs, checkpoints, brands. The caller owns the
-session and its transaction (`resources/database.py`); nothing here commits. Blobs are the business of `resources/`.
+Belongs here: every query of the project, by table. The caller owns the session and its transaction
+(`resources/database.py`); no function here commits. Blobs are in `resources/`.
 """
 
 from touchline.library.job_lifecycle import FINAL
