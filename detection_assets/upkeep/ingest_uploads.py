@@ -14,7 +14,7 @@ from typing import Final
 
 from resources.probing import Prober
 from resources.storage import Connection
-from resources.uploads import Place
+from resources.uploads import UploadLocation
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.library import repository
 from touchline.library.intake import MAX_PROBES, Listed, UploadState, run_key
@@ -48,7 +48,7 @@ def refusal(path: str, reason: str) -> str:
 
 def ingest(
     connection: Connection,
-    location_at: Callable[[str], Place],
+    location_at: Callable[[str], UploadLocation],
     key: str,
     *,
     prober: Prober | None = None,
@@ -86,7 +86,7 @@ class _Look:
     """One upload in one run."""
 
     connection: Connection
-    place: Place
+    place: UploadLocation
     upload: Upload
     prober: Prober
     found: Ingested

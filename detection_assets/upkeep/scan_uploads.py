@@ -25,7 +25,7 @@ from detection_assets.jobs import lifecycle
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
 from resources.folder_listing import Listing
 from resources.storage import Connection
-from resources.uploads import Watched
+from resources.uploads import WatchedLocation
 from touchline.errors import BadInputError, TouchlineError
 from touchline.library import repository
 from touchline.library.intake import PAUSES, PER_RUN, QUIESCENCE, batch_for_run, decide
@@ -65,7 +65,7 @@ class Scan:
 def scan(
     instance: DagsterInstance,
     connection: Connection,
-    places: Sequence[Watched],
+    places: Sequence[WatchedLocation],
     *,
     limit: int = PER_RUN,
     settle: timedelta = QUIESCENCE,

@@ -117,7 +117,7 @@ def test_of_many_processes_one_does_a_run(runner: Runner) -> None:
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(claim, range(6)))
     [lease] = [one for one in made if isinstance(one, Lease)]
-    assert all("is done by process" in str(one) for one in made if one is not lease)
+    assert all("is executed by process" in str(one) for one in made if one is not lease)
     lease.check()
     lease.release()
     assert lease_of(runner, run_id) is None

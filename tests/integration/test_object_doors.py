@@ -216,10 +216,10 @@ def test_what_lies_where_a_socket_should_is_left_and_avoided(tmp_path: Path, mon
             listener.bind(str(path))
     security.remove_sockets(ports)
     assert [path.name for path in tmp_path.iterdir()] == ["seaweedfs-filer-grpc-4.sock"]
-    assert not security.taken(ports)
+    assert not security.sockets_taken(ports)
     file.write_text("somebody's")
     security.remove_sockets(ports)
-    assert security.taken(ports)
+    assert security.sockets_taken(ports)
     server = ObjectServer(tmp_path, {"ports": ports})
     server._choose_ports()
     assert not set(server.memory["ports"].values()) & set(ports.values())

@@ -56,7 +56,7 @@ REFUSED = {
     "eat.png": "GiB of memory",
     "odd.png": "KeyError",
     "greedy.png": "no frame in the first 1 GiB that were read",
-    "long.png": "answered what is no answer",
+    "long.png": "gave an invalid answer",
     "ffmpeg.png": "Input/output error",
 }
 WAITING = {"sleep.png": "waiting", "killed.png": "short of memory", "disk.png": "Input/output error"}
@@ -214,7 +214,7 @@ def test_a_disk_that_hangs_at_the_checksum_holds_up_nothing(library: Library) ->
     put(library, "stuck.png", "fine.png")
     found = look(library, limit_s=3)
     assert [upload.key for upload in found.requests] == ["fine.png"]
-    assert "could not be looked into within" in library.rows()["stuck.png", 1].reason
+    assert "could not be probed within" in library.rows()["stuck.png", 1].reason
 
 
 def test_a_recording_that_stalls_with_its_space_taken_ends_and_leaves_nothing_running(library: Library) -> None:

@@ -30,7 +30,7 @@ from resources.local_services import Endpoints
 from resources.object_store import ObjectStore
 from resources.probing import Prober
 from resources.storage import Connection
-from resources.uploads import BucketUploads, FolderUploads, Place
+from resources.uploads import BucketUploads, FolderUploads, UploadLocation
 from touchline.errors import TouchlineError
 from touchline.library import repository
 from touchline.library.intake import PER_RUN
@@ -102,7 +102,7 @@ class Library:
         event = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name, message="done")
         self.instance.report_dagster_event(event, run.run_id)
 
-    def location_at(self, location: str) -> Place:
+    def location_at(self, location: str) -> UploadLocation:
         return next(place for place in self.places if place.location == location)
 
     def look(self, limit: int = PER_RUN, later: timedelta = LATER, prober: Prober | None = None) -> Look:

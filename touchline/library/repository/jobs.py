@@ -223,8 +223,8 @@ def fail_if_still(
     if job.status is not DetectJobStatus.RUNNING or not still(job) or not end():
         return None
     asked = job.stop_requested
-    told = f"{asked} by request; {message}" if asked else message
-    return set_job_status(session, job_id, asked or DetectJobStatus.FAILED, error_message=told).status
+    reason = f"{asked} by request; {message}" if asked else message
+    return set_job_status(session, job_id, asked or DetectJobStatus.FAILED, error_message=reason).status
 
 
 def record_totals(
