@@ -195,7 +195,7 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, runner: Runner, point: str) -> None:
     """The next call of `point` ends everything; `point#n` the n-th after it."""
     name, _, count = point.partition("#")
     targets: dict[str, tuple[Any, str]] = {
-        "lock": (repository, "holdings"),
+        "lock": (repository, "source_inventory"),
         "rows": (repository, "delete_findings"),
         "partition": (type(runner.instance), "delete_dynamic_partition"),
         "list": (type(runner.connection.objects), "list"),
