@@ -75,7 +75,7 @@ def measure(runner: Runner, folder: Path, count: int = 10_000) -> Figures:
         "touchline jobs SOURCE": _timed(
             asked_of_database(lambda s: repository.list_jobs(s, repository.get_source(s, one).id))
         ),
-        "jobs at work": _timed(asked_of_database(repository.jobs_at_work)),
+        "jobs at work": _timed(asked_of_database(repository.active_jobs)),
         f"all {count} sources": _timed(asked_of_database(repository.list_sources)),
         "sources whose newest job failed": _timed(lambda: failed_sources(connection)),
         "partition keys without source and back": _timed(lambda: unmatched_keys(instance, connection)),

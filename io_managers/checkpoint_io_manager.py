@@ -1,7 +1,7 @@
-"""The checkpoint IO manager: BSON streams to the object store, rows to Postgres, inputs from rows.
+"""The checkpoint IO manager: stores outputs as BSON streams with rows in Postgres, and loads inputs from them.
 
-Belongs here: what Dagster hands over and asks for. How a checkpoint is written and read safely is in
-`resources/checkpoints.py`; which one a replay reads is decided in `resolution.py`.
+Belongs here: Dagster's interface. Checkpoints are written and read in `resources/checkpoints.py`; `resolution.py`
+selects the one that a run reads.
 https://docs.dagster.io/guides/build/io-managers
 """
 
@@ -19,17 +19,17 @@ from touchline.library import repository
 from touchline.library.tables import StageCheckpoint
 
 deserializers: dict[str, Callable[[dict[str, Any]], Any]] = {}
-"""Each stage's own `deserialize`, registered by the layer above."""
+"""The `deserialize` function of each stage, by stage name; filled by `detection_assets`."""
 
 
 class CheckpointIOManager(dg.ConfigurableIOManager):
-    """Commits a stage's journal as its checkpoint, and loads upstream stages from theirs."""
+    """Commits the journal of a stage as its checkpoint, and loads the checkpoints of upstream stages."""
 
     storage: dg.ResourceDependency[Storage]
     run_settings: dg.ResourceDependency[RunSettings]
 
     def handle_output(self, context: dg.OutputContext, obj: StageOutput) -> None:
-        """Blob first, then row; neither if this process has lost the lease of its run."""
+        """Stores the blob, then the row. Raises LeaseLostError, and stores neither, if the run's lease was lost."""
         if not isinstance(obj, StageOutput):
             raise dg.DagsterInvariantViolationError(
                 f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, expected the StageOutput "
@@ -61,7 +61,7 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(checkpoint_metadata(row, connection.objects.uri(row.stage_output_key)))
 
     def load_input(self, context: dg.InputContext) -> StageInput:
-        """The upstream checkpoint: this run's, else the named job's, else the re-executed run's, else the newest."""
+        """The upstream checkpoint that `resolution.choose` selects."""
         upstream = context.upstream_output
         assert upstream is not None
         stage = upstream.asset_key.path[-1]
@@ -78,7 +78,7 @@ class CheckpointIOManager(dg.ConfigurableIOManager):
 
 
 def checkpoint_metadata(row: StageCheckpoint, uri: str) -> dict[str, Any]:
-    """What Dagster's UI shows of a checkpoint that is stored at `uri`."""
+    """Output metadata of the checkpoint stored at `uri`, for Dagster's UI."""
     return {
         **stored_metadata(uri, row.item_count),
         "checkpoint_id": dg.MetadataValue.text(str(row.id)),
@@ -91,7 +91,7 @@ def checkpoint_metadata(row: StageCheckpoint, uri: str) -> dict[str, Any]:
 
 
 def stored_metadata(uri: str, count: int) -> dict[str, Any]:
-    """The entries by which Dagster knows where a partition is stored and how many rows it has."""
+    """Dagster's standard metadata for the location and row count of a partition."""
     return {
         "dagster/uri": dg.MetadataValue.text(uri),
         "dagster/row_count": dg.MetadataValue.int(count),

@@ -1,7 +1,7 @@
-"""Which checkpoint of an upstream stage a run reads, and why.
+"""Select the upstream checkpoint that a run reads.
 
-Belongs here: what a Dagster run names (by its settings, its tags and the run it re-executes), and the answer in words.
-The rule is in `touchline/library/repository/checkpoints.py`.
+Belongs here: what a Dagster run names by its config, its tags and the run it re-executes. The order of preference is in
+`touchline/library/repository/checkpoints.py`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from touchline.library.repository import Found
 from touchline.library.tables import SourceAsset, StageCheckpoint
 
 FROM_JOB_TAG: Final = "touchline/from_job"
+"""Run tag with the id of the job whose checkpoints a run reads; used where its config names none."""
 
 
 def choose(
     session: Session, instance: dg.DagsterInstance, run: dg.DagsterRun, source: SourceAsset, stage: str, from_job: str
 ) -> tuple[StageCheckpoint, str]:
-    """The checkpoint of `stage` that `run` reads, and why that one in a few words.
+    """The checkpoint of `stage` that `run` reads, and the reason in a few words.
 
-    In this order: made in this run; of the job named by the run's config (`from_job`) or tag; of the run that this one
-    re-executes, however often; the source's newest. Raises CheckpointError where there is none, BadInputError for a
-    named job that is unknown or belongs to another source.
+    In this order: of this run; of the job named by the run's config (`from_job`) or tag; of a run that this one
+    re-executes, directly or not; the newest of the source. Raises CheckpointError if there is none, BadInputError if
+    the named job is unknown or belongs to another source.
     """
     named, how = from_job, "the run's config"
     if not named:
@@ -38,7 +39,7 @@ def choose(
     own = job.id if job else None
     row, found = repository.resolve_checkpoint(session, source.id, stage, job_id=own, from_job=identity)
     if found is Found.OWN:
-        why = f"taken over in this run from checkpoint {row.reused_from}" if row.reused_from else "made in this run"
+        why = f"reused in this run from checkpoint {row.reused_from}" if row.reused_from else "made in this run"
     elif found is Found.NAMED:
         why = f"of job {identity}, named by {how}" if named else f"of job {identity}, which this run resumes"
     else:
@@ -49,7 +50,7 @@ def choose(
 def _re_executed(
     session: Session, instance: dg.DagsterInstance, run: dg.DagsterRun, source: SourceAsset, stage: str
 ) -> UUID | None:
-    """The job of the nearest run before this one, in a line of re-executions, that has a checkpoint of `stage`."""
+    """The job of the nearest re-executed run that has a checkpoint of `stage`."""
     parent_id = run.parent_run_id
     while parent_id is not None:
         job = repository.job_of_run(session, parent_id, source.id)

@@ -1,7 +1,4 @@
-"""What passes between assets: a finished journal on the way out, a lazy reader on the way in.
-
-Belongs here: the two value types of the checkpoint IO manager.
-"""
+"""The output and input types of the checkpoint IO manager."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from touchline.values import SampledFrame
 
 @dataclass(frozen=True)
 class StageOutput:
-    """The work of one stage, journalled but not yet a checkpoint; or an old checkpoint that stands for it."""
+    """Output of a stage: a finished journal to commit, or an existing checkpoint to reuse."""
 
     job: DetectJob
     stage: str
@@ -35,7 +32,7 @@ class StageOutput:
 
 @dataclass(frozen=True)
 class StageInput:
-    """A checkpoint upstream, read when its documents are asked for. `why` says in words why it is this one."""
+    """An upstream checkpoint, read lazily. `why` is the reason why it was selected, in words."""
 
     row: StageCheckpoint
     store: CheckpointStore
@@ -43,5 +40,5 @@ class StageInput:
     why: str = ""
 
     def documents(self) -> Iterator[Any]:
-        """The documents, in order. Raises CheckpointError, naming the key, if the blob is missing or damaged."""
+        """The documents, in order. Raises CheckpointError, with the key, if the blob is missing or damaged."""
         return map(self.deserialize, self.store.read(self.row))

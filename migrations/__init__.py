@@ -1,5 +1,5 @@
-"""The steps from one version of Touchline's tables to the next, for Alembic.
+"""Alembic migrations of Touchline's tables.
 
-Belongs here: `env.py` and one file a step in `versions/`. A step that has been released is never changed. Dagster's
-tables in the same database are not ours and are not looked at.
+Belongs here: `env.py`, and one revision a file in `versions/`. A released revision is never changed. Dagster's tables
+in the same database are ignored.
 """

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: by the connection handed over, else by TOUCHLINE_POSTGRES_URL."""
+"""Alembic environment: uses the connection in `config.attributes`, else TOUCHLINE_POSTGRES_URL."""
 
 import os
 from typing import Any
@@ -10,11 +10,11 @@ from touchline.library.driver import with_driver
 from touchline.library.tables import Base
 
 VERSION_TABLE = "touchline_alembic_version"
-"""Dagster keeps its own `alembic_version` in the same database."""
+"""Table of the current revision. Dagster has its own `alembic_version` in the same database."""
 
 
 def ours(name: str | None, kind: str, parents: Any) -> bool:
-    """Whether a thing found in the database is Touchline's; all others are left alone."""
+    """Whether a table of the database is one of Touchline's. Alembic ignores the others."""
     return kind != "table" or name in Base.metadata.tables
 
 
@@ -33,7 +33,7 @@ def run(**options: Any) -> None:
 def url() -> sa.URL:
     text = os.environ.get("TOUCHLINE_POSTGRES_URL", "")
     if not text:
-        raise SystemExit("set TOUCHLINE_POSTGRES_URL to the database whose tables are meant")
+        raise SystemExit("set TOUCHLINE_POSTGRES_URL to the database to migrate")
     return sa.make_url(with_driver(text))
 
 

@@ -1,1 +1,1 @@
-"""Servers, storage and models: everything outside the process, and the Dagster resources that give access to it."""
+"""Clients of the servers, embedded servers, models, and the Dagster resources for them."""

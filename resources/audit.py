@@ -1,9 +1,9 @@
-"""Whether everything that rows name is there and is what they say: the work of `touchline doctor --verify`.
+"""Verify that all objects that rows name exist and match them, for `touchline doctor --verify`.
 
-Belongs here: reading all of it, comparing, and saying what is wrong and what to do. The checks of one stream are in
-`checkpoints.py` and `touchline/bson_stream.py`: what is refused here is refused at loading too, in the same words.
+Belongs here: reading everything, comparing, and reporting faults with a remedy. The checks of one stream are in
+`checkpoints.py` and `touchline/bson_stream.py`; loading refuses the same faults with the same messages.
 
-One source after another, one row at a time; blobs are streamed, and frames are compared with one listing per job.
+Sources are checked in sequence, a row at a time. Blobs are streamed; frames are compared with one listing per job.
 """
 
 from __future__ import annotations
@@ -27,15 +27,19 @@ from touchline.profiles import override_text
 from touchline.report.files import files_of
 
 EXTRACTION: Final = "extract_frames"
+"""The stage whose checkpoints have frames."""
 LAST: Final = "escalate_cloud"
+"""The stage from which a replay makes the report again."""
 LISTED: Final = 10
-"""Keys named of a checkpoint whose frames are missing."""
+"""Maximum number of keys in a message about frames."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is not what a row says. `kind`: output, frames, inputs or report; `key`: of the object, or the
-    first of many. `remedy` is empty and `replaced` set where a newer intact checkpoint stands in for this one.
+    """A mismatch between a row and the object store.
+
+    `kind` is output, frames, inputs or report. `key` is the key of the object, or of the checkpoint's output. `remedy`
+    is the command that repairs it; empty if `replaced`: a newer intact checkpoint or report exists.
     """
 
     kind: str
@@ -51,15 +55,15 @@ class Fault:
 
 
 @dataclass
-class Verified:
-    """What was looked at, and what is wrong with it."""
+class AuditResult:
+    """Result of a verification: numbers of checked items by kind, and faults."""
 
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether all that anything still needs is whole."""
+        """Whether there are no faults, except replaced ones."""
         return all(fault.replaced for fault in self.faults)
 
 
@@ -71,12 +75,13 @@ def verify(
     *,
     frames: bool = False,
     listener: Callable[[int, int], None] | None = None,
-) -> Verified:
-    """Reads every checkpoint and report of these sources; `frames`: every frame, too, not only its presence and size.
+) -> AuditResult:
+    """Reads every checkpoint and report of these sources, and changes nothing.
 
-    Changes nothing. Raises ServiceError if a server fails.
+    `frames` also reads every frame, instead of checking only its presence and size. `listener` is called after each
+    source with the number of finished sources and the total. Raises ServiceError if a server fails.
     """
-    verified = Verified()
+    verified = AuditResult()
     for number, source in enumerate(sources):
         _Source(database, objects, checkpoints, source, frames, verified).check()
         if listener is not None:
@@ -85,7 +90,7 @@ def verify(
 
 
 def checkpoint_faults(objects: ObjectStore, checkpoints: CheckpointStore, row: StageCheckpoint) -> list[str]:
-    """What is wrong with a checkpoint's output or with the presence of its frames, in words; nothing if it is whole.
+    """Messages about the output of a checkpoint and the presence of its frames; empty if it is intact.
 
     Raises ServiceError.
     """
@@ -105,9 +110,9 @@ def frame_faults(
     *,
     deep: bool = False,
 ) -> list[str]:
-    """What is wrong with the frames of a checkpoint of `extract_frames`, in words; the first keys are named.
+    """Messages about the frames of a checkpoint of `extract_frames`, each with the first LISTED keys.
 
-    Expects an intact output. Raises CheckpointError if it is not, ServiceError.
+    `deep` reads every frame. Raises CheckpointError if the output is damaged, ServiceError.
     """
     listed: dict[str, dict[str, int]] = {}
     found: dict[str, list[str]] = {}
@@ -140,7 +145,7 @@ def frame_faults(
 
 
 class _Source:
-    """The rows of one source."""
+    """Verifies the rows of one source."""
 
     def __init__(
         self,
@@ -149,15 +154,15 @@ class _Source:
         checkpoints: CheckpointStore,
         source: SourceAsset,
         deep: bool,
-        verified: Verified,
+        verified: AuditResult,
     ) -> None:
         self._database, self._objects, self._checkpoints = database, objects, checkpoints
         self._source, self._deep, self._verified = source, deep, verified
         self._known: dict[tuple[str, str, int, str, int], list[tuple[str, str]]] = {}
-        """What was found of blobs already read: rows that take over a checkpoint name its blob."""
+        """Faults by blob: rows that reuse a checkpoint name the same blob."""
 
     def check(self) -> None:
-        """Adds what there is and what is wrong with it."""
+        """Adds the counts and faults of this source to the result."""
         with self._database.session() as session:
             ids = repository.checkpoint_ids(session, self._source.id)
         faults: list[Fault] = []
@@ -167,7 +172,7 @@ class _Source:
                 unknown = repository.unknown_checkpoints(session, row.input_checkpoint_ids)
             own = list(self._row(row, unknown))
             if not own:
-                # All before it that were made from the very same are replaced by this one.
+                # Earlier rows of the same stage and fingerprint are replaced by this one.
                 faults = [
                     _replaced(f) if (f.stage, f.fingerprint) == (row.stage, row.fingerprint) else f for f in faults
                 ]
@@ -226,7 +231,7 @@ class _Source:
         )
 
     def _reports(self) -> list[Fault]:
-        """The faults of reports; those of older jobs are replaced once a newer job has a whole one."""
+        """The faults of reports. Those of older jobs are replaced if a newer job has an intact report."""
         faults: list[Fault] = []
         with self._database.session() as session:
             jobs = repository.reported_jobs(session, self._source.id)
@@ -265,14 +270,14 @@ class _Source:
         try:
             named = json.loads(content)["job_id"]
         except (ValueError, KeyError, TypeError) as error:
-            yield fault("report.json", f"expected a report, got what is none ({error!r})")
+            yield fault("report.json", f"expected a report, got an unreadable file ({error!r})")
             return
         if named != str(job):
             yield fault("report.json", f"expected the report of job {job}, got that of another job")
 
 
 def changed_file(content: bytes, said: Mapping[str, Any]) -> str:
-    """In what a file of a report is not what its job's row says (`size`, `sha256`), in words; empty if it is."""
+    """How a file of a report differs from its `size` and `sha256` in the job's row, in words; empty if it matches."""
     if len(content) != said["size"]:
         return f"expected {said['size']} bytes, got {len(content)}: the file was changed"
     if (digest := hashlib.sha256(content).hexdigest()) != said["sha256"]:

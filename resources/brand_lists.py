@@ -1,7 +1,6 @@
-"""Lists of brands for single runs, kept in the object store under the SHA-256 of their content.
+"""Brand lists of single runs, stored in the object store by the SHA-256 of their content.
 
-Belongs here: storing a file as such a list, and reading one by its reference. What a list means is in
-`touchline/brands/registry.py`.
+Belongs here: storing and reading a list. Its format is in `touchline/brands/registry.py`.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from touchline.errors import BadInputError, CheckpointError
 from touchline.library.retention import BRAND_LISTS
 
 REFERENCE: Final = re.compile("sha256:([0-9a-f]{64})")
+"""Pattern of the reference of a stored list."""
 
 
 def store_list(objects: ObjectStore, path: Path) -> str:
-    """Stores a CSV file of brands and returns its reference, `sha256:HEX`. The same content is stored once.
+    """Stores a CSV file of brands, unless it is stored already, and returns its reference, `sha256:HEX`.
 
-    Raises BadInputError for a file that is no such list, ServiceError if the object store fails.
+    Raises BadInputError if the file is not a brand list, ServiceError if the object store fails.
     """
     raw = content_of(path)
     parse(raw, str(path))
@@ -33,9 +33,9 @@ def store_list(objects: ObjectStore, path: Path) -> str:
 
 
 def stored_list(objects: ObjectStore, reference: str) -> list[BrandEntry]:
-    """The brands of a list that was stored.
+    """The brands of a stored list.
 
-    Raises BadInputError for what is no reference, and for a list that is not there or is damaged; ServiceError.
+    Raises BadInputError if the reference is invalid or the list is missing or damaged; ServiceError.
     """
     found = REFERENCE.fullmatch(reference)
     remedy = "`touchline brands store FILE` stores a list and prints its reference"

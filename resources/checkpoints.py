@@ -1,6 +1,6 @@
-"""Checkpoints: a stage's documents as one BSON stream in the object store, with a row that vouches for it.
+"""Checkpoints: the documents of a stage as one BSON stream in the object store, and a row with its SHA-256.
 
-Belongs here: the order of blob and row, the checks at reading, and frames. The form of streams is in
+Belongs here: writing, reading and verifying checkpoints and frames. The stream format is in
 `touchline/bson_stream.py`, chunks of unfinished stages in `journal.py`, queries in `touchline/library/repository/`.
 """
 
@@ -29,20 +29,20 @@ from touchline.values import SampledFrame
 __all__ = ["CheckpointStore", "Journal", "frame_key", "frames_prefix", "output_key"]
 
 FRAME_CACHE: Final = 1024**3
-"""Bytes of frames kept in a temporary file, each process its own: those of a match at 720p, two a second."""
+"""Size of the frame cache of each process [bytes]: the frames of a match at 720p and 2 fps."""
 OWN: Final = frozenset(
     {"id", "job_id", "created_at", "input_checkpoint_ids", "reused_from", "wall_s", "is_scenario", "scenario_label"}
 )
-"""What a reused checkpoint does not take over from the one that was computed."""
+"""Columns that are not copied from a checkpoint to the row that reuses it."""
 
 
 def frames_prefix(job_id: UUID) -> str:
-    """Where the frames of a job lie."""
+    """The prefix of the frames of a job."""
     return f"checkpoints/{job_id}/frames/"
 
 
 def frame_key(job_id: UUID, sequence: int) -> str:
-    """The object key of one stored frame."""
+    """The object key of a frame."""
     return f"{frames_prefix(job_id)}{sequence:06d}.jpg"
 
 
@@ -52,7 +52,7 @@ def output_key(job_id: UUID, stage: str) -> str:
 
 
 class CheckpointStore:
-    """Writes and reads checkpoints of one database and one bucket. Safe to share by threads."""
+    """Writes and reads the checkpoints of one database and one bucket. Thread-safe."""
 
     def __init__(self, objects: ObjectStore, database: Database) -> None:
         self._objects = objects
@@ -60,18 +60,18 @@ class CheckpointStore:
         self._frames = FrameCache(FRAME_CACHE)
 
     def journal(self, job_id: UUID, stage: str, fingerprint: str) -> Journal:
-        """The journal of a stage of a job, with the chunks that are finished with this fingerprint."""
+        """The journal of a stage of a job, with the finished chunks of this fingerprint."""
         return Journal(self._objects, job_id, stage, fingerprint)
 
     def put_frame(self, job_id: UUID, sequence: int, jpeg: bytes) -> str:
-        """Stores one frame and returns its key. Raises ServiceError."""
+        """Stores a frame and returns its key. Raises ServiceError."""
         key = frame_key(job_id, sequence)
         self._objects.put(key, jpeg)
         self._frames.put(key, jpeg)
         return key
 
     def get_frame(self, key: str) -> bytes:
-        """The JPEG under a key, from near at hand if this process had it. Raises CheckpointError."""
+        """The JPEG of a frame, from the cache if possible. Raises CheckpointError, ServiceError."""
         held = self._frames.get(key)
         if held is None:
             held = self._objects.get(key)
@@ -94,12 +94,12 @@ class CheckpointStore:
         wall_s: float = 0.0,
         guard: Callable[[Session], None] | None = None,
     ) -> StageCheckpoint:
-        """Makes a full journal a checkpoint: blob first, then row, then the journal is cleared.
+        """Commits a complete journal as a checkpoint: stores the blob, inserts the row, clears the journal.
 
-        `frames` are given by `extract_frames` alone, `filtered` (kept sequences) by `filter_scenes` alone. Doing it
-        again, after an end at any point, gives the row that is there or makes it again; a blob that a row names is
-        never overwritten. `guard` is called last in the transaction: what it raises is raised, and no row is written.
-        Raises CheckpointError (journal damaged, or of another stage or fingerprint), ServiceError.
+        `frames` are those of `extract_frames`, `filtered` the kept sequences of `filter_scenes`. The call is idempotent
+        after an interruption at any point; a blob that a row names is never overwritten. `guard` is called at the end
+        of the transaction; its exceptions roll it back. Raises CheckpointError if the journal is damaged or of another
+        stage or fingerprint, ServiceError.
         """
         if (journal.stage, journal.fingerprint) != (stage, fingerprint):
             raise CheckpointError(f"{journal.prefix}: expected the journal of {stage} with fingerprint {fingerprint}")
@@ -155,10 +155,9 @@ class CheckpointStore:
         input_checkpoint_ids: Sequence[UUID] | None = None,
         guard: Callable[[Session], None] | None = None,
     ) -> StageCheckpoint:
-        """A row of this job that names the blob (and frames) of another job's; it says which computed it.
+        """Inserts a row of this job that reuses the blob and the frames of another job's `row`.
 
-        `input_checkpoint_ids` are this job's own inputs, where they are other rows than those of `row`; `guard` as in
-        `commit`.
+        `input_checkpoint_ids` are the inputs of this job, by default those of `row`. `guard` as in `commit`.
         """
 
         def note(session: Session) -> StageCheckpoint:
@@ -181,20 +180,19 @@ class CheckpointStore:
         return self._database.transact(note)
 
     def read(self, row: StageCheckpoint) -> Iterator[Document]:
-        """The documents of a checkpoint, streamed from a temporary file whose size and SHA-256 were checked first.
+        """The documents of a checkpoint, streamed from a temporary file after its size and SHA-256 were checked.
 
-        Raises CheckpointError naming the key: missing, another size, content, count or origin than the row says,
-        another stage, an unknown form. The file is gone when the iterator is used up, closed or forgotten.
+        Raises CheckpointError, with the key, if the blob is missing, does not match its row or has an unknown format.
+        The file is deleted with the iterator.
         """
         documents = self._read(row)
-        next(documents)  # downloads and checks now, not at the first document
+        next(documents)  # downloads and verifies now instead of at the first document
         return documents
 
     def _read(self, row: StageCheckpoint) -> Iterator[Document]:
         key = row.stage_output_key
         if not key:
             raise CheckpointError(f"checkpoint {row.id} of {row.stage} names no output. Replay {row.stage}.")
-        # Without a name from the start, so that no way of ending leaves it behind.
         with scratch_file(key) as file:
             self._objects.download(key, file)
             if (size := size_of(file)) != row.stage_output_size:
@@ -222,7 +220,7 @@ def _frame_columns(job_id: UUID, frames: Sequence[SampledFrame] | None) -> dict[
 
 
 def _damaged(row: StageCheckpoint, file: IO[bytes], compared: str) -> CheckpointError:
-    """What to say of a blob that is not the one its row vouches for, and what it is as far as it can be read."""
+    """The error for a blob that does not match its row, with what it is as far as it can be read."""
     key = row.stage_output_key
     file.seek(0)
     try:
@@ -237,7 +235,7 @@ def _damaged(row: StageCheckpoint, file: IO[bytes], compared: str) -> Checkpoint
 
 
 def _check_header(row: StageCheckpoint, header: StreamHeader) -> None:
-    """Raises CheckpointError for a row whose blob speaks of something else."""
+    """Raises CheckpointError if the header of the blob does not match the row."""
     for name, expected, got in (
         ("documents", row.item_count, header.count),
         ("fingerprint", row.fingerprint, header.fingerprint),
@@ -251,7 +249,7 @@ def _check_header(row: StageCheckpoint, header: StreamHeader) -> None:
 
 
 def _sha256(file: IO[bytes]) -> str:
-    """SHA-256 of an open file from its beginning, hex; it stands at its beginning again."""
+    """SHA-256 of an open file from its start, hex. The position is set to the start."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)

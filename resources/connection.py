@@ -1,7 +1,7 @@
-"""Open clients of one database and one bucket, made once a process.
+"""Clients of one database and one bucket, created once a process.
 
-Belongs here: going from addresses to clients, without Dagster. The resource that stages use is in `storage.py`; the
-clients are in `database.py`, `object_store.py` and `checkpoints.py`.
+Belongs here: creating clients, without Dagster. The Dagster resource is in `storage.py`; the clients are in
+`database.py`, `object_store.py` and `checkpoints.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from resources.object_store import ObjectStore
 
 @dataclass(frozen=True)
 class Connection:
-    """Open clients of one database and one bucket."""
+    """Clients of one database and one bucket."""
 
     database: Database
     objects: ObjectStore
@@ -26,7 +26,7 @@ class Connection:
 
 @lru_cache(maxsize=4)
 def connect(endpoints: Endpoints) -> Connection:
-    """Clients of these servers, with the tables up to date and the bucket made."""
+    """Clients of these servers. Migrates the tables and creates the bucket. Raises ServiceError."""
     database = Database(endpoints.postgres_url, patience_s=endpoints.patience_s)
     database.migrate()
     objects = ObjectStore(

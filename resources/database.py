@@ -1,8 +1,8 @@
-"""The database: one engine, sessions that are transactions, and bringing the tables up to date.
+"""The Postgres database: engine, sessions and migrations.
 
-Belongs here: connecting, and patience with a server that is away for a while. Tables are in
-`touchline/library/tables.py`, queries in `touchline/library/repository/`, the steps from one version of the tables to
-the next in `migrations/`. Dagster keeps its own tables in the same database, on connections of its own.
+Belongs here: connections, and retries while the server is unavailable. Tables are in `touchline/library/tables.py`,
+queries in `touchline/library/repository/`, migrations in `migrations/`. Dagster has its own tables in the same
+database, and its own connections.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from resources.patience import PATIENCE_S, Patience, may_pass
+from resources.retry import DEFAULT_RETRY_S, RetryDeadline, is_transient
 from touchline.disk import shortage
 from touchline.errors import ServiceError
 from touchline.home import home
 from touchline.library.driver import with_driver
 
 MIGRATION_LOCK: Final = 0x746F7563686C696E
-"""Number of the advisory lock under which tables are changed ("touchlin" in ASCII): one process at a time."""
+"""Number of the advisory lock under which tables are migrated ("touchlin" in ASCII)."""
 VERSION_TABLE: Final = "touchline_alembic_version"
-"""Where the migration that the tables are at is noted (`migrations/env.py`)."""
+"""Table of the current Alembic revision (`migrations/env.py`)."""
 IDLE_S: Final = 5.0
-"""A connection that was not used for so long is asked whether it lives [s]: a machine that vanished says nothing."""
+"""Idle time after which a pooled connection is tested with a query [s]. A server that vanished closes no connection."""
 
 T = TypeVar("T")
 
 
 class Database:
-    """A Postgres database by its SQLAlchemy URL; nothing is opened before the first use. Safe to share by threads.
+    """A Postgres database. Connects at the first use. Thread-safe.
 
-    `patience_s` seconds are waited, with growing and random pauses, for a server that went away.
+    `url` is a SQLAlchemy URL. `patience_s` is the retry deadline for a server that is unavailable [s].
     """
 
-    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, url: str, *, patience_s: float = DEFAULT_RETRY_S) -> None:
         self.url: Final = _checked(url)
         self.patience_s: Final = patience_s
         self.engine: Final = sa.create_engine(
@@ -49,39 +49,39 @@ class Database:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": "touchline",
-                # A machine that vanishes without a word is noticed in half a minute, not after hours.
+                # A server that vanishes is detected in half a minute instead of hours.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 30_000,
             },
         )
-        only_living(self.engine)
+        discard_dead_connections(self.engine)
 
     @property
     def address(self) -> str:
-        """Host, port and database name, or the folder of the socket and the name; no user, no password."""
+        """Host, port and database name, or the folder of the Unix socket. Without user and password."""
         socket = self.url.query.get("host", "local socket")
         return f"{self.url.host}:{self.url.port or 5432}/{self.url.database}" if self.url.host else f"{socket}"
 
     @contextmanager
     def session(self, *, patience_s: float | None = None) -> Iterator[Session]:
-        """A session that is one transaction: committed at the end, rolled back if an exception leaves the block.
+        """A session in one transaction, committed at the end and rolled back on an exception.
 
-        A server that is away at its beginning is waited for, `patience_s` seconds if given. Rows stay readable
-        afterwards. Raises ServiceError if the server stays away, or goes away meanwhile (see `transact`).
+        Connecting is retried for `patience_s` seconds, by default those of the database. Rows stay readable after the
+        session. Raises ServiceError if the server is unavailable, or becomes so in the block (see `transact`).
         """
         with self._reaching():
             connection = self._patiently(self.engine.connect, patience_s)
-            # Rows outlive their session: they are handed to stages and assets.
+            # Rows are used after their session, by stages and assets.
             with connection, Session(connection, expire_on_commit=False) as session, session.begin():
                 yield session
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """What `work` returns, done in one transaction; all of it again if the server goes away in its middle.
+        """The result of `work`, called in one transaction, which is retried if the connection is lost.
 
-        `work` must bear being done twice: an answer to the commit may be lost. Raises ServiceError if the server
-        stays away, and whatever `work` raises.
+        `work` must be idempotent: the answer to the commit may be lost. Raises ServiceError if the server is
+        unavailable, and the exceptions of `work`.
         """
 
         def attempt() -> T:
@@ -96,7 +96,7 @@ class Database:
             return self._patiently(attempt, None)
 
     def ping(self) -> str:
-        """The server's version, from a real question. Raises ServiceError if there is none in time."""
+        """The server's version, from a query. Raises ServiceError if the server is unavailable."""
 
         def ask() -> str:
             with self.engine.connect() as connection:
@@ -106,13 +106,12 @@ class Database:
             return self._patiently(ask, None)
 
     def migrate(self) -> None:
-        """Brings the tables to this version; where they are already, it changes nothing. Any number may call at once.
+        """Migrates the tables to the newest revision, in one transaction that is retried. Safe to call concurrently.
 
-        A server that is away, or goes away meanwhile, is waited for: it is one transaction, which is done again.
-        Raises ServiceError if the server stays away, or its tables are of a newer Touchline.
+        Raises ServiceError if the server is unavailable, or if the tables are of a newer Touchline.
         """
         if self._version() == _newest_migration():
-            # The usual case, in a fiftieth of the time that Alembic takes to find it out.
+            # The usual case, 50 times faster than Alembic.
             return
         from alembic import command
         from alembic.config import Config
@@ -137,7 +136,7 @@ class Database:
             ) from error
 
     def _version(self) -> str | None:
-        """The migration that the tables are at; None if there is none, or not one alone."""
+        """The current revision of the tables; None if there is none or more than one."""
 
         def ask() -> list[str]:
             with self.engine.connect() as connection:
@@ -153,38 +152,38 @@ class Database:
         return found[0] if len(found) == 1 else None
 
     def close(self) -> None:
-        """Closes idle connections; the next use opens new ones."""
+        """Closes the pooled connections. The next use opens new ones."""
         self.engine.dispose()
 
     def _patiently(self, work: Callable[[], T], patience_s: float | None) -> T:
-        """Does `work` until the server is there or patience is over; pauses grow and are random."""
+        """The result of `work`, retried until the deadline with growing random pauses."""
         seconds = self.patience_s if patience_s is None else patience_s
-        return Patience(seconds, f"Postgres at {self.address}").wait(work, _passes)
+        return RetryDeadline(seconds, f"Postgres at {self.address}").wait(work, _passes)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            raise self.trouble(error) from error
+            raise self.service_error(error) from error
 
-    def trouble(self, error: BaseException) -> ServiceError:
-        """What to tell of a database that failed."""
+    def service_error(self, error: BaseException) -> ServiceError:
+        """The ServiceError for a database error."""
         if not self.url.host and (full := shortage(home())):
-            # A server of this home answers oddly then, or has ended.
+            # The embedded server fails in many ways when its disk is full.
             return ServiceError(f"Postgres at {self.address} failed: {full}")
         reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
         return ServiceError(
-            f"Postgres at {self.address} failed: {reason}. `touchline doctor` tells what is reachable; once it is "
+            f"Postgres at {self.address} failed: {reason}. `touchline doctor` shows what is reachable; once it is "
             "back, run the same again: finished work is kept"
         )
 
 
-def only_living(engine: sa.Engine) -> None:
-    """Lets an engine's pool give out no connection that is dead: a server that was restarted fails no question.
+def discard_dead_connections(engine: sa.Engine) -> None:
+    """Makes the engine's pool replace dead connections, for example after a restart of the server.
 
-    Instead of a question before each question (`pool_pre_ping`: two fifths of what a run asks) it looks whether
-    anything arrived on the connection since it was used last, as the end of a server does; after IDLE_S it asks.
+    A replacement for `pool_pre_ping`, whose queries are two fifths of those of a run. It checks whether data arrived on
+    the idle socket, as it does when the server closes the connection. After IDLE_S it tests with a query.
     """
 
     @sa.event.listens_for(engine, "checkin")
@@ -206,36 +205,38 @@ def only_living(engine: sa.Engine) -> None:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether the server went away or is not there yet, as against one that says no."""
+    """Whether the server is unavailable, as opposed to a server that refuses."""
     if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
         return False
     message = str(error.orig)
-    if not may_pass(message):
+    if not is_transient(message):
         return False
     if "FATAL:" in message:
         return True
-    # A connection that was never made has no code; a statement that failed for its own sake has one.
+    # A failed connection has no SQLSTATE; a failed statement has one.
     return error.connection_invalidated or getattr(error.orig, "pgcode", None) is None
 
 
 def migrations_folder() -> Path:
-    """Where the migrations lie: beside the packages, in a checkout as in an installation."""
+    """The folder of the package `migrations`."""
     import migrations
 
     return Path(next(iter(migrations.__path__)))
 
 
 def _newest_migration() -> str:
-    """The number that the name of the last migration's file begins with, which is its revision."""
+    """The newest revision, from the file names of the migrations."""
     return max(path.name for path in (migrations_folder() / "versions").glob("[0-9]*_*.py")).partition("_")[0]
 
 
 def _checked(url: str) -> sa.URL:
-    """The URL with the driver that is installed. Raises ServiceError if it is none of a Postgres database."""
+    """The URL with the installed driver. Raises ServiceError if it is not the URL of a Postgres database."""
     try:
         parsed = sa.make_url(with_driver(url))
     except sa.exc.ArgumentError as error:
-        raise ServiceError("TOUCHLINE_POSTGRES_URL is no URL; expected postgresql+psycopg2://user@host/name") from error
+        raise ServiceError(
+            "TOUCHLINE_POSTGRES_URL is not a URL; expected postgresql+psycopg2://user@host/name"
+        ) from error
     if parsed.get_backend_name() != "postgresql":
         raise ServiceError(f"expected the URL of a Postgres database, got one of {parsed.get_backend_name()}")
     return parsed

@@ -1,7 +1,7 @@
-"""The fields of resources that Dagster's UI shows, and that no run changes.
+"""Fields of Dagster resources that the UI shows and that no run may change.
 
-Belongs here: what of the environment's settings may be shown, and refusing a run that would change it. What the fields
-mean stands at the resources: `storage.py` and `models.py`.
+Belongs here: which settings are shown, and the check of a run's config. The fields are described in `storage.py` and
+`models.py`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ VARIABLES: Final = {
     "s3_region": "TOUCHLINE_S3_REGION",
     "patience_s": "TOUCHLINE_PATIENCE_S",
 }
-"""The environment variable that each field of `Storage` stands for."""
+"""Environment variable of each field of `Storage`, by field name."""
 
 
 def own_fields(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The fields of the resources `storage` and `models` with these settings, by resource: no secret among them."""
+    """Values of the fields of the resources `storage` and `models`, by resource, without secrets."""
     storage = {name: getattr(settings, name) for name in VARIABLES}
     storage["postgres_url"] = without_secrets(settings.postgres_url)
     if "@" in settings.s3_endpoint:
-        # Whatever stands before it may be a key; what is empty is taken from the environment.
+        # The part before @ may be a key. An empty field is read from the environment.
         storage["s3_endpoint"] = ""
     return {
         "storage": storage,
@@ -38,11 +38,11 @@ def own_fields(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def refuse_changed(config: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses a run's config that changes a resource other than `run_settings`.
+    """Raises BadInputError if a run's config changes a resource other than `run_settings`.
 
-    Dagster lets a run's config change the fields of any resource, and whoever can open its UI can start a run: it
-    would take our keys to a server of theirs, or load a file of ours. `own`: as `own_fields`, with which the launchpad
-    fills a config. Values are not repeated. Raises BadInputError.
+    Dagster lets a run's config change any resource, and everyone with access to the UI can launch a run: it could send
+    the keys to another server or load a local file. `own` has the values of `own_fields`, which the launchpad fills in.
+    The error repeats no value.
     """
     for name, resource in (config.get("resources") or {}).items():
         for field, value in ((resource or {}).get("config") or {}).items():
@@ -54,12 +54,12 @@ def refuse_changed(config: Mapping[str, Any], own: Mapping[str, Mapping[str, Any
 
 
 def without_secrets(url: str) -> str:
-    """The address of a database without its password and options; empty for what is no address."""
+    """A database URL without password and options; empty if it is not a URL."""
     try:
         full = sa.make_url(url)
     except sa.exc.ArgumentError:
         return ""
-    # A socket's folder is part of the address.
+    # `host` and `port` of a Unix socket are query parameters.
     query = {name: value for name, value in full.query.items() if name in ("host", "port")}
     shown = sa.URL.create(full.drivername, full.username, None, full.host, full.port, full.database, query)
     return shown.render_as_string(hide_password=False)

@@ -1,6 +1,6 @@
-"""Frames near at hand: one stage after another asks for the same ones.
+"""Local cache of the frames of one job, which every stage reads.
 
-Belongs here: keeping them. Where they are stored for good, and under which keys, is in `checkpoints.py`.
+Belongs here: the cache. `checkpoints.py` stores frames in the object store.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from resources.tempfiles import FULL
 
 
 class FrameCache:
-    """Keeps the frames of one job, up to `limit` bytes, in a temporary file without a name. Safe to share by threads.
+    """Caches the frames of one job in an unnamed temporary file of up to `limit` bytes. Thread-safe.
 
-    A frame of another job begins it anew. Once it is full no more are kept, rather than older ones dropped: each stage
-    asks for all frames from first to last, so the one asked for longest ago is the next. Where the disk has no room it
-    keeps nothing, for it is only a matter of speed.
+    A frame of another job clears the cache. A full cache keeps its frames and adds none: each stage reads all frames in
+    order, so the least recently used frame is the next one needed. If the disk is full the cache is empty.
     """
 
     def __init__(self, limit: int) -> None:
@@ -31,7 +30,7 @@ class FrameCache:
         self._lock = Lock()
 
     def get(self, key: str) -> bytes | None:
-        """The frame kept under a key, if there is one."""
+        """The cached frame, or None."""
         with self._lock:
             if self._file is None or key not in self._places:
                 return None
@@ -40,7 +39,7 @@ class FrameCache:
             return self._file.read(size)
 
     def put(self, key: str, data: bytes) -> None:
-        """Keeps a frame if there is room."""
+        """Adds a frame if there is room."""
         with self._lock:
             try:
                 self._put(key, data)
@@ -59,7 +58,7 @@ class FrameCache:
         if self._file is None or self._end + len(data) > self._limit:
             return
         self._file.seek(self._end)
-        # Nearly full, the disk takes a part and says so at the next time only.
+        # On a nearly full disk a write may be partial, without an error.
         if self._file.write(data) == len(data):
             self._places[key] = (self._end, len(data))
             self._end += len(data)
@@ -70,4 +69,4 @@ class FrameCache:
 
 
 def _nothing() -> None:
-    """Stands for closing what was not opened."""
+    """Finalizer of a cache without a file."""

@@ -1,7 +1,7 @@
-"""The processes that do runs, as a lease or a mark on the run remembers them: which they are, and whether they live.
+"""Identity and liveness of the processes that execute runs, as a lease or a run tag stores them.
 
-Belongs here: what can be told from this machine, without any database. No clock is asked: a process is known by its
-number and by its start since the machine was booted.
+Belongs here: what this machine can determine, without a database or a clock. A process is identified by its pid and its
+start time since boot.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from resources.embedded.processes import identity, is_same
 
 @lru_cache(1)
 def host() -> str:
-    """This machine as processes see it: containers of one machine do not see each other's."""
+    """Host name and PID namespace: containers of one machine have different ones."""
     namespace = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()}/{namespace.stat().st_ino if namespace.exists() else 0}"
 
 
 def process_here(pid: int | None = None) -> dict[str, str | int]:
-    """What is remembered of a process of this machine, by default this one."""
+    """The stored form of a process of this machine, by default this process."""
     pid = pid or os.getpid()
     return {"pid": pid, "identity": identity(pid) or ""}
 
 
 def name_of(where: str, process: Mapping[str, Any]) -> str:
-    """What to call a process on a host."""
+    """The name of a process in messages."""
     return f"process {process.get('pid')} on {where.partition('/')[0]}"
 
 
-def surely_gone(where: str, process: Mapping[str, Any]) -> bool:
-    """Whether a process is known to be dead: it was one of this machine, in this boot, and there is none such."""
+def is_gone(where: str, process: Mapping[str, Any]) -> bool:
+    """Whether a process is known to be dead: it ran on this machine, in this boot, and does not exist any more."""
     pid, remembered = _here(where, process)
     return bool(remembered) and is_same(pid, remembered) is False
 
 
-def seen_at_work(where: str, process: Mapping[str, Any]) -> bool:
-    """Whether a process is one of this machine that lives and was not stopped from outside.
+def is_working(where: str, process: Mapping[str, Any]) -> bool:
+    """Whether a process runs on this machine and was not stopped by a signal.
 
-    Its silence then proves nothing: a computation may keep all of its threads waiting.
+    A missing heartbeat then proves nothing: a computation may block all threads of the process.
     """
     pid, remembered = _here(where, process)
     if not remembered or not is_same(pid, remembered):
@@ -57,10 +57,7 @@ def seen_at_work(where: str, process: Mapping[str, Any]) -> bool:
 
 
 def _here(where: str, process: Mapping[str, Any]) -> tuple[int, str]:
-    """Number and identity of a process that was begun on this machine, in this boot; else an empty identity.
-
-    A name that another machine has as well, or another boot, proves nothing.
-    """
+    """Pid and identity of a process of this machine and boot; an empty identity for any other process."""
     pid, remembered = int(process.get("pid") or 0), str(process.get("identity") or "")
     boot = (identity(os.getpid()) or "").rpartition("/")[0]
     same = where == host() and remembered.rpartition("/")[0] == boot

@@ -1,6 +1,6 @@
-"""Ctrl-C while libraries are loaded: kept until they are done.
+"""Delay Ctrl-C while libraries are loaded.
 
-Belongs here: holding signals. What an interruption does to a job is in `detection_assets/jobs/job_of_run.py`.
+Belongs here: delaying signals. `detection_assets/jobs/job_of_run.py` handles the interruption of a job.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from types import FrameType
 from typing import Final
 
 HELD: Final = (signal.SIGINT, signal.SIGTERM)
-"""The signals by which a person, a system or Dagster interrupts a run."""
+"""Signals by which a user, the system or Dagster interrupts a run."""
 
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Keeps the first SIGINT or SIGTERM until the block ends, then raises it anew for the handlers of before.
+    """Delays the first SIGINT or SIGTERM until the block ends, then raises it again for the previous handlers.
 
-    Libraries that are interrupted while they load fail at their clean-up and raise errors of their own without a
-    cause: OmegaConf raises ConfigKeyError `from None`, and the run would fail for a fault that nobody has. A second
-    signal is not held: whoever asks twice wants the end now. Signals reach the main thread alone; in others nothing is
-    held.
+    A library that is interrupted while it loads may raise an unrelated error without a cause: OmegaConf raises
+    ConfigKeyError `from None`. A second signal is not delayed. Signals reach the main thread only; in other threads the
+    block has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -33,7 +32,7 @@ def interrupts_held() -> Iterator[None]:
 
     def release() -> None:
         for number, handler in before.items():
-            # None is a handler that was not set from Python, and cannot be set again from here.
+            # None is a handler that was not set from Python and cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def hold(number: int, _frame: FrameType | None) -> None:

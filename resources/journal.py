@@ -1,6 +1,6 @@
-"""The journal of a stage in the making: each finished chunk as a small BSON stream, so that a retry can go on.
+"""The journal of an unfinished stage: one BSON stream for each finished chunk, from which a retry resumes.
 
-Belongs here: one stage of one job and one fingerprint. Turning a full journal into a checkpoint is in `checkpoints.py`.
+Belongs here: the journal of one stage of one job. `checkpoints.py` commits a complete journal as a checkpoint.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from touchline.errors import CheckpointError
 
 
 class Journal:
-    """The chunks of one stage of one job that are finished with one fingerprint.
+    """The finished chunks of one stage of one job with one fingerprint.
 
-    Chunks of another fingerprint are not seen. A chunk that is damaged, and all after it, are not seen either: the
-    state each goes on from would be unknown. They are computed again and overwritten.
+    Chunks of another fingerprint are ignored. A damaged chunk and all later ones are ignored too, since the worker's
+    state before them is unknown. They are computed again and overwritten.
     """
 
     def __init__(self, objects: ObjectStore, job_id: UUID, stage: str, fingerprint: str) -> None:
@@ -45,12 +45,12 @@ class Journal:
 
     @property
     def finished(self) -> tuple[int, ...]:
-        """The ids of the chunks that are finished, rising."""
+        """The ids of the finished chunks, in ascending order."""
         return tuple(self._chunks)
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """The worker's state after the last finished chunk; nothing if there is none."""
+        """The worker's state after the last finished chunk, or None."""
         return self._state
 
     def key(self, chunk_id: int) -> str:
@@ -58,9 +58,9 @@ class Journal:
         return f"{self.prefix}{chunk_id}.bson"
 
     def write(self, chunk_id: int, documents: Sequence[Document], state: dict[str, Any]) -> None:
-        """Stores a finished chunk with the worker's state after it; once this returns, the chunk is safe.
+        """Stores a finished chunk with the worker's state after it.
 
-        Chunks come in rising order. Raises ValueError for one that does not, ServiceError if the store fails.
+        Raises ValueError if the id is not larger than the last one, ServiceError if the object store fails.
         """
         if chunk_id < 0 or (self._chunks and chunk_id <= self._chunks[-1]):
             raise ValueError(f"{self.stage}: expected a chunk after {self._chunks[-1:] or 'none'}, got {chunk_id}")
@@ -74,10 +74,11 @@ class Journal:
         self._chunks.append(chunk_id)
         self._state = state
 
-    def take_over(self, earlier: Journal) -> None:
-        """Begins with the finished chunks of an earlier attempt, of the same stage and fingerprint. Raises as `write`.
+    def copy_from(self, earlier: Journal) -> None:
+        """Copies the finished chunks of an earlier attempt. This journal must be empty.
 
-        Ended in its middle, this journal has some of them, and the earlier one all of them still.
+        An interrupted copy leaves the earlier journal complete. Raises ValueError if a stage or fingerprint differs or
+        this journal is not empty, ServiceError.
         """
         if (earlier.stage, earlier.fingerprint, self.finished) != (self.stage, self.fingerprint, ()):
             raise ValueError(f"{self.prefix}: expected to be empty and of the same work as {earlier.prefix}")
@@ -86,9 +87,9 @@ class Journal:
         self._chunks, self._state = list(earlier.finished), earlier.state
 
     def documents(self) -> Iterator[Document]:
-        """The documents of all finished chunks, in order; two chunks in memory at most. Raises CheckpointError.
+        """The documents of all finished chunks, in order, with at most two chunks in memory. Raises CheckpointError.
 
-        The chunk that this process wrote last is not asked for again.
+        The last chunk that this process wrote is read from memory.
         """
         for chunk_id in self.finished:
             key = self.key(chunk_id)
@@ -97,13 +98,13 @@ class Journal:
                 yield from read_stream(buffer, stage=self.stage, key=key)
 
     def clear(self) -> None:
-        """Removes all chunks, those of other fingerprints too."""
+        """Deletes all chunks, including those of other fingerprints."""
         for key, _ in self._objects.list(self.prefix):
             self._objects.delete(key)
         self._chunks, self._state, self._newest = [], None, None
 
     def _checked(self, chunk_id: int) -> StreamHeader:
-        """The header of a chunk that was read to its end without a fault. Raises CheckpointError."""
+        """The header of a chunk, after reading all of it. Raises CheckpointError if it is damaged."""
         key = self.key(chunk_id)
         with io.BytesIO(self._objects.get(key)) as buffer:
             header = read_header(buffer, key=key)

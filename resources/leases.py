@@ -1,7 +1,7 @@
-"""The lease of a Dagster run in the process that does it: claimed before work, kept alive, checked at each write.
+"""The lease of a Dagster run in the process that executes it: acquired at the start, renewed, checked at each write.
 
-Belongs here: holding leases. Their rows are in `touchline/library/repository/leases.py`, what is known of the processes
-that hold them in `holders.py`; who takes a lease away, and when, is in `detection_assets/jobs/reconcile.py`.
+Belongs here: holding leases. Their rows are in `touchline/library/repository/leases.py`, the identity of the holding
+processes in `holders.py`; `detection_assets/jobs/reconcile.py` revokes leases.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from touchline.errors import JobStoppedError, ServiceError
 from touchline.library import repository
 from touchline.library.tables import RunLease
 
-BEAT_S: Final = 5.0
-"""Seconds between two beats."""
+HEARTBEAT_S: Final = 5.0
+"""Time between two renewals of a lease [s]."""
 
 
 class LeaseLostError(JobStoppedError):
-    """A run is another process's, or was given up while this process could not be heard. Nothing more is written."""
+    """Another process holds the lease of a run, or it was revoked. This process writes nothing more for the run."""
 
 
 class Lease:
-    """One run's lease, held by this process. Safe to use from several threads."""
+    """The lease of one run, held by this process. Thread-safe."""
 
     def __init__(self, database: Database, run_id: str) -> None:
-        """Claims it. Raises LeaseLostError if another process holds it, ServiceError if the database stays away."""
+        """Acquires it. Raises LeaseLostError if another process holds it, ServiceError without the database."""
         self.run_id: Final = run_id
         self._database = database
         self._holder = uuid.uuid4().hex
@@ -42,7 +42,7 @@ class Lease:
         process = process_here()
 
         def claim(session: Session) -> RunLease | None:
-            # After an answer that was lost the row may be ours already.
+            # In a retry the row may be that of this process.
             if repository.claim_lease(session, run_id, self._holder, host=host(), process=process, version=_version()):
                 return None
             other = repository.get_lease(session, run_id)
@@ -51,39 +51,39 @@ class Lease:
         other = database.transact(claim)
         if other is not None:
             raise LeaseLostError(
-                f"Dagster run {run_id} is done by {name_of(other.host, other.process)}; this process leaves it alone"
+                f"Dagster run {run_id} is executed by {name_of(other.host, other.process)}; this process stops"
             )
         threading.Thread(target=self._beat, name=f"lease-{run_id}", daemon=True).start()
 
     def check(self) -> None:
-        """Raises LeaseLostError if the run is not this process's any more: before anything is written for it."""
+        """Raises LeaseLostError if the lease was lost, ServiceError if the database is unavailable."""
         self._database.transact(self.guard)
 
     def guard(self, session: Session) -> None:
-        """As `check`, in a transaction: until that ends nobody can take the lease away."""
+        """As `check`, in a transaction: the lease cannot be revoked until it ends."""
         if self._lost or not repository.holds_lease(session, self.run_id, self._holder):
             self._lost = True
             raise LeaseLostError(
-                f"Dagster run {self.run_id} was given up while this process could not be heard, or was ended by "
-                "somebody; nothing more is written here. `touchline jobs` shows its job, and how to continue it"
+                f"Dagster run {self.run_id} was given up because this process did not renew its lease, or was ended; "
+                "nothing more is written by this process. `touchline jobs` shows its job, and how to continue it"
             )
 
     def release(self) -> None:
-        """Gives it back; what is not given back because the database is away is removed once the run is over."""
+        """Deletes it. If the database is unavailable, it is deleted after the run has ended."""
         self._over.set()
         self._lost = True
         try:
             with self._database.session(patience_s=0) as session:
-                repository.drop_lease(session, self.run_id, self._holder)
+                repository.release_lease(session, self.run_id, self._holder)
         except ServiceError:
             return
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_S):
+        while not self._over.wait(HEARTBEAT_S):
             try:
-                # No patience: the next beat is the next try.
+                # No retry: the next heartbeat is the next attempt.
                 with self._database.session(patience_s=0) as session:
-                    if not repository.beat_lease(session, self.run_id, self._holder):
+                    if not repository.renew_lease(session, self.run_id, self._holder):
                         self._lost = True
                         return
             except ServiceError:
@@ -91,14 +91,14 @@ class Lease:
 
 
 _held: Final[dict[str, Lease]] = {}
-"""Leases of this process by run, those that were given back as well: nothing is written for those runs any more."""
+"""Leases of this process by run id, including released ones: nothing more is written for those runs."""
 _lock: Final = threading.Lock()
 
 
-def hold(database: Database, run_id: str) -> bool:
-    """Claims the lease of a run for this process, and says so; False if it has it already.
+def acquire_lease(database: Database, run_id: str) -> bool:
+    """Acquires the lease of a run for this process. Returns False if the process has it already.
 
-    Raises as `Lease`, and as `Lease.check`.
+    Raises LeaseLostError and ServiceError as `Lease` and `Lease.check`.
     """
     with _lock:
         lease = _held.get(run_id)
@@ -110,20 +110,20 @@ def hold(database: Database, run_id: str) -> bool:
 
 
 def guard_of(run_id: str) -> Callable[[Session], None]:
-    """What a transaction that writes for a run calls last. A run without a lease in this process writes unguarded."""
+    """The check that a transaction for a run makes last. It does nothing without a lease in this process."""
     lease = _held.get(run_id)
     return lease.guard if lease is not None else _unguarded
 
 
 def check(run_id: str) -> None:
-    """Raises LeaseLostError if this process has lost the lease of a run."""
+    """Raises LeaseLostError if this process had the lease of a run and lost it."""
     lease = _held.get(run_id)
     if lease is not None:
         lease.check()
 
 
-def let_go(run_id: str) -> None:
-    """Gives the lease of a run back, if this process has it."""
+def release_lease(run_id: str) -> None:
+    """Deletes the lease of a run, if this process has it."""
     with _lock:
         lease = _held.get(run_id)
     if lease is not None:

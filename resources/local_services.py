@@ -1,10 +1,10 @@
-"""The servers Touchline needs: the ones given by address, or embedded ones that it starts itself and shares.
+"""The servers of Touchline: external ones with a given address, or embedded ones that processes start and share.
 
-Belongs here: deciding which servers are embedded, sharing them among processes, and telling of them. How each server
-is run is in `embedded/postgres_server.py` and `embedded/object_server.py`.
+Belongs here: which servers are embedded, sharing them among processes, and their status. Each server is run by
+`embedded/postgres_server.py` or `embedded/object_server.py`.
 
-Every process that uses the embedded servers holds a shared lock on `services/lease`. Whoever leaves last ends them. A
-process killed outright leaves its lock to the kernel and the servers running; the next one takes them over.
+Every process that uses the embedded servers holds a shared lock on `services/lease`. The last one stops them. If a
+process is killed, the kernel releases its lock and the servers keep running; the next process uses them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from urllib.parse import parse_qs, urlsplit
 from resources.embedded.home_folder import STATE, State, make_home
 from resources.embedded.object_server import PROFILE, PROFILE_FILE, ObjectServer
 from resources.embedded.postgres_server import PostgresServer
-from resources.patience import Patience, may_pass
+from resources.retry import RetryDeadline, is_transient
 from resources.settings import Settings
-from resources.shell import shield
+from resources.shell import isolate_environment
 from touchline.errors import ServiceError
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the servers are, with what is needed to use them."""
+    """Addresses and keys of the servers."""
 
     postgres_url: str = field(repr=False)
     s3_endpoint: str
@@ -47,7 +47,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """What `touchline doctor` tells of one server. `address` holds no secret."""
+    """Status of one server, for `touchline doctor`. `address` holds no secret; `data` is the data folder."""
 
     name: str
     embedded: bool
@@ -56,27 +56,29 @@ class ServiceStatus:
     version: str
     data: str
     answers: bool = True
-    """Whether one that runs answers: it may be busy, stopped, or repairing its data."""
+    """Whether a running server answers: it may be busy, stopped, or recovering its data."""
 
 
 POSTGRES: Final = "postgres"
+"""Name of Postgres in `services/state.json`."""
 OBJECTS: Final = "objects"
+"""Name of the object store in `services/state.json`."""
 
 
-class SilentError(Exception):
-    """A server that lives did not answer."""
+class NotAnsweringError(Exception):
+    """A running server did not answer."""
 
 
 def retried(error: BaseException) -> bool:
-    """Whether a silent server is asked again: not one that answered and refused our password."""
-    return isinstance(error, SilentError) and may_pass(str(error))
+    """Whether a connection is retried: not if the server refused the password."""
+    return isinstance(error, NotAnsweringError) and is_transient(str(error))
 
 
 class LocalServices:
-    """Makes servers available and lets go of them; a context manager that yields Endpoints.
+    """Starts and releases the servers; a context manager that yields Endpoints.
 
-    `only` names the servers that are wanted, POSTGRES and OBJECTS; the address of one that is neither wanted nor given
-    stays empty.
+    `only` names the servers to use, POSTGRES and OBJECTS. The address of a server that is neither used nor given is
+    empty.
     """
 
     def __init__(self, settings: Settings, *, only: Collection[str] = (POSTGRES, OBJECTS)) -> None:
@@ -92,15 +94,15 @@ class LocalServices:
         self._endpoints: Endpoints | None = None
 
     def start(self) -> Endpoints:
-        """Starts what is not given by address and does not live yet. Calling it again changes nothing.
+        """Starts the embedded servers that do not run yet. Idempotent.
 
-        A server that lives and does not answer is waited for (TOUCHLINE_PATIENCE_S), and is left alone. Takes out of
-        this process's environment what would steer the servers' clients unasked (see `shell.py`).
-        Raises ServiceError if a server does not start or does not answer, or if an object store is given without its
-        keys; then nothing is left running that this call started.
+        A running server that does not answer is retried until TOUCHLINE_PATIENCE_S, and never stopped. Removes
+        variables that configure the servers' clients from the environment (`shell.py`). Raises ServiceError if a server
+        does not start or answer, or if an object store is given without its keys; servers that this call started are
+        then stopped.
         """
         if self._endpoints is None:
-            shield()
+            isolate_environment()
             try:
                 self._endpoints = self._start()
             except BaseException:
@@ -109,23 +111,25 @@ class LocalServices:
         return self._endpoints
 
     def revive(self) -> tuple[str, ...]:
-        """Starts again the embedded servers of this home that died, at the same addresses; the names of those.
+        """Restarts the embedded servers that died, at the same addresses. Returns their names.
 
-        For a loop of whoever holds the servers (`touchline serve`), about once a second: clients that wait for a dead
-        server go on as soon as it is back. It takes a millisecond where all live, and it may take a minute where one
-        has to be started. A server that lives and does not answer is left alone. Before `start` and after `stop`, and
-        for servers given by address, it does nothing. Safe to call from a thread.
+        `touchline serve` calls it about once a second, so that waiting clients can continue. It takes about 1 ms if all
+        servers run, and up to a minute to start one. It does nothing for a running server, for an external server,
+        before `start` and after `stop`. Thread-safe.
 
-        Raises ServiceError if a server does not start, or if its address was taken by another program meanwhile; the
-        next call tries again.
+        Raises ServiceError if a server does not start, or if another program took its address; the next call retries.
         """
-        if self._lease is None or self._endpoints is None or all(self._server(name).lives() for name in self._wanted):
+        if (
+            self._lease is None
+            or self._endpoints is None
+            or all(self._server(name).is_alive() for name in self._wanted)
+        ):
             return ()
         begun = []
         with self._starting():
             state = State(self._folder, writes=True)
             for name in self._wanted:
-                if not self._server(name, state).lives():
+                if not self._server(name, state).is_alive():
                     self._begin(name, state)
                     begun.append(name)
             before, now = self._endpoints, self._endpoints_by(state)
@@ -137,14 +141,14 @@ class LocalServices:
         return tuple(begun)
 
     def stop(self) -> None:
-        """Lets go of the servers; ends the embedded ones if no other process uses them. Never touches any other."""
+        """Releases the servers. Stops the embedded ones if no other process uses them."""
         if self._lease is None:
             self._endpoints = None
             return
         atexit.unregister(self.stop)
         with self._lease, suppress(FileNotFoundError), self._starting():
-            # Not found: the whole home was removed, and there is nothing to end the servers by.
-            if self._alone():
+            # FileNotFoundError: the home was deleted, with the state that identifies the servers.
+            if self._is_last_user():
                 state = State(self._folder, writes=True)
                 for name in (OBJECTS, POSTGRES):
                     self._server(name, state).stop()
@@ -152,8 +156,8 @@ class LocalServices:
         self._lease, self._endpoints = None, None
 
     def status(self) -> list[ServiceStatus]:
-        """What there is, without starting anything."""
-        shield()
+        """The status of the servers. Starts none."""
+        isolate_environment()
         settings = self._settings
         found = []
         if settings.postgres_url:
@@ -161,11 +165,11 @@ class LocalServices:
             found.append(ServiceStatus("Postgres", False, reached, public(settings.postgres_url), "", ""))
         else:
             postgres = PostgresServer(self._folder, State(self._folder).of(POSTGRES))
-            lives = postgres.lives() and postgres.known
-            address = public(postgres.url) if lives else ""
-            answers = lives and postgres.silent() is None
+            alive = postgres.is_alive() and postgres.known
+            address = public(postgres.url) if alive else ""
+            answers = alive and postgres.connection_error() is None
             found.append(
-                ServiceStatus("Postgres", True, lives, address, postgres.version(), str(postgres.data), answers)
+                ServiceStatus("Postgres", True, alive, address, postgres.version(), str(postgres.data), answers)
             )
         if settings.s3_endpoint:
             parts = urlsplit(settings.s3_endpoint)
@@ -173,19 +177,19 @@ class LocalServices:
             found.append(ServiceStatus("object store", False, reached, settings.s3_endpoint, "", ""))
         else:
             objects = ObjectServer(self._folder, State(self._folder).of(OBJECTS))
-            lives = objects.lives() and objects.known
-            address, version = objects.endpoint if lives else "", f"SeaweedFS {objects.version()}"
-            answers = lives and objects.silent() is None
-            found.append(ServiceStatus("object store", True, lives, address, version, str(objects.data), answers))
+            alive = objects.is_alive() and objects.known
+            address, version = objects.endpoint if alive else "", f"SeaweedFS {objects.version()}"
+            answers = alive and objects.connection_error() is None
+            found.append(ServiceStatus("object store", True, alive, address, version, str(objects.data), answers))
         return found
 
     def running_postgres(self) -> str:
-        """The URL of a Postgres that can be reached now, password included; empty if there is none. Starts nothing."""
-        shield()
+        """The URL of Postgres, with password, if it is reachable now, else empty. Starts nothing."""
+        isolate_environment()
         if self._settings.postgres_url:
             return self._settings.postgres_url if _reaches_postgres(self._settings.postgres_url) else ""
         postgres = PostgresServer(self._folder, State(self._folder).of(POSTGRES))
-        return postgres.url if postgres.lives() and postgres.known and postgres.silent() is None else ""
+        return postgres.url if postgres.is_alive() and postgres.known and postgres.connection_error() is None else ""
 
     def __enter__(self) -> Endpoints:
         return self.start()
@@ -213,28 +217,28 @@ class LocalServices:
                     fcntl.flock(self._lease, fcntl.LOCK_SH)
                     atexit.register(self.stop)
                 state = State(self._folder, writes=True)
-                found = [name for name in self._wanted if self._take_over(name, state)]
+                found = [name for name in self._wanted if self._usable(name, state)]
                 for name in self._wanted:
                     if name not in found:
                         self._begin(name, state)
                 if OBJECTS in self._wanted:
                     ObjectServer(self._folder, state.of(OBJECTS)).write_profile(settings.s3_region)
                 endpoints = self._endpoints_by(state)
-            # Others may start and leave while a server that lives is waited for.
+            # Other processes may start and stop servers during the wait.
             if all(self._answers(name) for name in found):
                 return endpoints
 
-    def _take_over(self, name: str, state: State) -> bool:
-        """Whether a server lives and can be used. One whose address was lost is ended if nobody else can use it."""
+    def _usable(self, name: str, state: State) -> bool:
+        """Whether a server runs and its address is known. Stops one of unknown address that nobody else uses."""
         server = self._server(name, state)
-        if not server.lives():
+        if not server.is_alive():
             return False
         if server.known:
             return True
-        if self._lease is None or not self._alone():
+        if self._lease is None or not self._is_last_user():
             raise ServiceError(
-                f"{name} of {self._folder} runs (process {server.memory['pid']}), but {STATE} that tells its address "
-                "is gone; end what uses it, then run the same again"
+                f"{name} of {self._folder} runs (process {server.memory['pid']}), but {STATE} with its address is "
+                "gone; end what uses it, then run the same again"
             )
         server.stop()
         fcntl.flock(self._lease, fcntl.LOCK_SH)
@@ -248,33 +252,31 @@ class LocalServices:
             server.start(self._settings.s3_bucket)
 
     def _answers(self, name: str) -> bool:
-        """Waits for a server that lives, as long as patience lasts; False if it died meanwhile.
+        """Waits for a running server until the retry deadline. Returns False if it died in the meantime.
 
-        Raises ServiceError if it does not answer, or refuses us.
+        Raises ServiceError if it does not answer or refuses the password.
         """
         server = self._server(name)
 
         def ask() -> bool:
-            why = server.silent()
-            if why is not None and server.lives():
-                raise SilentError(why)
+            why = server.connection_error()
+            if why is not None and server.is_alive():
+                raise NotAnsweringError(why)
             return why is None
 
         try:
-            return Patience(self._settings.patience_s, f"the embedded {name}").wait(ask, retried)
-        except SilentError as error:
+            return RetryDeadline(self._settings.patience_s, f"the embedded {name}").wait(ask, retried)
+        except NotAnsweringError as error:
             raise ServiceError(
                 f"the embedded {name} (process {server.memory.get('pid')}) runs and does not answer: {error}. It was "
-                f"waited for and left alone. Its log is {server.log}; end that process if it hangs, then run the same "
-                "again"
+                f"not stopped. Its log is {server.log}; end that process if it hangs, then run the same again"
             ) from error
 
-    def _alone(self) -> bool:
-        """Whether no other process holds the servers; then none can come to hold them as long as we do."""
+    def _is_last_user(self) -> bool:
+        """Whether no other process uses the servers. Then none can start to, until this process releases its lock."""
         if self._lease is None:
             return False
         try:
-            # The shared lock becomes an exclusive one only if nobody else holds it.
             fcntl.flock(self._lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
@@ -285,7 +287,7 @@ class LocalServices:
         return PostgresServer(self._folder, memory) if name == POSTGRES else ObjectServer(self._folder, memory)
 
     def _endpoints_by(self, state: State | None) -> Endpoints:
-        """Addresses as given, or as remembered of the embedded servers."""
+        """The given addresses, and those of the embedded servers from `state`."""
         settings = self._settings
         found = Endpoints(
             postgres_url=settings.postgres_url,
@@ -315,18 +317,18 @@ class LocalServices:
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
-        """One process at a time starts and ends servers of this folder."""
+        """Holds the lock under which servers are started and stopped."""
         with self._open("starting") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _open(self, name: str) -> BinaryIO:
-        """A file of the folder that is only locked, for the owner alone."""
+        """Opens a lock file of the folder, for the owner only."""
         return os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 
 def export(endpoints: Endpoints) -> dict[str, str]:
-    """The environment for child processes: to them all servers are given by address, so they start and end none."""
+    """The environment for child processes. All servers have addresses in it, so children start and stop none."""
     return {
         "TOUCHLINE_POSTGRES_URL": endpoints.postgres_url,
         "TOUCHLINE_S3_ENDPOINT": endpoints.s3_endpoint,
@@ -340,13 +342,13 @@ def export(endpoints: Endpoints) -> dict[str, str]:
 
 
 def profile_of(settings: Settings) -> str:
-    """The variables with which AWS's own tools reach the embedded object store, as a shell takes them. No secret."""
+    """The shell command that lets AWS tools use the embedded object store. It holds no secret."""
     file = settings.home / "services" / PROFILE_FILE
     return f"export AWS_SHARED_CREDENTIALS_FILE={shlex.quote(str(file))} AWS_PROFILE={PROFILE}"
 
 
 def public(url: str) -> str:
-    """A URL without user and password; of one through a socket, its folder, as psql's option -h takes it."""
+    """A URL without user and password. For a Unix socket it names the folder, as for psql's option -h."""
     parts = urlsplit(url)
     if parts.hostname is None:
         folder = parse_qs(parts.query).get("host", [""])[0]

@@ -1,7 +1,7 @@
-"""The models as a Dagster resource: loaded at first use, once a process, whatever asks for them.
+"""The models as a Dagster resource, loaded at first use and shared in the process.
 
-Belongs here: sharing loaded engines, and what of the environment concerns them. The engines themselves are in
-`touchline/ocr/` and `touchline/vision/`, and in other installed packages.
+Belongs here: sharing loaded engines, and their settings in the environment. The engines are in `touchline/ocr/`,
+`touchline/vision/` and plugins.
 """
 
 import threading
@@ -23,13 +23,13 @@ from touchline.stages.detect_objects import DetectObjectsConfig, configured_dete
 from touchline.vision.detector import ObjectDetector
 
 YOLO: Final = "yolo"
-"""The detector whose weights the environment may name."""
+"""Name of the detector whose weights the environment may set."""
 
 _loading = threading.RLock()
 
 
 class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """OCR engines and object detectors. Loading takes a second or two and some hundred megabytes each."""
+    """OCR engines and object detectors. Loading one takes 1 to 2 s and some hundred MB of memory."""
 
     yolo_weights: str = Field(
         default="",
@@ -38,18 +38,19 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
     yolo_sha256: str = Field(default="", description="SHA-256 of those weights, hex.")
 
     def ocr(self, engine: str, runtime: Runtime = DEFAULT_RUNTIME) -> OcrEngine:
-        """The OCR engine of that name; `runtime` is for those that can choose.
+        """The OCR engine with that name. `runtime` is for engines with several runtimes. Thread-safe.
 
-        Threads that ask at once wait for one of them to load it. Raises BadInputError if no installed package offers
-        the name, ModelUnavailableError without its models.
+        Raises BadInputError if no installed package has an engine of that name, ModelUnavailableError without its
+        models.
         """
         with _loading, interrupts_held():
             return _ocr(engine, EngineSettings(runtime))
 
     def detector(self, config: DetectObjectsConfig) -> tuple[ObjectDetector | None, str]:
-        """The object detector, or none and the reason.
+        """The configured object detector and an empty text, or None and the reason.
 
-        Raises BadInputError if no installed package offers the name, ModelUnavailableError if one is required.
+        Raises BadInputError if no installed package has a detector of that name, ModelUnavailableError if
+        `config.required` is set and its models are missing.
         """
         try:
             with _loading, interrupts_held():
@@ -60,7 +61,7 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
             return None, str(error)
 
     def _settings(self) -> Settings:
-        """The environment's settings with what the fields change of them."""
+        """The environment's settings, overridden by the fields of this resource."""
         settings = Settings.from_environment()
         if not self.yolo_weights:
             return settings
@@ -68,10 +69,10 @@ class Models(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def default_weights(config: DetectObjectsConfig, settings: Settings) -> tuple[str, str]:
-    """The weights that the settings name for the configured detector, and their SHA-256; empty if none."""
+    """Weights and SHA-256 that the settings name for the configured detector; empty texts if none."""
     if config.detector != YOLO or not settings.yolo_weights:
         return "", ""
-    # Whoever sets the environment may name a file of the working folder by its bare name; a run may not.
+    # The environment may name a file relative to the working directory; a run may not.
     named = Path(settings.yolo_weights)
     return str(named.absolute()) if named.is_file() else settings.yolo_weights, settings.yolo_sha256
 

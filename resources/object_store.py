@@ -1,8 +1,7 @@
-"""The object store: one bucket of an S3-compatible server, over obstore.
+"""The object store: one bucket of an S3-compatible server, with obstore and boto3.
 
-Belongs here: objects by key, as bytes or files, and telling a missing object from a server in trouble. Which keys
-there are and what lies under them is the business of `checkpoints.py`. Short outages are retried with backoff by
-obstore itself, with jitter, for as long as patience lasts.
+Belongs here: objects by key, and the distinction of a missing object from a server error. Keys and contents are defined
+in `checkpoints.py`. obstore retries transient errors with backoff and jitter until the retry deadline.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from resources.patience import PATIENCE_S, Patience
+from resources.retry import DEFAULT_RETRY_S, RetryDeadline
 from touchline.disk import shortage
 from touchline.errors import BadInputError, CheckpointError, ServiceError
 from touchline.home import home
@@ -30,21 +29,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 REQUEST_S: Final = (3.0, 60.0)
-"""Bounds of the seconds that one request may take: half of the patience, so that one that hangs is tried again.
-Large objects travel in parts, each a request."""
+"""Minimum and maximum timeout of a request [s]. The timeout is half of the retry deadline, so that a hanging request is
+retried. Large objects are transferred in parts, each with a request."""
 PAGE: Final = 1000
-"""Objects listed or removed by one request."""
+"""Maximum number of objects that one request lists or deletes."""
 STREAM: Final = 8 * 1024 * 1024
-"""Bytes held at a time when an object is streamed."""
+"""Block size for streaming an object [bytes]."""
 READY: Final = "touchline.ready"
-"""Key of the empty object by which the embedded server is known to take writes."""
+"""Key of the empty object whose upload shows that the embedded server accepts writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What a listing tells of an object: key, bytes, etag without its quotes, and when it was stored by the server's
-    clock.
-    """
+    """An object in a listing: key, size [bytes], etag without quotes, and time of storage by the server's clock."""
 
     key: str
     size: int
@@ -54,7 +51,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedUpload:
-    """An object whose parts began to arrive and that was never completed. `size`: bytes of the parts that came."""
+    """A multipart upload that was not completed. `size` is that of its parts [bytes]."""
 
     key: str
     upload_id: str
@@ -63,9 +60,9 @@ class UnfinishedUpload:
 
 
 class ObjectStore:
-    """Objects of one bucket. Puts are whole or not at all. Safe to share by threads; opens nothing by itself.
+    """Objects of one bucket. Puts are atomic. Thread-safe; connects at the first request.
 
-    Its clients read AWS_* variables and proxies of the process beside what is given here: `shell.shield` comes first.
+    obstore and boto3 also read AWS_* variables and proxies: call `shell.isolate_environment` first.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class ObjectStore:
         secret_key: str,
         *,
         session_token: str = "",
-        retry_s: float = PATIENCE_S,
+        retry_s: float = DEFAULT_RETRY_S,
     ) -> None:
         self.endpoint: Final = endpoint
         self.bucket: Final = bucket
@@ -115,31 +112,28 @@ class ObjectStore:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By what it was made from, keys included: for a pipe to a child process, and nothing that is kept."""
+        """Pickles the arguments, including the keys: for a pipe to a child process only."""
         keys = (self._access_key, self._secret_key)
         made = partial(ObjectStore, session_token=self._session_token, retry_s=self._retry_s)
         return made, (self.endpoint, self.bucket, self._region, *keys)
 
-    def waiting(self, retry_s: float) -> ObjectStore:
-        """The same bucket by a client that waits `retry_s` seconds for a server that is away."""
+    def with_retry(self, retry_s: float) -> ObjectStore:
+        """A client of the same bucket with a retry deadline of `retry_s` seconds."""
         keys = (self._access_key, self._secret_key)
         return ObjectStore(
             self.endpoint, self.bucket, self._region, *keys, session_token=self._session_token, retry_s=retry_s
         )
 
     def __repr__(self) -> str:
-        """Address alone: keys are secret."""
+        """Without the keys, which are secret."""
         return f"ObjectStore({self.endpoint!r}, {self.bucket!r})"
 
     def uri(self, key: str) -> str:
-        """The address of an object as S3 tools write it: `s3://BUCKET/KEY`. It names no server and no secret."""
+        """The S3 URI of an object, `s3://BUCKET/KEY`."""
         return f"s3://{self.bucket}/{key}"
 
     def ensure_bucket(self) -> None:
-        """Makes the bucket if there is none. A server that is away is waited for.
-
-        Raises ServiceError: not reachable in time, or not allowed.
-        """
+        """Creates the bucket if it does not exist. Raises ServiceError if the server is unavailable or refuses."""
         with self._boto3("the bucket") as client:
             self._patiently(partial(self._ensure_bucket, client))
 
@@ -152,36 +146,36 @@ class ObjectStore:
         except ClientError as error:
             if _status(error) != 404:
                 raise
-        # us-east-1 is the one region that must not be named.
+        # S3 refuses us-east-1 as a location constraint.
         where = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
         try:
             client.create_bucket(Bucket=self.bucket, **({} if self._region == "us-east-1" else where))
         except ClientError as error:
-            # Somebody else may have made it in between.
+            # Another process may have created it in between.
             if error.response.get("Error", {}).get("Code") not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
 
     def put(self, key: str, data: bytes) -> None:
-        """Stores bytes under a key, replacing what was there. Raises ServiceError."""
+        """Stores or replaces an object. Raises ServiceError."""
         with self._reaching(key):
             obstore.put(self._store, key, data)
 
     def put_file(self, key: str, file: Path | IO[bytes]) -> None:
-        """Stores a file, from its path or from the position of an open one, without holding it in memory."""
+        """Streams a file, given by path or open, into an object. Raises ServiceError."""
         with self._reaching(key):
             obstore.put(self._store, key, file)
 
     def get(self, key: str) -> bytes:
-        """The bytes under a key. Raises CheckpointError if there are none, ServiceError if the server fails."""
+        """The content of an object. Raises CheckpointError if there is none, ServiceError if the server fails."""
         with self._reaching(key):
             return bytes(obstore.get(self._store, key).bytes())
 
     def download(
         self, key: str, file: Path | IO[bytes], *, etag: str = "", moved: Callable[[], None] = lambda: None
     ) -> None:
-        """Streams an object into a file, given by path or open. `moved` is called after each part. Raises as `get`.
+        """Streams an object into a file, given by path or open. `moved` is called after each block. Raises as `get`.
 
-        With `etag`, raises CheckpointError before the first byte if the object has another by now.
+        With `etag`, raises CheckpointError before the first byte if the object has another etag.
         """
         if isinstance(file, Path):
             with file.open("wb") as opened:
@@ -196,9 +190,9 @@ class ObjectStore:
                 moved()
 
     def reader(self, key: str) -> ReadableFile:
-        """An object as a file to read and seek in, fetched in parts as they are asked for.
+        """An object as a seekable file that is fetched in parts on demand.
 
-        Raises as `get`, and BadInputError for a name that obstore does not take. Its own `read` raises OSError.
+        Raises as `get`, and BadInputError for a key that obstore refuses. The methods of the file raise OSError.
         """
         try:
             with self._reaching(key):
@@ -207,7 +201,7 @@ class ObjectStore:
             raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
 
     def etag(self, key: str) -> str:
-        """The etag of an object. Raises as `get`, and BadInputError for a name that obstore does not take."""
+        """The etag of an object. Raises as `get`, and BadInputError for a key that obstore refuses."""
         try:
             with self._reaching(key):
                 return str(obstore.head(self._store, key)["e_tag"]).strip('"')
@@ -215,7 +209,7 @@ class ObjectStore:
             raise BadInputError(f"{key!r}: expected a name without control characters; rename it") from error
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object under that key."""
+        """Whether an object with that key exists."""
         try:
             self.size(key)
         except CheckpointError:
@@ -223,25 +217,25 @@ class ObjectStore:
         return True
 
     def size(self, key: str) -> int:
-        """Bytes of an object. Raises as `get`."""
+        """Size of an object [bytes]. Raises as `get`."""
         with self._reaching(key):
             return obstore.head(self._store, key)["size"]
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        """Key and size in bytes of every object whose key begins with `prefix` (whole folders), sorted by key."""
+        """Key and size [bytes] of every object under `prefix` (whole folders), sorted by key."""
         with self._reaching(prefix):
             found = obstore.list(self._store, prefix=prefix, chunk_size=PAGE)
             return sorted((item["path"], item["size"]) for batch in found for item in batch)
 
     def stored(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key begins with `prefix` (whole folders), page by page, as the server sorts them."""
+        """Every object under `prefix` (whole folders), page by page, in the order of the server."""
         with self._reaching(prefix):
             for batch in obstore.list(self._store, prefix=prefix, chunk_size=PAGE):
                 for item in batch:
                     yield StoredObject(item["path"], item["size"], str(item["e_tag"]).strip('"'), item["last_modified"])
 
-    def stored_by_anyone(self, prefix: str) -> Iterator[StoredObject]:
-        """As `stored`, whatever the names: obstore refuses a whole listing for one that it finds odd (a line break)."""
+    def stored_with_any_name(self, prefix: str) -> Iterator[StoredObject]:
+        """As `stored`, for keys with any characters: obstore refuses a listing with, for example, a line break."""
         with self._boto3(prefix) as client:
             after: dict[str, str] = {}
             while True:
@@ -254,9 +248,9 @@ class ObjectStore:
                 after = {"ContinuationToken": page["NextContinuationToken"]}
 
     def folders(self, prefix: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What lies directly under a folder (the bucket itself without one): names of folders, and keys of objects.
+        """Names of the folders and keys of the objects directly under `prefix`, by default the bucket.
 
-        A folder may be empty: some servers keep those whose last object was removed.
+        A folder may be empty: some servers keep it after its last object was deleted.
         """
         with self._reaching(prefix):
             found = obstore.list_with_delimiter(self._store, prefix=prefix or None)
@@ -264,18 +258,18 @@ class ObjectStore:
             return tuple(sorted(names)), tuple(sorted(item["path"] for item in found["objects"]))
 
     def delete_all(self, keys: Sequence[str]) -> None:
-        """Removes objects, many with one request; those that are not there are no fault. Raises ServiceError."""
+        """Deletes objects, PAGE with one request. Missing objects are ignored. Raises ServiceError."""
         for start in range(0, len(keys), PAGE):
             try:
                 with self._reaching(keys[start]):
                     obstore.delete(self._store, list(keys[start : start + PAGE]))
             except CheckpointError:
-                # A server that refuses a request for the sake of one key that is gone.
+                # Some servers refuse the whole request if one key is missing.
                 for key in keys[start : start + PAGE]:
                     self.delete(key)
 
     def unfinished(self, *prefixes: str) -> tuple[UnfinishedUpload, ...]:
-        """The uploads in parts that were never completed, of keys that begin so. Raises ServiceError."""
+        """The unfinished multipart uploads under these prefixes. Raises ServiceError."""
         with self._boto3("unfinished uploads") as client:
             return self._patiently(partial(self._unfinished, client, prefixes))
 
@@ -294,16 +288,16 @@ class ObjectStore:
         return tuple(found)
 
     def abandon(self, upload: UnfinishedUpload) -> None:
-        """Gives up an upload in parts and frees them; one that is gone is no fault. Raises ServiceError."""
+        """Aborts a multipart upload. A missing one is ignored. Raises ServiceError."""
         with self._boto3(upload.key) as client:
             try:
-                place = {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
-                self._patiently(partial(client.abort_multipart_upload, **place))
+                target = {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
+                self._patiently(partial(client.abort_multipart_upload, **target))
             except client.exceptions.NoSuchUpload:
                 return
 
     def delete(self, key: str) -> None:
-        """Removes an object; one that is not there is no fault."""
+        """Deletes an object. A missing one is ignored. Raises ServiceError."""
         try:
             with self._reaching(key):
                 obstore.delete(self._store, key)
@@ -311,15 +305,15 @@ class ObjectStore:
             return
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """A question by boto3, asked again while the server is away. obstore asks again by itself."""
-        return Patience(self._retry_s, f"the object store at {self.endpoint}").wait(ask, _away)
+        """A boto3 request, retried while the server is unavailable. obstore retries by itself."""
+        return RetryDeadline(self._retry_s, f"the object store at {self.endpoint}").wait(ask, _away)
 
     @contextmanager
     def _boto3(self, what: str) -> Iterator[Any]:
-        """A boto3 client, for what obstore has no words for. Its errors become ServiceError.
+        """A boto3 client, for requests that obstore lacks. Its errors become ServiceError.
 
-        Not by `S3Resource` of dagster-aws: that takes no timeouts, so that a server that hangs would be waited for
-        longer than patience lasts, and it loads Dagster in commands that need none.
+        `S3Resource` of dagster-aws is not used: it has no timeouts, so a hanging server would exceed the deadline, and
+        it imports Dagster in commands that do not need it.
         """
         import boto3
         from botocore.config import Config
@@ -343,7 +337,7 @@ class ObjectStore:
         try:
             yield client
         except (BotoCoreError, ClientError) as error:
-            raise self.trouble(what, error) from error
+            raise self.service_error(what, error) from error
         finally:
             client.close()
 
@@ -353,25 +347,25 @@ class ObjectStore:
             yield
         except (NotFoundError, FileNotFoundError) as error:
             raise CheckpointError(
-                f"{key}: there is no such object in bucket {self.bucket} of {self.endpoint}. Replay the stage it is of."
+                f"{key}: no such object in bucket {self.bucket} of {self.endpoint}. Replay the stage that wrote it."
             ) from error
         except BaseError as error:
-            raise self.trouble(key, error) from error
+            raise self.service_error(key, error) from error
 
-    def trouble(self, what: str, error: Exception) -> ServiceError:
-        """What to tell of a server that failed at something."""
+    def service_error(self, what: str, error: Exception) -> ServiceError:
+        """The ServiceError for a failed request."""
         if self.endpoint.startswith("http://127.0.0.1:") and (full := shortage(home())):
-            # The embedded server refuses writes then.
+            # The embedded server refuses writes when its disk is full.
             return ServiceError(f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {full}")
         reason = " ".join(str(error).split())[:300]
         return ServiceError(
             f"the object store at {self.endpoint}, bucket {self.bucket}, failed at {what}: {reason}. "
-            "`touchline doctor` tells what is reachable; once it is back, run the same again: finished work is kept"
+            "`touchline doctor` shows what is reachable; once it is back, run the same again: finished work is kept"
         )
 
 
 def _away(error: BaseException) -> bool:
-    """Whether the server could not be reached or is in trouble, as against one that says no."""
+    """Whether the server is unreachable or failing, as opposed to a server that refuses."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
     return isinstance(error, ConnectionError | HTTPClientError) or (

@@ -1,6 +1,6 @@
-"""What a run is told besides the settings of single stages.
+"""Settings of a run other than those of its stages, and the validation of a run's config.
 
-Belongs here: the fields of the launchpad's `run_settings` resource, and what no run may be told.
+Belongs here: the resource `run_settings` of the launchpad, and the checks of what a run's config may name.
 """
 
 import re
@@ -15,7 +15,7 @@ from touchline.errors import BadInputError
 from touchline.profiles import STAGE_NAMES, Profile, current_names, file_settings
 
 NAME: Final = re.compile(r"\w[\w.+-]*")
-"""What a run may give where a profile may give a path: a name without a folder, an escape or a home."""
+"""Pattern of a setting of a run whose value may be a path in a profile: a bare name."""
 
 
 class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -39,17 +39,17 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     fresh: bool = Field(default=False, description="Compute everything selected again, reuse and resume nothing.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Refuses, before any step, a run whose config names what is the server's own or what no stage knows."""
+        """Raises BadInputError, before any step, as `refuse_foreign` and `refuse_unknown`."""
         if context.run is not None:
             refuse_foreign(context.run.run_config)
             refuse_unknown(context.run.run_config, context.log.warning if context.log else deprecated)
 
 
 def refuse_foreign(config: Mapping[str, Any]) -> None:
-    """Refuses a run's config that names a file of this machine or a variable of its environment.
+    """Raises BadInputError if a run's config names a file of this machine or a variable of its environment.
 
-    Whoever can open Dagster's UI can start a run with any config, and reads what its errors say. Values are not
-    repeated. Raises BadInputError.
+    Everyone with access to Dagster's UI can launch a run with any config and read its errors. The error repeats no
+    value.
     """
     files = {f"ops.{path.replace('.', '.config.')}" for path in file_settings()}
     for path, value in _settings(config, ""):
@@ -68,10 +68,10 @@ def refuse_foreign(config: Mapping[str, Any]) -> None:
 
 
 def refuse_unknown(config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """Refuses a run's config with a setting that its stage does not have, or with both names of one setting.
+    """Raises BadInputError for an unknown setting of a stage, or for both names of a renamed setting.
 
-    Dagster refuses unknown settings itself, but for stages some of whose settings were renamed. `tell` is called with
-    a sentence for each former name. Raises BadInputError.
+    Dagster checks the settings itself, except for stages with renamed settings. `tell` is called with a sentence for
+    each former name.
     """
     ops: Mapping[str, Any] = config.get("ops") or {}
     given = {stage: op.get("config") or {} for stage, op in ops.items() if stage in STAGE_NAMES}
@@ -85,7 +85,7 @@ def refuse_unknown(config: Mapping[str, Any], tell: Callable[[str], None]) -> No
 
 
 def _settings(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value of a config with its path; a variable of the environment counts as a value."""
+    """Path and value of every leaf of a config. A reference to an environment variable is a leaf."""
     if isinstance(value, Mapping) and set(value) != {"env"}:
         for name, inner in value.items():
             yield from _settings(inner, f"{path}.{name}" if path else str(name))

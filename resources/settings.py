@@ -1,7 +1,7 @@
-"""Where Touchline keeps its data and which servers it uses: read from the environment, and from nothing else.
+"""Settings from environment variables: the home folder and the servers.
 
-Belongs here: the names, defaults and meaning of every environment variable. Starting servers is the business of
-`local_services.py`; profiles of the pipeline are in `touchline/profiles`.
+Belongs here: the name, default and meaning of every environment variable. `local_services.py` starts servers;
+`touchline/profiles` has the settings of the pipeline.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from touchline.watch import Bounds
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentVariable:
-    """One variable: its name, the default in words, what it does, and whether its value must never be shown."""
+    """An environment variable. `default` is in words; the value of a `secret` one is never shown."""
 
     name: str
     default: str
@@ -90,11 +90,12 @@ ENVIRONMENT: Final = (
         "Further names, separated by commas, under which the web server may be asked for: that of a proxy before it.",
     ),
 )
+"""All environment variables of Touchline, in the order of the documentation."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment, read once. Empty addresses mean: start an embedded server."""
+    """Settings read from the environment. A server with an empty address is embedded."""
 
     home: Path
     postgres_url: str = field(default="", repr=False)
@@ -107,7 +108,7 @@ class Settings:
     patience_s: float = 120.0
     stall: Bounds = field(default_factory=Bounds)
     uploads: Path = Path("uploads")
-    """Relative to the home, unless absolute."""
+    """Folder that is scanned for uploads; absolute if read from the environment."""
     yolo_weights: str = ""
     yolo_sha256: str = ""
     token: str = field(default="", repr=False)
@@ -116,7 +117,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Settings from `environment` (the process's own by default)."""
+        """Settings from `environment`, by default that of this process. Raises BadInputError for an invalid value."""
         env = os.environ if environment is None else environment
         home = home_of(env)
         keys = {own: env[name] for own, name in keys_in(env).items()}

@@ -1,10 +1,10 @@
-"""What of the user's shell reaches the clients of the servers: what Touchline reads itself, and nothing beside it.
+"""Remove variables from the environment that would configure the clients of the servers.
 
-Belongs here: taking variables out of this process's environment, from which its child processes inherit. What Touchline
-reads is in `settings.py`; the environment of the embedded servers themselves is in `embedded/processes.py`.
+Belongs here: the environment of this process and its child processes. The variables of Touchline are in `settings.py`;
+the environment of the embedded servers is in `embedded/processes.py`.
 
-obstore, boto3 and libpq read variables and files of their own beside what they are given: a profile, a token, another
-endpoint, a service, a proxy. They cannot be told not to, so the variables are taken away before they look.
+obstore, boto3 and libpq read variables and files in addition to their arguments: profiles, tokens, endpoints, services,
+proxies. They have no option against it, so the variables are removed before the first client is created.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-"""Names of this machine, which no proxy is asked for: the embedded servers and Dagster's webserver are here."""
+"""Names of this machine, which are reached without a proxy: the embedded servers and Dagster's webserver."""
 NO_PROXY: Final = ("no_proxy", "NO_PROXY")
-"""Who is reached without a proxy. Programs differ in which of the two they read first."""
+"""Variables that list the hosts reached without a proxy. Programs differ in which they read first."""
 GRPC_NO_PROXY: Final = "no_grpc_proxy"
-"""gRPC, over which Dagster's parts talk, reads this one instead where it is set."""
+"""Variable that gRPC, and so Dagster, reads instead of NO_PROXY if it is set."""
 OBJECT_STORE_CLIENTS: Final = ("AWS_", "BOTO")
-"""Beginnings of the variables that obstore and botocore read."""
+"""Prefixes of the variables that obstore and botocore read."""
 ALLOWED: Final = frozenset({"AWS_CA_BUNDLE"})
-"""Of those, what counts: certificates that an object store of one's own may need."""
+"""Variables of the object store's clients that are kept: a private object store may need certificates."""
 NO_FILES: Final = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-"""In place of ~/.aws, which may name another endpoint, a token or a proxy, or be broken."""
+"""Variables that replace the files in ~/.aws, which may name another endpoint, token or proxy, by empty ones."""
 POSTGRES_CLIENTS: Final = "PG"
-"""Beginning of the variables that libpq reads."""
+"""Prefix of the variables that libpq reads."""
 DEBUGGING: Final = "SSLKEYLOGFILE"
-"""Where it cannot be written, botocore makes no client."""
+"""Variable with the path of a TLS key log. botocore fails if the file cannot be written."""
 CARRIED: Final = {
     "TOUCHLINE_S3_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
     "TOUCHLINE_S3_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
     "TOUCHLINE_S3_SESSION_TOKEN": "AWS_SESSION_TOKEN",
 }
-"""Touchline's own variables, and those that stand in for them where an object store is given without keys."""
+"""Touchline's variables for the keys of an object store, with the AWS variables that are their defaults."""
 
 
-def shield(environment: MutableMapping[str, str] | None = None) -> None:
-    """Takes out of `environment` (the process's own by default) what would steer the servers' clients unasked.
+def isolate_environment(environment: MutableMapping[str, str] | None = None) -> None:
+    """Removes from `environment` (by default that of this process) the variables that configure the servers' clients.
 
-    Of the object store's clients everything goes but ALLOWED; the keys that Touchline falls back to are kept under its
-    own names. Of libpq's everything goes unless TOUCHLINE_POSTGRES_URL names a server: what such a URL leaves open is
-    libpq's to find. Proxies stay, for the world outside. A second call changes nothing.
+    Variables of the object store's clients are removed except ALLOWED; default keys are copied to Touchline's own.
+    Variables of libpq are removed unless TOUCHLINE_POSTGRES_URL is set, whose omissions libpq fills from them. Proxies
+    are kept for other hosts. The call is idempotent.
 
-    To be called before the first client is made and before threads are: it writes to the process's environment.
+    Call it before the first client and the first thread: it changes the environment of the process.
     """
     env = os.environ if environment is None else environment
-    _spare_this_machine(env)
+    _bypass_proxy(env)
     if env.get("TOUCHLINE_S3_ENDPOINT"):
         for own, name in keys_in(env).items():
             _set(env, own, env[name])
@@ -62,9 +62,9 @@ def shield(environment: MutableMapping[str, str] | None = None) -> None:
 
 
 def keys_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """Touchline's variables for an object store's keys, each with the name under which `environment` holds it.
+    """Touchline's variables for an object store's keys, each with the variable of `environment` that has its value.
 
-    The token belongs to the keys beside it, so Touchline's access key is never used with AWS's token.
+    A session token belongs to its keys: Touchline's access key is never combined with AWS's token.
     """
     found = {own: own if environment.get(own) else name for own, name in CARRIED.items()}
     if environment.get("TOUCHLINE_S3_ACCESS_KEY_ID"):
@@ -72,12 +72,12 @@ def keys_in(environment: Mapping[str, str]) -> dict[str, str]:
     return {own: name for own, name in found.items() if environment.get(name)}
 
 
-def _spare_this_machine(env: MutableMapping[str, str]) -> None:
-    """This machine is added to what is reached without a proxy, in every spelling."""
+def _bypass_proxy(env: MutableMapping[str, str]) -> None:
+    """Adds this machine to the hosts reached without a proxy, in every variable."""
     given = [name.strip() for spelling in NO_PROXY for name in env.get(spelling, "").split(",")]
-    spared = ",".join(dict.fromkeys([*(name for name in given if name), *LOOPBACK]))
+    hosts = ",".join(dict.fromkeys([*(name for name in given if name), *LOOPBACK]))
     for spelling in NO_PROXY:
-        _set(env, spelling, spared)
+        _set(env, spelling, hosts)
     if GRPC_NO_PROXY in env:
         _set(env, GRPC_NO_PROXY, ",".join(dict.fromkeys([*env[GRPC_NO_PROXY].split(","), *LOOPBACK])))
 

@@ -1,6 +1,6 @@
 """Database and object store as one Dagster resource, connected at first use.
 
-Belongs here: what Dagster configures and shows. The clients are opened in `connection.py`.
+Belongs here: the fields of the resource. The clients are created in `connection.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["Connection", "Storage", "connect"]
 
 
 class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Where checkpoints and rows live. What is empty is as the environment says; a server without an address is
-    embedded, and started on demand. Keys and passwords are taken from the environment alone.
+    """The servers of checkpoints and rows. An empty field is read from the environment; a server without an address is
+    embedded and started on demand. Keys and passwords come from the environment only.
     """
 
     postgres_url: str = Field(
@@ -43,20 +43,20 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
         return url
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Refuses, before any step, a run whose config leads to other servers or models."""
+        """Raises BadInputError, before any step, if the run's config names other servers or models."""
         if context.run is not None:
             refuse_changed(context.run.run_config, own_fields(Settings.from_environment()))
 
     def connect(self) -> Connection:
-        """The clients, opened at the first call in this process. Raises ServiceError if a server cannot be had."""
+        """The clients, created at the first call in this process. Raises ServiceError if a server is not available."""
         services = _services(self._settings())
         endpoints = services.start()
-        # Servers that died meanwhile are brought back for whoever asks again.
+        # Embedded servers that died in the meantime are restarted.
         services.revive()
         return connect(endpoints)
 
     def _settings(self) -> Settings:
-        """The environment's settings with what the fields change of them."""
+        """The environment's settings, overridden by the fields of this resource."""
         values = {name: getattr(self, name) for name in VARIABLES}
         given = {name: str(value) for name, value in values.items() if value not in ("", None)}
         if url := given.get("postgres_url"):
@@ -65,7 +65,7 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def _with_secrets(url: str, known: str) -> str:
-    """An address with the password and options of a `known` one on the same server, for the same user."""
+    """`url` with the password and options of `known`, if both name the same server and user."""
     if not known:
         return url
     wanted = sa.make_url(url)
@@ -75,11 +75,11 @@ def _with_secrets(url: str, known: str) -> str:
 
 
 _held: Final[list[tuple[Settings, LocalServices]]] = []
-"""Whoever holds the servers has a lock, an open file and an exit hook: one a process for each home it is told of."""
+"""One `LocalServices` for each distinct settings of this process: each has a lock, an open file and an exit hook."""
 
 
 def _services(settings: Settings) -> LocalServices:
-    """The holder of these settings' servers in this process."""
+    """The `LocalServices` of these settings in this process."""
     for known, services in _held:
         if known == settings:
             return services

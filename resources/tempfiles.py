@@ -1,7 +1,4 @@
-"""Space for temporary files, and what to say when there is none left.
-
-Belongs here: making temporary files of unknown size. What is written into them is the caller's business.
-"""
+"""Temporary files and folders, with a clear error if the disk is full."""
 
 from __future__ import annotations
 
@@ -15,13 +12,14 @@ from typing import IO, Final
 from touchline.errors import ServiceError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers of a full disk or an exhausted quota."""
 
 
 @contextmanager
 def scratch_file(what: str) -> Iterator[IO[bytes]]:
-    """An open temporary file without a name, gone whatever way the process ends.
+    """An open temporary file without a name, which the system deletes however the process ends.
 
-    Raises ServiceError naming `what` it was for, if the disk it is on is full.
+    Raises ServiceError, with `what` it is for, if the disk is full.
     """
     with _room(what), tempfile.TemporaryFile() as file:
         yield file
@@ -29,7 +27,7 @@ def scratch_file(what: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def scratch_folder(what: str) -> Iterator[Path]:
-    """A temporary folder, removed at the end. Raises ServiceError as `scratch_file` does."""
+    """A temporary folder, removed at the end. Raises ServiceError as `scratch_file`."""
     with _room(what), tempfile.TemporaryDirectory(prefix="touchline-") as folder:
         yield Path(folder)
 

@@ -1,7 +1,7 @@
-"""The places that uploads come to: a prefix of the bucket and a folder of this machine.
+"""The locations of uploads: a prefix of the bucket and a folder of this machine.
 
-Belongs here: what lies there, what it is, a hash of it, and a local file of it. What is worked on, and when, is
-decided in `touchline/library/intake.py`; a folder is listed in `folder_listing.py`.
+Belongs here: listing, hashing, probing and downloading uploads. `touchline/library/intake.py` decides which uploads are
+processed; `folder_listing.py` lists a folder.
 """
 
 from __future__ import annotations
@@ -27,59 +27,64 @@ if TYPE_CHECKING:
     from obstore import ReadableFile
 
 PREFIX: Final = "uploads/"
-"""Where uploads lie in the bucket."""
+"""Prefix of uploads in the bucket."""
 ETAG: Final = "etag:"
+"""Prefix of the checksum of an object, before its etag."""
 NUL: Final = "\\x00"
-"""How a NUL in a key is spelled out: the ledger's texts cannot hold one."""
+"""Replacement for a NUL in a key, which Postgres cannot store."""
 LONGEST_NAME: Final = 200
-"""Bytes of a name that is kept for a local file; file systems take 255."""
+"""Maximum length of an object's name that its local copy keeps [bytes]; file systems allow 255."""
 PROBE_BYTES: Final = 1024**3
-"""Bytes of a file that are read at most to find its first frame. A video keeps its index at one end and its first frame
-near the beginning: a few megabytes do."""
+"""Maximum number of bytes that a probe reads to find the first frame. Most videos need a few megabytes: the index is at
+one end of the file, the first frame near the start."""
 LIST_RETRY_S: Final = 15.0
-"""Seconds that a scan waits for an object store that is away: it lists again soon, and Dagster gives a tick 60."""
-CHANGED: Final = "it was changed or removed after it was listed; the next scan sees what is there"
+"""Retry deadline of a scan for an unavailable object store [s]. The next scan follows soon, and Dagster ends a tick
+after 60 s."""
+CHANGED: Final = "it was changed or removed after it was listed; the next scan lists it again"
+"""Message of the FileNotFoundError for an upload that differs from its listing."""
 
 
-class Watched(Protocol):
-    """Somewhere uploads come to, to be listed."""
+class WatchedLocation(Protocol):
+    """A location of uploads that can be listed."""
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
 
     def listing(self) -> Listing | None:
-        """All that is there, but for folders and hidden names; nothing where the place itself is not there.
+        """All uploads, without folders and hidden names; None if the location does not exist.
 
-        Raises ServiceError or BadInputError if the place cannot be read: then nothing is known of what is there.
+        Raises ServiceError or BadInputError if the location cannot be read.
         """
 
 
-class Place(Protocol):
-    """Somewhere uploads lie, to be looked into."""
+class UploadLocation(Protocol):
+    """A location of uploads that can be probed."""
 
     @property
     def location(self) -> str:
-        """Its address, with a slash at the end."""
+        """URI or path, with a slash at the end."""
 
     def path(self, key: str) -> str:
-        """The library path of an upload. Raises BadInputError for a name that cannot be one."""
+        """The library path of an upload. Raises BadInputError for an invalid name."""
 
     def checksum(self, upload: Listed, known: str = "") -> str:
-        """A hash that changes when the content does. `known`, the one that it had before, is returned if the content
-        still has it. Raises BadInputError if the upload cannot be read, and FileNotFoundError if it is not there any
-        more as it was listed.
+        """The checksum of the content. `known`, an earlier checksum, is returned if the content still has it.
+
+        Raises BadInputError if the upload cannot be read, and FileNotFoundError if it differs from its listing.
         """
 
     def probe(self, upload: Listed) -> VideoInfo:
-        """What it is. Raises BadInputError for what is no video or picture, ServiceError if the server fails, and
-        FileNotFoundError if it went away or was replaced.
+        """Metadata of the video or picture.
+
+        Raises BadInputError if the upload is neither, ServiceError if the server fails, and FileNotFoundError if it was
+        removed or replaced.
         """
 
 
 @dataclass(frozen=True)
 class BucketUploads:
-    """Objects under a prefix of the bucket. They appear whole; probing reads the parts it needs and downloads none."""
+    """Objects under a prefix of the bucket. Puts are atomic. A probe reads the parts it needs, without a download."""
 
     objects: ObjectStore
     prefix: str = PREFIX
@@ -91,14 +96,14 @@ class BucketUploads:
 
     @property
     def name(self) -> str:
-        """As `Watched` says."""
+        """As `WatchedLocation` says."""
         return self.location
 
     def listing(self) -> Listing:
-        """As `Watched` says."""
+        """As `WatchedLocation` says."""
         found = (
             Listed(item.key.removeprefix(self.prefix).replace("\0", NUL), item.etag, item.size, item.modified)
-            for item in self.objects.stored_by_anyone(self.prefix)
+            for item in self.objects.stored_with_any_name(self.prefix)
         )
         return Listing(self.location, [upload for upload in found if not hidden(upload.key)])
 
@@ -107,9 +112,9 @@ class BucketUploads:
         return self.location + key
 
     def checksum(self, upload: Listed, known: str = "") -> str:
-        """The etag: the store has hashed the content already, and a SHA-256 would mean to download every match twice.
+        """The etag: a SHA-256 would need another download of the object.
 
-        The same content sent again in other parts has another etag; it is computed once more, which is no harm.
+        The same content uploaded again in other parts has another etag, and is processed again.
         """
         key = self.prefix + upload.key
         try:
@@ -121,7 +126,7 @@ class BucketUploads:
         return ETAG + etag
 
     def probe(self, upload: Listed) -> VideoInfo:
-        """As `Place` says."""
+        """As `UploadLocation` says."""
         key = self.prefix + upload.key
         try:
             reader = _Reader(self.objects.reader(key), self.path(upload.key))
@@ -131,14 +136,14 @@ class BucketUploads:
         try:
             return probe_file(cast(IO[bytes], reader), path)
         except (BadInputError, OSError) as error:
-            # FFmpeg takes what it is not given for the end of the file.
+            # FFmpeg treats a failed read as the end of the file.
             if isinstance(reader.error, BadInputError):
                 raise reader.error from error
             if isinstance(reader.error, OSError) and not isinstance(reader.error, FileNotFoundError):
-                raise self.objects.trouble(key, reader.error) from error
+                raise self.objects.service_error(key, reader.error) from error
             if not isinstance(error, BadInputError):
                 raise
-            # A path folds the slashes of s3:// into one.
+            # A path has one of the slashes of s3:// only.
             raise BadInputError(str(error).replace(str(path), self.path(upload.key))) from error
 
     def _gone(self, key: str) -> Exception:
@@ -148,7 +153,7 @@ class BucketUploads:
 
 
 class _Reader:
-    """What PyAV needs of a file. Bytes are plain ones and counted, and what went wrong is remembered."""
+    """The file interface that PyAV needs. Counts the bytes and keeps the last error."""
 
     def __init__(self, file: ReadableFile, name: str) -> None:
         self._file, self._name, self._read = file, name, 0
@@ -174,10 +179,10 @@ class _Reader:
 
 @dataclass(frozen=True)
 class FolderUploads:
-    """Files of a folder and of those in it."""
+    """Files of a folder and its subfolders."""
 
     folder: Path
-    """Absolute, with its links resolved: naming it asks no disk, which may hang."""
+    """Absolute, with links resolved, so that naming it needs no access to a disk that may hang."""
 
     @property
     def location(self) -> str:
@@ -186,21 +191,21 @@ class FolderUploads:
 
     @property
     def name(self) -> str:
-        """As `Watched` says."""
+        """As `WatchedLocation` says."""
         return self.location
 
     def listing(self) -> Listing:
-        """As `Watched` says, in this process. `FolderListing` does it in one that may hang."""
+        """As `WatchedLocation` says, in this process. `FolderListing` uses another process, which may hang."""
         return list_folder(self.folder)
 
     def path(self, key: str) -> str:
-        """The absolute path, links resolved: what `touchline run` would call it."""
+        """The absolute path with links resolved, as for `touchline run`."""
         return library_path(self.folder / key)
 
     def checksum(self, upload: Listed, known: str = "") -> str:
-        """As `touchline run` has it: `touchline.library.naming.checksum`.
+        """`touchline.library.naming.checksum`, as for `touchline run`.
 
-        A SHA-256 of a whole file that is too large for one is not looked for again: a look would read all of the file.
+        A `known` SHA-256 of a large file is not compared: that would read the whole file.
         """
         path = self._file(upload.key)
         try:
@@ -212,12 +217,12 @@ class FolderUploads:
         except BadInputError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in (errno.EACCES, errno.EPERM):
-                # A disk or a mount that fails says nothing about the file.
+                # A failing disk or mount is no fault of the file.
                 raise ServiceError(str(error)) from cause
             raise
 
     def probe(self, upload: Listed) -> VideoInfo:
-        """As `Place` says."""
+        """As `UploadLocation` says."""
         return probe(self._file(upload.key))
 
     def _file(self, key: str) -> Path:
@@ -230,26 +235,26 @@ class FolderUploads:
 
 
 def read_too_much(name: str) -> str:
-    """Why a file is refused that is read and read without a first frame."""
+    """The message for a file without a frame in its first PROBE_BYTES."""
     return (
         f"{name}: there is no frame in the first {PROBE_BYTES / 1024**3:g} GiB that were read of it. The file is "
         "damaged, or not written yet; export it again."
     )
 
 
-def watched(objects: ObjectStore) -> list[Watched]:
-    """What is watched for uploads: the bucket, and the folder that the environment names."""
-    return [BucketUploads(objects.waiting(LIST_RETRY_S)), _folder(Settings.from_environment().uploads)]
+def watched_locations(objects: ObjectStore) -> list[WatchedLocation]:
+    """The scanned locations: the bucket, and the folder that the environment names."""
+    return [BucketUploads(objects.with_retry(LIST_RETRY_S)), _folder(Settings.from_environment().uploads)]
 
 
 @lru_cache(maxsize=4)
 def _folder(folder: Path) -> FolderListing:
-    """One for each folder: it knows of a listing that hangs."""
+    """One for each folder: it keeps track of a listing that hangs."""
     return FolderListing(folder)
 
 
-def place_at(objects: ObjectStore, location: str) -> Place:
-    """The place of a location in the ledger."""
+def location_at(objects: ObjectStore, location: str) -> UploadLocation:
+    """The location with this URI or path in the ledger."""
     bucket = BucketUploads(objects)
     return bucket if location == bucket.location else FolderUploads(Path(location))
 
@@ -258,12 +263,12 @@ def place_at(objects: ObjectStore, location: str) -> Place:
 def local_video(
     objects: ObjectStore, video_path: str, content: str, moved: Callable[[], None] = lambda: None
 ) -> Iterator[Path]:
-    """A source's video as a file of this machine, for the block: the file itself, or a copy of the object.
+    """A source's video as a local file, for the block: the file itself, or a copy of the object.
 
-    A copy rather than parts on demand: a server that fails for a moment is waited for, where a decoder would take it
-    for damage of the video. `content` is the source's checksum; `moved` is called while parts arrive. Raises
-    BadInputError if the object is not there any more or has other content, ServiceError if there is no room for it or
-    the server fails; errors in the block name the source, not the copy.
+    An object is copied because a download is retried, while a decoder treats a failed read as a damaged video.
+    `content` is the checksum of the source. `moved` is called after each block of the download. Raises BadInputError
+    if the object is missing or was replaced, ServiceError if the disk is full or the server fails. Errors in the block
+    name the source instead of the copy.
     """
     where = bucket_key(video_path)
     if where is None:

@@ -336,10 +336,10 @@ def brands_store(
 
 def main() -> None:
     """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
-    from resources.shell import shield
+    from resources.shell import isolate_environment
 
     bear_any_text()
-    shield()
+    isolate_environment()
     try:
         app()
     except TouchlineError as error:

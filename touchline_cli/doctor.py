@@ -78,7 +78,7 @@ def _uploads(settings: Settings) -> list[dict[str, str]]:
         with database.session() as rows:
             if not sa.inspect(rows.connection()).has_table(Upload.__tablename__):
                 return []
-            troubled = repository.troubled_uploads(rows)
+            troubled = repository.uploads_with_errors(rows)
     finally:
         database.close()
     return [{"upload": row.location + row.key, "waits_because": row.reason} for row in troubled]

@@ -75,7 +75,7 @@ def uploads_looked_into(storage: Storage) -> dg.AssetCheckResult:
 def waiting_uploads(connection: Connection) -> list[str]:
     """One line for each upload that waits because a look into it failed."""
     with connection.database.session() as session:
-        troubled = repository.troubled_uploads(session)
+        troubled = repository.uploads_with_errors(session)
     return [f"{upload.location}{upload.key}: {_short(upload.reason)}" for upload in troubled]
 
 

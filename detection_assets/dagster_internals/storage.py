@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from dagster import DagsterEventType, DagsterInstance, EventLogEntry
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
-from resources.database import only_living
+from resources.database import discard_dead_connections
 
 P = ParamSpec("P")
 
@@ -54,7 +54,7 @@ def keep_connections(instance: DagsterInstance) -> None:
     with runs.connect() as runs_connection, events.index_connection() as events_connection:
         engines = [runs_connection.engine, events_connection.engine]
     for engine in engines:
-        only_living(engine)
+        discard_dead_connections(engine)
     for storage, questions in ((runs, OF_RUNS), (events, OF_EVENTS)):
         for question in questions:
             setattr(storage, question, _once_true(getattr(storage, question)))

@@ -363,7 +363,7 @@ def _journal(work: Work, print_: str) -> Journal:
     furthest = max(earlier, key=lambda journal: len(journal.finished), default=own)
     if furthest.finished:
         # Copied: a journal is written and cleared by its own job alone, so that two that go on at once do no harm.
-        own.take_over(furthest)
+        own.copy_from(furthest)
         work.context.log.info(f"resumes after chunk {own.finished[-1]} of job {furthest.job_id}")
     return own
 

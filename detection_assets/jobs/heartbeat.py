@@ -92,6 +92,6 @@ class Heartbeat:
         try:
             # No patience: whoever needs the database for more than this waits for it, and says so.
             with self._database.session(patience_s=0) as session:
-                repository.beat(session, self._job_id, self._stage, done)
+                repository.report_progress(session, self._job_id, self._stage, done)
         except ServiceError:
             return

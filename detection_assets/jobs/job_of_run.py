@@ -18,7 +18,7 @@ from detection_assets.dagster_internals.storage import keep_connections
 from detection_assets.dagster_internals.tags import PRIORITY_TAG, PROCESS_TAG
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.process_liveness import marked, process_tag
-from resources.leases import LeaseLostError, hold, let_go
+from resources.leases import LeaseLostError, acquire_lease, release_lease
 from resources.storage import Connection
 from touchline.causes import causes
 from touchline.errors import BadInputError, JobStoppedError, in_words
@@ -104,11 +104,11 @@ def claim_run(context: dg.AssetExecutionContext | dg.OpExecutionContext, connect
     Raises LeaseLostError where another process does it, or where it was ended before it could begin.
     """
     run_id = context.run.run_id
-    if not hold(connection.database, run_id):
+    if not acquire_lease(connection.database, run_id):
         return
     now = context.instance.get_run_by_id(run_id)
     if now is None or now.is_finished:
-        let_go(run_id)
+        release_lease(run_id)
         raise LeaseLostError(f"Dagster run {run_id} was ended before this process could begin it; it does nothing")
     lifecycle.follow_at_end(context.instance, connection, run_id)
 

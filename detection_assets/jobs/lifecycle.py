@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from detection_assets.dagster_internals.failures import Failure, failure_of
 from detection_assets.dagster_internals.storage import when_over
 from resources.connection import Connection
-from resources.leases import let_go
+from resources.leases import release_lease
 from touchline.errors import ServiceError
 from touchline.library import repository
 from touchline.library.job_lifecycle import ACTIVE
@@ -68,11 +68,11 @@ def fail(
         error.add_note(f"the end of job {job.id} could not be recorded: {gone}")
 
 
-def end_if(
+def fail_if_still(
     session: Session, job_id: UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
 ) -> DetectJobStatus | None:
-    """Ends a running job from outside, as `repository.end_if`."""
-    return repository.end_if(session, job_id, still, end, message)
+    """Ends a running job from outside, as `repository.fail_if_still`."""
+    return repository.fail_if_still(session, job_id, still, end, message)
 
 
 def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str) -> None:
@@ -87,7 +87,7 @@ def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str
             if run is not None:
                 follow(instance, connection, run)
         finally:
-            let_go(run_id)
+            release_lease(run_id)
 
     when_over(instance, run_id, ended)
 
@@ -164,6 +164,6 @@ def _settle(
     changed = []
     for job in jobs:
         with connection.database.session() as session:
-            if repository.settle_job(session, job.id, status, among=among, error_message=message):
+            if repository.set_status_if_among(session, job.id, status, among=among, error_message=message):
                 changed.append((job.id, status))
     return changed

@@ -22,7 +22,7 @@ from detection_assets.dagster_internals.tags import LAUNCHER_TAG
 from detection_assets.jobs import lifecycle
 from detection_assets.jobs.process_liveness import dead_process, done_here, marked
 from detection_assets.upkeep.retry_uploads import recover_uploads
-from resources.holders import name_of, seen_at_work, surely_gone
+from resources.holders import is_gone, is_working, name_of
 from resources.storage import Connection
 from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunLease
@@ -63,7 +63,7 @@ def reconcile(instance: DagsterInstance, connection: Connection, *, begun_before
     """
     ended = _end_dead_runs(instance, connection, begun_before=begun_before)
     with connection.database.session() as session:
-        jobs = repository.jobs_at_work(session)
+        jobs = repository.active_jobs(session)
     corrected: list[tuple[UUID, DetectJobStatus]] = []
     for start in range(0, len(jobs), BATCH):
         batch = jobs[start : start + BATCH]
@@ -80,8 +80,8 @@ def reconcile(instance: DagsterInstance, connection: Connection, *, begun_before
 
 def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_before: bool) -> list[str]:
     with connection.database.session() as session:
-        repository.doubt_leases(session)
-        silent = repository.silent_leases(session)
+        repository.mark_silent_leases(session)
+        silent = repository.expired_leases(session)
         leases = {lease.run_id: lease for lease in repository.list_leases(session)}
     runs = runs_where(instance, dg.RunsFilter(statuses=list(AT_WORK)))
     ended = []
@@ -97,7 +97,7 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
         if why and end_run(instance, run.run_id, why):
             ended.append(run.run_id)
     with connection.database.session() as session:
-        repository.forget_leases(session, ended)
+        repository.delete_leases(session, ended)
     _forget(instance, connection, leases.values())
     return ended
 
@@ -105,16 +105,16 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
 def _lost(connection: Connection, lease: RunLease, silent_s: float | None) -> str:
     """Takes the lease of a run from a process that is dead or was silent for too long; says which, or nothing."""
     process = name_of(lease.host, lease.process)
-    if lease.holder == repository.TAKEN:
+    if lease.holder == repository.REVOKED:
         return f"{process} was given up"
-    if surely_gone(lease.host, lease.process):
+    if is_gone(lease.host, lease.process):
         why = f"{process} ended without reporting an error"
-    elif silent_s is not None and not seen_at_work(lease.host, lease.process):
+    elif silent_s is not None and not is_working(lease.host, lease.process):
         why = f"{process} was not heard of for {in_minutes(silent_s)}"
     else:
         return ""
     with connection.database.session() as session:
-        taken = repository.take_lease(session, lease, silent=silent_s is not None)
+        taken = repository.revoke_lease(session, lease, silent=silent_s is not None)
     return why if taken else ""
 
 
@@ -126,7 +126,7 @@ def _forget(instance: DagsterInstance, connection: Connection, leases: Iterable[
         if run is None or run.is_finished:
             over.append(lease.run_id)
     with connection.database.session() as session:
-        repository.forget_leases(session, over)
+        repository.delete_leases(session, over)
 
 
 def end_run(instance: DagsterInstance, run_id: str, why: str) -> bool:

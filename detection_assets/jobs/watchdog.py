@@ -62,7 +62,7 @@ class Watchdog:
         """
         self._bury()
         with self._connection.database.session() as session:
-            jobs = [job for job in repository.jobs_at_work(session) if job.status is DetectJobStatus.RUNNING]
+            jobs = [job for job in repository.active_jobs(session) if job.status is DetectJobStatus.RUNNING]
         self._watch.keep({job.id for job in jobs})
         ended = []
         for job in jobs:
@@ -85,7 +85,7 @@ class Watchdog:
             return []
         message = hung(job.id, stood, job.current_stage)
         with self._connection.database.session() as session:
-            status = lifecycle.end_if(
+            status = lifecycle.fail_if_still(
                 session,
                 job.id,
                 lambda row: _sign(row) == _sign(job),
@@ -113,7 +113,7 @@ def end_with_process(instance: DagsterInstance, connection: Connection, process:
     if job is not None:
         message = f"{why}; {goes_on(job.id)}"
         with connection.database.session() as session:
-            status = lifecycle.end_if(session, job.id, lambda _: True, lambda: True, message) or status
+            status = lifecycle.fail_if_still(session, job.id, lambda _: True, lambda: True, message) or status
     _end_run(instance, last, status, why)
     if job is None:
         return ""

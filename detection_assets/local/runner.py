@@ -30,7 +30,7 @@ from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.registered_files import hand_over
 from detection_assets.partitions import sources
 from resources.connection import Connection, connect
-from resources.leases import let_go
+from resources.leases import release_lease
 from resources.local_services import Endpoints
 from resources.settings import Settings
 from touchline.errors import ServiceError, TouchlineError
@@ -175,7 +175,7 @@ class Runner:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresError) as error:
             # Dagster could not keep its own books.
-            trouble = self.connection.database.trouble(error.__cause__ or error)
+            trouble = self.connection.database.service_error(error.__cause__ or error)
             self._tell(run_id, source, str(trouble), trouble)
             raise trouble from error
         except BaseException as error:
@@ -183,7 +183,7 @@ class Runner:
             raise
         finally:
             done_here.add(run_id)
-            let_go(run_id)
+            release_lease(run_id)
 
     def _follow(self, run_id: str) -> None:
         """The job was told as the run ended; here what hindered that is raised, and the job told again."""

@@ -16,7 +16,7 @@ from detection_assets.partitions import sources
 from detection_assets.upkeep.ingest_job import INGEST_TAG, ingest_uploads
 from detection_assets.upkeep.scan_uploads import continued, registered, scan
 from resources.storage import Storage
-from resources.uploads import watched
+from resources.uploads import watched_locations
 
 SCAN_S: Final = 30
 """Seconds between two scans: as long as an upload must be unchanged to count as whole."""
@@ -38,7 +38,7 @@ UPLOAD_TAG: Final = "touchline/upload"
 def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.SensorResult:
     """Fails, visibly, where a place cannot be read; the runs that are due elsewhere are asked for before that."""
     connection = storage.connect()
-    found = scan(context.instance, connection, watched(connection.objects))
+    found = scan(context.instance, connection, watched_locations(connection.objects))
     for trouble in found.troubles:
         context.log.error(str(trouble))
     if found.troubles and not found.runs:

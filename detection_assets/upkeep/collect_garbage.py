@@ -42,7 +42,7 @@ from touchline.library.retention import (
     LOGS,
     LOGS_KEPT,
     UNTOUCHED,
-    Facts,
+    GcFacts,
     Kind,
     Retention,
     job_folder,
@@ -92,7 +92,7 @@ class Collected:
 class _Library:
     instance: DagsterInstance
     connection: Connection
-    strangers: repository.Strangers
+    strangers: repository.ForeignReferences
     before: datetime
 
 
@@ -115,7 +115,7 @@ def collect(
     jobs = _folders(connection, collected)
     with connection.database.session() as session:
         known = repository.known_jobs(session, jobs)
-        library = _Library(instance, connection, repository.strangers(session), before)
+        library = _Library(instance, connection, repository.foreign_references(session), before)
     if not known:
         _refuse_strange_bucket(connection, jobs)
     for number, job in enumerate(jobs):
@@ -183,7 +183,7 @@ def _live(library: _Library, job: UUID) -> bool:
     Jobs alone do not tell: after a failed stage, a run goes on with those beside it.
     """
     with library.connection.database.session() as session:
-        standing = repository.standing(session, job)
+        standing = repository.job_state(session, job)
     if standing is None:
         return False
     tags = {PARTITION_TAG: standing.partition_key}
@@ -198,8 +198,8 @@ def _judged(
     return ((item, retention_of(item.key, item.modified, facts, library.before)) for item in listed)
 
 
-def _facts(library: _Library, session: Session, job: UUID, keys: Sequence[str], live: bool) -> Facts:
-    standing = repository.standing(session, job)
+def _facts(library: _Library, session: Session, job: UUID, keys: Sequence[str], live: bool) -> GcFacts:
+    standing = repository.job_state(session, job)
     sources = set(library.strangers.sources.get(str(job), ()))
     reports = library.strangers.reports.get(str(job), ())
     if standing is not None:
@@ -207,11 +207,11 @@ def _facts(library: _Library, session: Session, job: UUID, keys: Sequence[str], 
         reports = (*reports, *filter(None, [standing.report_prefix]))
     named = repository.named_under(session, f"checkpoints/{job}/", sources) if sources else set()
     if standing is None:
-        return Facts(None, named=named, reports=reports)
-    if standing.at_work or live:
-        return Facts(standing.status, busy=True, named=named, reports=reports)
+        return GcFacts(None, named=named, reports=reports)
+    if standing.active or live:
+        return GcFacts(standing.status, busy=True, named=named, reports=reports)
     frames = any(key not in named and (part := part_of(key)) and part.kind is Kind.FRAME for key in keys)
-    return Facts(
+    return GcFacts(
         standing.status,
         named=named,
         reports=reports,
@@ -234,7 +234,7 @@ def _resumable(
     return found
 
 
-def _extraction(library: _Library, standing: repository.Standing) -> bool:
+def _extraction(library: _Library, standing: repository.JobState) -> bool:
     """Whether a later attempt may go on with extracting the frames of this source."""
     for other, status in standing.adoptable.items():
         chunks = library.connection.objects.stored(f"checkpoints/{other}/stages/{EXTRACTION}.partial/")
@@ -260,8 +260,8 @@ def _uploads(library: _Library, collected: Collected, dry_run: bool) -> None:
             collected.kept[Retention.FOREIGN.value] += 1
             continue
         with library.connection.database.session() as session:
-            standing = repository.standing(session, part.job)
-        if standing is not None and (standing.at_work or _live(library, part.job)):
+            standing = repository.job_state(session, part.job)
+        if standing is not None and (standing.active or _live(library, part.job)):
             collected.kept[Retention.BUSY.value] += 1
         elif upload.begun >= library.before:
             collected.kept[Retention.YOUNG.value] += 1

@@ -15,7 +15,7 @@ from detection_assets.metadata.markdown import plain
 from detection_assets.upkeep.ingest_uploads import ingest, refusal
 from resources import leases
 from resources.storage import Storage
-from resources.uploads import place_at
+from resources.uploads import location_at
 
 INGEST_TAG: Final = "touchline/ingest"
 """On the run: the place whose uploads it looks into. `dagster.yaml` allows one such run a place."""
@@ -45,7 +45,7 @@ def look_into_uploads(context: dg.OpExecutionContext, storage: Storage) -> None:
 
     found = ingest(
         connection,
-        partial(place_at, connection.objects),
+        partial(location_at, connection.objects),
         key,
         between=partial(leases.check, context.run_id),
         refused=told,

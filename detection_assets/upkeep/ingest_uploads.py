@@ -14,10 +14,10 @@ from typing import Final
 
 from resources.probing import Prober
 from resources.storage import Connection
-from resources.uploads import Place
+from resources.uploads import UploadLocation
 from touchline.errors import BadInputError, ServiceError, TouchlineError
 from touchline.library import repository
-from touchline.library.intake import LOOKS, Listed, UploadState, run_key
+from touchline.library.intake import MAX_PROBES, Listed, UploadState, run_key
 from touchline.library.tables import SourceState, Upload
 from touchline.video.opening import VideoInfo
 
@@ -48,7 +48,7 @@ def refusal(path: str, reason: str) -> str:
 
 def ingest(
     connection: Connection,
-    place_at: Callable[[str], Place],
+    location_at: Callable[[str], UploadLocation],
     key: str,
     *,
     prober: Prober | None = None,
@@ -56,7 +56,7 @@ def ingest(
     between: Callable[[], None] = lambda: None,
     refused: Callable[[str, str], None] = lambda path, reason: None,
 ) -> Ingested:
-    """Looks into the uploads of the run of that key. `place_at` gives the place of a location.
+    """Looks into the uploads of the run of that key. `location_at` gives the place of a location.
 
     `between` is called before each, and may raise; `refused` is told path and reason of each that is refused. Uploads
     are looked into by `prober`, or one of this call alone. No upload holds up another, whatever it does. What is not
@@ -73,11 +73,11 @@ def ingest(
             between()
             found.left -= 1
             before = len(found.refused)
-            _Look(connection, place_at(upload.location), upload, looking, found, now).take()
+            _Look(connection, location_at(upload.location), upload, looking, found, now).take()
             for path, reason in found.refused[before:]:
                 refused(path, reason)
     with connection.database.session() as session:
-        repository.end_run_of_looks(session, key)
+        repository.end_ingest_run(session, key)
     return found
 
 
@@ -86,7 +86,7 @@ class _Look:
     """One upload in one run."""
 
     connection: Connection
-    place: Place
+    place: UploadLocation
     upload: Upload
     prober: Prober
     found: Ingested
@@ -100,7 +100,7 @@ class _Look:
         """Looks into the upload, and writes into the ledger what came of it."""
         # Before it is opened: should that end this process, other uploads come first.
         with self.connection.database.session() as session:
-            looks = repository.begin_look(session, self.upload, self.now())
+            looks = repository.begin_probe(session, self.upload, self.now())
         if not looks:
             return
         try:
@@ -114,7 +114,7 @@ class _Look:
 
     def _note(self, reason: str) -> None:
         with self.connection.database.session() as session:
-            repository.note_trouble(session, self.upload, reason, self.now())
+            repository.note_probe_error(session, self.upload, reason, self.now())
 
     def _unforeseen(self, error: Exception) -> TouchlineError:
         """An error of a class that nobody thought of is one upload's all the same."""
@@ -133,10 +133,10 @@ class _Look:
         earlier: Upload | None = None
         info: VideoInfo | None = None
         try:
-            if looks > LOOKS:
+            if looks > MAX_PROBES:
                 raise BadInputError(
-                    f"{path}: {LOOKS} looks into it ended without an answer: it hangs or ends what looks into it, or "
-                    "its disk fails. Export it again; once its content has changed, it is looked into again."
+                    f"{path}: {MAX_PROBES} looks into it ended without an answer: it hangs or ends what looks into it, "
+                    "or its disk fails. Export it again; once its content has changed, it is looked into again."
                 )
             earlier = self._earlier()
             path, checksum = self.prober.identify(self.place, listed, earlier.checksum if earlier else "")
@@ -158,7 +158,7 @@ class _Look:
     def _settle_unchanged(self, earlier: Upload, path: str, checksum: str) -> None:
         forgotten = earlier.state is UploadState.FORGOTTEN
         with self.connection.database.session() as session:
-            mine = repository.settle_upload(
+            mine = repository.resolve_upload(
                 session,
                 self.upload,
                 UploadState.FORGOTTEN if forgotten else UploadState.UNCHANGED,
@@ -192,7 +192,7 @@ class _Look:
             except BadInputError as error:
                 # Its partition key is another's: there can be no source of that name.
                 info, reason, key = None, str(error), ""
-            mine = repository.settle_upload(
+            mine = repository.resolve_upload(
                 session,
                 upload,
                 UploadState.REQUESTED if info else UploadState.REFUSED,

@@ -43,7 +43,7 @@ class Inventory:
     """What there is of a source. `objects`: key and bytes of each that goes; `kept`: those that other sources name."""
 
     source: SourceAsset
-    rows: repository.Holdings
+    rows: repository.SourceInventory
     objects: tuple[tuple[str, int], ...]
     kept: tuple[str, ...]
 
@@ -64,7 +64,7 @@ def inventory(instance: DagsterInstance, connection: Connection, key_or_path: st
     reconcile(instance, connection)
     _check_runs(instance, source)
     with connection.database.session() as session:
-        rows = _idle(repository.holdings(session, source.id), source)
+        rows = _idle(repository.source_inventory(session, source.id), source)
         named = repository.named_by_others(session, source.id, _prefixes(rows.jobs))
     found = [item for prefix in _prefixes(rows.jobs) for item in connection.objects.list(prefix)]
     objects = tuple(item for item in found if item[0] not in named)
@@ -79,15 +79,15 @@ def forget(instance: DagsterInstance, connection: Connection, key_or_path: str) 
     found = inventory(instance, connection, key_or_path)
     source = found.source
     with connection.database.session() as session:
-        rows = _idle(repository.holdings(session, source.id), source)
-        repository.drop_findings(session, source.id)
+        rows = _idle(repository.source_inventory(session, source.id), source)
+        repository.delete_findings(session, source.id)
     instance.delete_dynamic_partition(str(sources.name), source.partition_key)
     with ThreadPoolExecutor(DELETES, thread_name_prefix="forget") as pool:
         for prefix in _prefixes(rows.jobs):
             keys = [key for key, _ in connection.objects.list(prefix) if key not in found.kept]
             list(pool.map(connection.objects.delete, keys))
     with connection.database.session() as session:
-        repository.drop_source(session, source.id, rows.jobs)
+        repository.delete_source(session, source.id, rows.jobs)
     return found
 
 
@@ -96,10 +96,10 @@ def _prefixes(jobs: Sequence[UUID]) -> list[str]:
     return [f"{folder}/{job}/" for job in jobs for folder in ("checkpoints", "reports")]
 
 
-def _idle(rows: repository.Holdings, source: SourceAsset) -> repository.Holdings:
-    if rows.at_work:
+def _idle(rows: repository.SourceInventory, source: SourceAsset) -> repository.SourceInventory:
+    if rows.running:
         raise BadInputError(
-            f"{source.partition_key}: job {rows.at_work[0]} is running; wait for its end or cancel it, then forget"
+            f"{source.partition_key}: job {rows.running[0]} is running; wait for its end or cancel it, then forget"
         )
     return rows
 

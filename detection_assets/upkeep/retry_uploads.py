@@ -40,7 +40,7 @@ def recover_uploads(instance: DagsterInstance, connection: Connection) -> list[s
     Safe to repeat, and from several processes at once: a row is changed only while it is as it was read.
     """
     with connection.database.session() as session:
-        followed = repository.followed_uploads(session, limit=AT_ONCE)
+        followed = repository.running_uploads(session, limit=AT_ONCE)
     if not followed:
         return []
     keys = [upload.run_key for upload in followed]
@@ -60,7 +60,7 @@ def recover_uploads(instance: DagsterInstance, connection: Connection) -> list[s
             told.append(said)
     if over:
         with connection.database.session() as session:
-            repository.settle_followed(session, over)
+            repository.close_uploads(session, over)
     return told
 
 
@@ -112,7 +112,7 @@ def _ask_again(connection: Connection, upload: Upload, reason: str, *, final: bo
         if not final and upload.tries <= len(PAUSES):
             pause = timedelta(seconds=PAUSES[upload.tries - 1])
             run_key = next_run_key(upload.run_key, upload.tries + 1)
-            done = repository.ask_again(session, upload, reason, run_key, pause)
+            done = repository.request_retry(session, upload, reason, run_key, pause)
             return f"{path}: {reason}; asked for again" if done else ""
         reason = f"{reason}. `touchline replay {upload.partition_key} --from extract_frames` asks for it again"
-        return f"{path}: {reason}" if repository.give_up(session, upload, reason) else ""
+        return f"{path}: {reason}" if repository.fail_upload(session, upload, reason) else ""

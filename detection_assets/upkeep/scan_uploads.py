@@ -25,10 +25,10 @@ from detection_assets.jobs import lifecycle
 from detection_assets.jobs.job_of_run import CONTINUES_TAG
 from resources.folder_listing import Listing
 from resources.storage import Connection
-from resources.uploads import Watched
+from resources.uploads import WatchedLocation
 from touchline.errors import BadInputError, TouchlineError
 from touchline.library import repository
-from touchline.library.intake import PAUSES, PER_RUN, SETTLE, decide, portion
+from touchline.library.intake import PAUSES, PER_RUN, QUIESCENCE, batch_for_run, decide
 from touchline.library.tables import DetectJobStatus, Upload
 
 PER_TICK: Final = 50
@@ -65,10 +65,10 @@ class Scan:
 def scan(
     instance: DagsterInstance,
     connection: Connection,
-    places: Sequence[Watched],
+    places: Sequence[WatchedLocation],
     *,
     limit: int = PER_RUN,
-    settle: timedelta = SETTLE,
+    settle: timedelta = QUIESCENCE,
     now: datetime | None = None,
 ) -> Scan:
     """Brings the ledger up to date with the places; tells which runs are due that look into at most `limit` uploads.
@@ -104,20 +104,20 @@ def _scan_place(
     at_work = _follow(instance, connection, location)
     with connection.database.session() as session:
         known = repository.known_uploads(session, location)
-        plan = decide(known, listing.uploads, now, settle=settle, unread=listing.unread)
+        plan = decide(known, listing.uploads, now, quiescence=settle, unread=listing.unread)
         repository.record_uploads(session, location, plan, now)
         taken = 0
         # What is registered and has no run yet is enough to be going on with.
         room = min(limit, PER_TICK - len(repository.requested_uploads(session, limit=PER_TICK)))
-        if not at_work and (due := portion(plan.settled, room)):
+        if not at_work and (due := batch_for_run(plan.due, room)):
             key = f"ingest/{uuid.uuid4().hex}"
-            taken = repository.ask_for_looks(session, location, due, key)
+            taken = repository.assign_ingest_run(session, location, due, key)
             at_work = {key: False} if taken else {}
     found.runs |= {key: location for key, known_to_dagster in at_work.items() if not known_to_dagster}
     found.troubles += [BadInputError(reason) for reason in listing.unread.values()]
     found.present += len(listing.uploads)
     found.asked += plan.asked + taken
-    found.waiting += plan.waiting + len(plan.settled) - taken
+    found.waiting += plan.waiting + len(plan.due) - taken
     newest = max((upload.modified for upload in listing.uploads), default=None)
     if newest is not None:
         found.newest = max(newest, found.newest or newest)
@@ -129,7 +129,7 @@ def _follow(instance: DagsterInstance, connection: Connection, location: str) ->
     What those that have ended left behind may be asked for again.
     """
     with connection.database.session() as session:
-        keys = list(repository.runs_of_looks(session, location))
+        keys = list(repository.ingest_runs(session, location))
     at_work = {}
     for key in keys:
         run = next(iter(runs_where(instance, dg.RunsFilter(tags={RUN_KEY_TAG: key}), limit=1)), None)
@@ -143,7 +143,7 @@ def _follow(instance: DagsterInstance, connection: Connection, location: str) ->
             why = lifecycle.told_of(failure_of(instance, run.run_id)) if failed else ""
             reason = f"the run that was to look into it {how}{': ' if why else ''}{why}. It is asked for again"
         with connection.database.session() as session:
-            repository.end_run_of_looks(session, key, reason, PAUSES)
+            repository.end_ingest_run(session, key, reason, PAUSES)
     return at_work
 
 

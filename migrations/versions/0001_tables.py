@@ -15,7 +15,7 @@ NOW = sa.text("clock_timestamp()")
 
 
 def _one_of(name: str, *values: str) -> sa.Enum:
-    """A text column with a check on its values."""
+    """A text column with a CHECK constraint on its values."""
     return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=16)
 
 

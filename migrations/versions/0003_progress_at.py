@@ -1,4 +1,4 @@
-"""When a job last showed that it gets on."""
+"""Time of a job's last progress."""
 
 from collections.abc import Sequence
 

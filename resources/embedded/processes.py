@@ -1,6 +1,6 @@
-"""Child processes that outlive the terminal's Ctrl-C, and recognising them again later.
+"""Server processes that run independently of the terminal.
 
-Belongs here: starting, recognising and ending one server process. Which servers, with which options, is in
+Belongs here: starting, identifying and ending a server process. The servers and their options are in
 `postgres_server.py` and `object_server.py`.
 """
 
@@ -24,24 +24,21 @@ from touchline.disk import shortage
 from touchline.errors import ServiceError
 
 UMASK: Final = 0o077
-"""What a server writes is for its own user, whatever the caller's umask."""
+"""The umask of servers: files are for their user only."""
 LIMITS: Final = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)
-"""Limits of a shell that a server could not work under; they are raised as far as the system lets them be."""
+"""Resource limits that are raised to the hard limit for a server."""
 MOST_FILES: Final = 65_536
+"""Maximum of the limit of open files of a server."""
 
 
 def server_environment(home: Path) -> dict[str, str]:
-    """The environment of an embedded server: nothing of the user's shell but where programs are found.
-
-    No locale, time zone, library path, configuration or proxy of the user's is a server's business. `home` is where it
-    may look for files of its own.
-    """
+    """The environment of an embedded server: PATH of this process, fixed locale and time zone, and `home` as HOME."""
     path = os.environ.get("PATH", os.defpath)
     return {"PATH": path, "HOME": str(home), "LANG": "C", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def write_for_owner(path: Path, text: str) -> None:
-    """Writes a file that the owner alone may read, whole or not at all; on disk, with its name, when this returns."""
+    """Writes a file for the owner only, atomically, and syncs it and its folder. Raises OSError."""
     draft = path.with_name(path.name + ".new")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -50,7 +47,7 @@ def write_for_owner(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        # Whoever tells of it names the disk by the file; a write that fails does not.
+        # A failed write sets no file name, which messages about a full disk need.
         error.filename = error.filename or str(path)
         with suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -63,7 +60,7 @@ def write_for_owner(path: Path, text: str) -> None:
 
 
 def open_tree(folder: Path) -> None:
-    """Lets every user read a folder of ours with all that is in it, and run the programs there."""
+    """Lets every user read a folder with all its content, and execute its programs."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode
@@ -71,7 +68,7 @@ def open_tree(folder: Path) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nobody listens on at this moment, all different."""
+    """Distinct ports on 127.0.0.1 that are free now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for s in sockets:
@@ -83,7 +80,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def port_free(port: int) -> bool:
-    """Whether a port on 127.0.0.1 can be listened on."""
+    """Whether a port on 127.0.0.1 can be bound."""
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -94,7 +91,7 @@ def port_free(port: int) -> bool:
 
 
 def port_open(port: int) -> bool:
-    """Whether somebody accepts connections on a port of 127.0.0.1."""
+    """Whether a port on 127.0.0.1 accepts connections."""
     with socket.socket() as s:
         s.settimeout(1.0)
         return s.connect_ex(("127.0.0.1", port)) == 0
@@ -109,9 +106,9 @@ def spawn(
     group: int | None = None,
     cwd: Path = Path("/"),
 ) -> int:
-    """Starts a server in a session of its own, its output appended to `log`; returns its pid.
+    """Starts a server in a new session, with its output appended to `log`. Returns its pid.
 
-    A session of its own keeps Ctrl-C from reaching it, so that it is ended in order, after its users.
+    Ctrl-C does not reach the new session, so that the server can be stopped after its clients.
     """
     opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(opened, "ab") as output, _wide_limits():
@@ -128,14 +125,14 @@ def spawn(
             umask=UMASK,
             cwd=cwd,
         )
-    # The server outlives this object on purpose; without this Popen warns of a child left running.
+    # The server outlives this object; without a return code Popen would warn.
     process.returncode = 0
     return process.pid
 
 
 @contextmanager
 def _wide_limits() -> Iterator[None]:
-    """While a server is started its limits are not those of the user's shell; children inherit them."""
+    """Raises LIMITS for the block, in which a child process inherits them."""
     before = {limit: resource.getrlimit(limit) for limit in LIMITS}
     for limit, (soft, hard) in before.items():
         wanted = hard
@@ -153,15 +150,15 @@ def _wide_limits() -> Iterator[None]:
 
 
 def identity(pid: int) -> str | None:
-    """What tells the process `pid` from every other that has or will have this number: the boot and its start in it.
+    """The unique identity of a process: boot id and start time, in clock ticks since boot.
 
-    The start is counted in ticks since the machine was booted, so that no step of the clock changes it. Empty if there
-    is no such process or it is a zombie; None if it exists and the system does not tell more about it.
+    It does not depend on the system clock. Empty if the process does not exist or is a zombie; None if it exists and
+    its start time is not available.
     """
     if not Path("/proc/self/stat").exists():
         return _told_by_psutil(pid)
     try:
-        # The name of the program stands in brackets and may hold any character.
+        # The program name is in parentheses and may contain any character.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return None if _exists(pid) else ""
@@ -171,7 +168,7 @@ def identity(pid: int) -> str | None:
 
 
 def is_same(pid: int, remembered: str) -> bool | None:
-    """Whether the process whose `identity` was remembered lives under `pid`; None if this cannot be told."""
+    """Whether the process `pid` has the identity `remembered`; None if unknown."""
     found = identity(pid)
     return None if found is None else bool(found) and found == remembered
 
@@ -198,7 +195,7 @@ def _exists(pid: int) -> bool:
 
 @lru_cache(1)
 def _boot() -> str:
-    """The machine's current boot; a container has that of its machine."""
+    """The boot id of the machine; containers have that of their host."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -206,10 +203,9 @@ def _boot() -> str:
 
 
 def is_ours(pid: int, mark: str, user: int | None = None) -> bool:
-    """Whether `pid` is a living process of ours whose command line holds `mark` (its data folder) as an argument.
+    """Whether `pid` is a running server with `mark` (its data folder) as an argument or as the value of an option.
 
-    `mark` may follow an option's name and "=". `user` is the id of the user it runs as, if not our own. A pid alone
-    proves nothing, and anybody may start a program with such a command line.
+    `user` is the id of its user, by default that of this process: other users may run the same command line.
     """
     try:
         process = psutil.Process(pid)
@@ -219,7 +215,7 @@ def is_ours(pid: int, mark: str, user: int | None = None) -> bool:
 
 
 def find(mark: str, user: int | None = None) -> int:
-    """The pid of the server that has `mark` as in `is_ours`, whoever started it; 0 if there is none."""
+    """The pid of the server with `mark`, as in `is_ours`; 0 if there is none."""
     for pid in psutil.pids():
         if is_ours(pid, mark, user):
             return pid
@@ -233,12 +229,12 @@ def _serves(process: psutil.Process, mark: str) -> bool:
 
 
 def ended(pid: int) -> bool:
-    """Whether a server that we have just started is gone. (Its command line is not readable in its first moments.)"""
+    """Whether a child process has ended. Unlike `is_ours` it needs no command line, which is empty before the exec."""
     return _reaped(pid) or zombie(pid) or not psutil.pid_exists(pid)
 
 
 def zombie(pid: int) -> bool:
-    """Whether a process is dead and its parent has not been told yet."""
+    """Whether a process is a zombie."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -246,7 +242,7 @@ def zombie(pid: int) -> bool:
 
 
 def end_in(folder: Path, name: str) -> None:
-    """Kills the processes called `name` that work in `folder`: the children of a server that was killed itself."""
+    """Kills the processes called `name` with the working directory `folder`: children of a killed server."""
     left = [p for p in psutil.process_iter(["cwd", "name"]) if p.info["cwd"] == str(folder) and p.info["name"] == name]
     for process in left:
         with suppress(psutil.NoSuchProcess):
@@ -255,7 +251,7 @@ def end_in(folder: Path, name: str) -> None:
 
 
 def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0, user: int | None = None) -> None:
-    """Asks our server to end with `first`, and kills it when its patience is over. Leaves any other process alone."""
+    """Ends a server with the signal `first`, and with SIGKILL after `patience_s`. Ignores other processes."""
     if not is_ours(pid, mark, user):
         return
     os.kill(pid, first)
@@ -265,7 +261,7 @@ def end(pid: int, mark: str, first: signal.Signals, patience_s: float = 15.0, us
 
 
 def group(leader: int) -> list[psutil.Process]:
-    """The living processes of a process group, named by its leader, who may be gone already."""
+    """The running processes of a process group, by the pid of its leader, which may have ended."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
@@ -275,9 +271,9 @@ def group(leader: int) -> list[psutil.Process]:
 
 
 def end_groups(leaders: Sequence[int], patience_s: float) -> None:
-    """Asks process groups to end, and kills what is left of them when the patience is over.
+    """Ends process groups with SIGTERM, and with SIGKILL after `patience_s` seconds.
 
-    The leader's end is not that of the group: what it started may have work to put in order.
+    It waits for all processes of a group, not only its leader.
     """
     for leader in leaders:
         with suppress(ProcessLookupError):
@@ -290,7 +286,7 @@ def end_groups(leaders: Sequence[int], patience_s: float) -> None:
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float, pause_s: float = 0.03) -> bool:
-    """Whether `condition` came true within `patience_s` seconds."""
+    """Whether `condition` became true within `patience_s` seconds."""
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() >= deadline:
@@ -300,7 +296,7 @@ def wait_until(condition: Callable[[], bool], patience_s: float, pause_s: float 
 
 
 def fail(name: str, log: Path, why: str) -> ServiceError:
-    """The error for a server that did not start, with the end of its log."""
+    """The ServiceError for a server that did not start, with the end of its log."""
     if full := shortage(log.parent):
         return ServiceError(f"the embedded {name} did not start: {full}")
     tail = log.read_text("utf-8", "replace")[-1500:].strip() if log.exists() else "(no log)"

@@ -206,13 +206,13 @@ def test_two_that_go_on_with_one_attempt_leave_its_journal_alone(runner: Runner,
     assert left.finished == (0, 1, 2)
     # Another that goes on now still finds all of it.
     second = checkpoints.journal(uuid.uuid4(), "filter_scenes", print_)
-    second.take_over(left)
+    second.copy_from(left)
     assert (second.finished, second.state) == (left.finished, left.state)
     assert list(second.documents()) == list(left.documents())
     second.clear()
     assert checkpoints.journal(stopped.job.id, "filter_scenes", print_).finished == (0, 1, 2)
     with pytest.raises(ValueError, match="expected to be empty"):
-        left.take_over(left)
+        left.copy_from(left)
 
 
 def stopped_again(runner: Runner, stopped: RunOutcome) -> DetectJob:

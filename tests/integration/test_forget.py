@@ -195,12 +195,12 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, runner: Runner, point: str) -> None:
     """The next call of `point` ends everything; `point#n` the n-th after it."""
     name, _, count = point.partition("#")
     targets: dict[str, tuple[Any, str]] = {
-        "lock": (repository, "holdings"),
-        "rows": (repository, "drop_findings"),
+        "lock": (repository, "source_inventory"),
+        "rows": (repository, "delete_findings"),
         "partition": (type(runner.instance), "delete_dynamic_partition"),
         "list": (type(runner.connection.objects), "list"),
         "delete": (type(runner.connection.objects), "delete"),
-        "source": (repository, "drop_source"),
+        "source": (repository, "delete_source"),
     }
     target, attribute = targets[name]
     real: Callable[..., Any] = getattr(target, attribute)

@@ -20,7 +20,7 @@ from resources.object_store import ObjectStore
 from resources.storage import Connection
 from touchline.bson_stream import StreamHeader, write_stream
 from touchline.library import repository
-from touchline.library.retention import Facts, Kind, Retention, part_of, retention_of
+from touchline.library.retention import GcFacts, Kind, Retention, part_of, retention_of
 from touchline.library.tables import DetectJobStatus, StageCheckpoint
 from touchline.nodes import NODE_INDEX
 
@@ -64,14 +64,14 @@ def test_whatever_is_named_at_work_young_or_of_no_known_form_stays(status: Detec
     ]
     for key in (*keys, f"reports/{JOB}/report.json"):
         own = (f"reports/{JOB}/",)
-        assert retention_of(key, OLD, Facts(status, named={*keys}, reports=own), NOW) is Retention.NEEDED
-        assert retention_of(key, OLD, Facts(status, busy=True), NOW) is Retention.BUSY
-        assert retention_of(key, NOW, Facts(status), NOW) is Retention.YOUNG
+        assert retention_of(key, OLD, GcFacts(status, named={*keys}, reports=own), NOW) is Retention.NEEDED
+        assert retention_of(key, OLD, GcFacts(status, busy=True), NOW) is Retention.BUSY
+        assert retention_of(key, NOW, GcFacts(status), NOW) is Retention.YOUNG
         # Checkpoints have exact names; whatever is in the folder of a report is of the report.
         of_a_report = Retention.ORPHAN if status is None else Retention.REPORT
         expected = of_a_report if key.startswith("reports/") else Retention.FOREIGN
-        assert retention_of(key + ".x", OLD, Facts(status), NOW) is expected
-    assert retention_of("uploads/match.mp4", OLD, Facts(status), NOW) is Retention.FOREIGN
+        assert retention_of(key + ".x", OLD, GcFacts(status), NOW) is expected
+    assert retention_of("uploads/match.mp4", OLD, GcFacts(status), NOW) is Retention.FOREIGN
 
 
 @dataclass

@@ -96,7 +96,9 @@ EVENTS: dict[str, Callable[[Runner, DetectJob], object]] = {
     "cancel asked": in_session(lambda session, job: lifecycle.ask(session, job.id, Status.CANCELLED)),
     "stops paused": in_session(lambda session, job: lifecycle.stop(session, job.id, Status.PAUSED)),
     "stops cancelled": in_session(lambda session, job: lifecycle.stop(session, job.id, Status.CANCELLED)),
-    "hangs": in_session(lambda session, job: lifecycle.end_if(session, job.id, lambda _: True, lambda: True, "hung")),
+    "hangs": in_session(
+        lambda session, job: lifecycle.fail_if_still(session, job.id, lambda _: True, lambda: True, "hung")
+    ),
     "fails": lambda runner, job: lifecycle.fail(runner.connection, job, "a fault", ValueError()),
     "interrupted": lambda runner, job: lifecycle.fail(
         runner.connection, job, "interrupted", ValueError(), interrupted=True
@@ -195,7 +197,7 @@ def test_a_job_is_told_in_the_moment_in_which_its_run_ends(runner: Runner, sourc
 
 # One owner
 
-WRITERS = {"set_job_status", "settle_job", "end_if", "request_stop"}
+WRITERS = {"set_job_status", "set_status_if_among", "fail_if_still", "request_stop"}
 PRODUCT = ("touchline", "resources", "io_managers", "detection_assets", "touchline_cli")
 
 

@@ -65,7 +65,7 @@ def test_old_jobs_keep_their_status_and_uploads_without_a_job_are_followed(empty
             "waits": ("requested", 1),
             "odd": ("refused", 0),
         }
-        assert [row.key for row in repository.followed_uploads(session, limit=9)] == ["lost"]
+        assert [row.key for row in repository.running_uploads(session, limit=9)] == ["lost"]
         assert repository.claim_lease(session, str(uuid.uuid4()), "h", host="a", process={}, version="")
     with empty_database.engine.begin() as connection:
         config.attributes["connection"] = connection

@@ -117,7 +117,7 @@ def test_of_many_processes_one_does_a_run(runner: Runner) -> None:
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(claim, range(6)))
     [lease] = [one for one in made if isinstance(one, Lease)]
-    assert all("is done by process" in str(one) for one in made if one is not lease)
+    assert all("is executed by process" in str(one) for one in made if one is not lease)
     lease.check()
     lease.release()
     assert lease_of(runner, run_id) is None
@@ -132,9 +132,9 @@ def test_a_beat_clears_a_doubt_and_a_lost_lease_has_none(
     run_id = str(job.dagster_run_id)
     aged(runner, run_id, seen_s=100, doubted_s=20)
     with runner.connection.database.session() as session:
-        assert repository.beat_lease(session, run_id, holder)
-        assert run_id not in repository.silent_leases(session)
-        assert not repository.beat_lease(session, run_id, "another holder")
+        assert repository.renew_lease(session, run_id, holder)
+        assert run_id not in repository.expired_leases(session)
+        assert not repository.renew_lease(session, run_id, "another holder")
     reconcile(runner.instance, runner.connection)
     assert status_of(runner, job) == ALIVE
 
@@ -148,11 +148,11 @@ def test_a_lease_is_not_taken_away_in_the_middle_of_a_commit_and_beats_go_on(run
     with session() as committing:
         assert repository.holds_lease(committing, run_id, holder)
         with session() as other:
-            assert repository.beat_lease(other, run_id, holder)
+            assert repository.renew_lease(other, run_id, holder)
         with session() as other:
-            assert not repository.take_lease(other, lease)
+            assert not repository.revoke_lease(other, lease)
     with session() as other:
-        assert repository.take_lease(other, lease)
+        assert repository.revoke_lease(other, lease)
     with session() as committing:
         assert not repository.holds_lease(committing, run_id, holder)
 
@@ -207,7 +207,7 @@ def test_a_lease_that_was_taken_by_somebody_who_died_then_ends_its_run_at_the_ne
     lease = lease_of(runner, job.dagster_run_id)
     assert lease is not None
     with runner.connection.database.session() as session:
-        assert repository.take_lease(session, lease)
+        assert repository.revoke_lease(session, lease)
     reconcile(runner.instance, runner.connection)
     assert status_of(runner, job) == DEAD
     assert lease_of(runner, job.dagster_run_id) is None
@@ -314,11 +314,13 @@ def test_a_checkpoint_of_a_lost_lease_gets_no_row(runner: Runner, own_source: So
     with runner.connection.database.session() as session:
         other = repository.create_job(session, own_source)
     run_id = str(uuid.uuid4())
-    assert leases.hold(runner.connection.database, run_id) and not leases.hold(runner.connection.database, run_id)
+    assert leases.acquire_lease(runner.connection.database, run_id) and not leases.acquire_lease(
+        runner.connection.database, run_id
+    )
     guard, lease = leases.guard_of(run_id), lease_of(runner, run_id)
     assert lease is not None
     with runner.connection.database.session() as session:
-        assert repository.take_lease(session, lease)
+        assert repository.revoke_lease(session, lease)
     with pytest.raises(LeaseLostError):
         runner.connection.checkpoints.reuse(row, other, guard=guard)
     journal = runner.connection.checkpoints.journal(other.id, "filter_scenes", "f")
@@ -336,7 +338,7 @@ def test_a_checkpoint_of_a_lost_lease_gets_no_row(runner: Runner, own_source: So
             guard=guard,
         )
     assert rows_of(runner, other) == {}
-    leases.let_go(run_id)
+    leases.release_lease(run_id)
 
 
 SLEEPER = """

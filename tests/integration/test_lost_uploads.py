@@ -174,7 +174,7 @@ def test_a_run_that_dagster_does_not_know_any_more_is_asked_for_again(library: L
 def test_lost_uploads_are_listed_until_a_later_job_tells_of_them(library: Library) -> None:
     def listed(key: str | None = None) -> list[str]:
         with library.connection.database.session() as session:
-            return [upload.key for upload in repository.lost_uploads(session, key)]
+            return [upload.key for upload in repository.interrupted_uploads(session, key)]
 
     assert listed() == []
     library.instance.report_run_failed(run_of(library), "out of memory")

@@ -178,7 +178,7 @@ def test_a_death_after_the_ledger_was_written_loses_nothing_and_starts_nothing_t
     assert library.look().requests == []
 
 
-@pytest.mark.parametrize("point", ["record_uploads", "register_source", "settle_upload"])
+@pytest.mark.parametrize("point", ["record_uploads", "register_source", "resolve_upload"])
 def test_a_death_before_a_commit_is_made_up_for_by_the_next_look(
     library: Library, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

@@ -21,7 +21,7 @@ import grpc
 import psutil
 import pytest
 
-from resources.embedded import object_doors as doors
+from resources.embedded import object_security as security
 from resources.embedded import processes
 from resources.embedded.object_server import ObjectServer, _weed
 from resources.object_store import ObjectStore
@@ -83,7 +83,7 @@ class Answer(NamedTuple):
 def answers(server: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
     """What a stranger got: another user where we are root, else our own without keys and without files."""
     foreign = tmp_path_factory.mktemp("foreign")
-    doors.write(foreign, "another", "key")
+    security.write(foreign, "another", "key")
     process = psutil.Process(server.memory["pid"])
     listening = {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
     names = {port: name for name, port in server.memory["ports"].items()}
@@ -160,14 +160,14 @@ def test_files_and_sockets_are_closed_to_others(server: ObjectServer, answers: l
     for folder in (server.data, server.private):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(server.log.stat().st_mode) == 0o600
-    for path in doors.sockets(server.memory["ports"]):
+    for path in security.sockets(server.memory["ports"]):
         assert not path.exists() or not path.stat().st_mode & 0o077, path
 
 
 @pytest.mark.parametrize("part", ["master", "volume", "filer", "admin", "s3"])
 def test_grpc_answers_no_call_without_a_certificate(server: ObjectServer, part: str) -> None:
     address = f"127.0.0.1:{server.memory['ports'][part + '.grpc']}"
-    authority = (server.private / doors.AUTHORITY).read_bytes()
+    authority = (server.private / security.AUTHORITY).read_bytes()
     channels = [grpc.insecure_channel(address), grpc.secure_channel(address, grpc.ssl_channel_credentials(authority))]
     for channel in channels:
         with channel:
@@ -192,7 +192,7 @@ def test_nothing_changed_and_no_secret_shows(server: ObjectServer, answers: list
 def test_restarts_keep_objects_and_leave_nothing_outside(server: ObjectServer) -> None:
     begun = server.memory["ports"]
     kill(server)
-    assert any(path.exists() for path in doors.sockets(begun))
+    assert any(path.exists() for path in security.sockets(begun))
     server.start(BUCKET)
     assert server.memory["ports"] == begun
     assert store(server).get(KEY) == SECRET
@@ -200,34 +200,34 @@ def test_restarts_keep_objects_and_leave_nothing_outside(server: ObjectServer) -
     used = {file.path for file in process.open_files() if file.mode != "r"}
     used |= {str(c.laddr) for c in process.net_connections("unix") if str(c.laddr).startswith("/")}
     outside = {path for path in used if not path.startswith(str(server.data.parent))}
-    assert outside <= {str(path) for path in doors.sockets(begun)}
+    assert outside <= {str(path) for path in security.sockets(begun)}
     server.stop()
-    assert not [path for path in (*outside, *map(str, doors.sockets(begun))) if os.path.lexists(path)]
+    assert not [path for path in (*outside, *map(str, security.sockets(begun))) if os.path.lexists(path)]
     server.start(BUCKET)
     assert store(server).get(KEY) == SECRET
 
 
 def test_what_lies_where_a_socket_should_is_left_and_avoided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "SOCKETS", tmp_path)
+    monkeypatch.setattr(security, "SOCKETS", tmp_path)
     ports = {"filer": 1, "filer.grpc": 2, "s3.grpc": 3}
     mine, file = tmp_path / "seaweedfs-filer-grpc-2.sock", tmp_path / "seaweedfs-s3-grpc-3.sock"
     for path in (mine, tmp_path / "seaweedfs-filer-grpc-4.sock"):
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
-    doors.remove_sockets(ports)
+    security.remove_sockets(ports)
     assert [path.name for path in tmp_path.iterdir()] == ["seaweedfs-filer-grpc-4.sock"]
-    assert not doors.taken(ports)
+    assert not security.sockets_taken(ports)
     file.write_text("somebody's")
-    doors.remove_sockets(ports)
-    assert doors.taken(ports)
+    security.remove_sockets(ports)
+    assert security.sockets_taken(ports)
     server = ObjectServer(tmp_path, {"ports": ports})
     server._choose_ports()
     assert not set(server.memory["ports"].values()) & set(ports.values())
 
 
 def test_certificates_hold_for_strict_readers(tmp_path: Path) -> None:
-    doors.write(tmp_path, "key", "secret")
-    context = ssl.create_default_context(cafile=str(tmp_path / doors.AUTHORITY))
+    security.write(tmp_path, "key", "secret")
+    context = ssl.create_default_context(cafile=str(tmp_path / security.AUTHORITY))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
@@ -242,7 +242,7 @@ def test_certificates_hold_for_strict_readers(tmp_path: Path) -> None:
 
 
 def test_a_server_without_its_certificates_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "configuration", lambda: "")
+    monkeypatch.setattr(security, "configuration", lambda: "")
     server = ObjectServer(tmp_path, {})
     with pytest.raises(ServiceError, match=r"\(filer\).*\(filer\.grpc\)|\(filer\.grpc\).*\(filer\)"):
         server.start(BUCKET)
@@ -251,7 +251,7 @@ def test_a_server_without_its_certificates_is_ended(tmp_path: Path, monkeypatch:
 
 def test_a_home_of_before_opens_and_is_closed(tmp_path: Path) -> None:
     server = ObjectServer(tmp_path, {"access_key": "0123456789abcdef", "secret_key": "fedcba9876543210"})
-    names = [name for part in (*doors.PARTS, "s3") for name in (part, f"{part}.grpc")]
+    names = [name for part in (*security.PARTS, "s3") for name in (part, f"{part}.grpc")]
     ports = server.memory["ports"] = dict(zip(names, processes.free_ports(len(names)), strict=True))
     server.data.mkdir(mode=0o755)
     before: dict[str, Any] = {
@@ -275,7 +275,7 @@ def test_a_home_of_before_opens_and_is_closed(tmp_path: Path) -> None:
         store(server).put(KEY, SECRET)
         store(server).put("frames/large", large)
         old.kill()
-    assert doors.sockets(ports)[0].parent == Path("/tmp")
+    assert security.sockets(ports)[0].parent == Path("/tmp")
     server.start(BUCKET)
     try:
         assert store(server).get(KEY) == SECRET
@@ -299,4 +299,4 @@ def test_a_home_of_before_opens_and_is_closed(tmp_path: Path) -> None:
     finally:
         kill(server)
         server.stop()
-    assert not [path for path in doors.sockets(ports) if os.path.lexists(path)]
+    assert not [path for path in security.sockets(ports) if os.path.lexists(path)]

@@ -22,7 +22,7 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from resources import patience, storage
+from resources import retry, storage
 from resources.database import Database
 from resources.embedded import postgres_server, processes
 from resources.embedded.home_folder import State, make_home
@@ -287,7 +287,7 @@ def test_a_server_that_is_away_when_work_starts_is_waited_for(server: str) -> No
 
 
 def test_a_wait_is_told_once_with_its_reason(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "NOTICE_S", 0.0)
+    monkeypatch.setattr(retry, "NOTICE_S", 0.0)
     left = [OSError("it is away")] * 3
 
     def work() -> str:
@@ -295,7 +295,7 @@ def test_a_wait_is_told_once_with_its_reason(caplog: pytest.LogCaptureFixture, m
             raise left.pop()
         return "done"
 
-    assert patience.Patience(60, "the store").wait(work, lambda error: True) == "done"
+    assert retry.RetryDeadline(60, "the store").wait(work, lambda error: True) == "done"
     assert [record.message for record in caplog.records] == ["waiting for the store, up to 60 s: it is away"]
     with pytest.raises(OSError, match="refused"):
-        patience.Patience(60, "the store").wait(Mock(side_effect=OSError("refused")), lambda error: False)
+        retry.RetryDeadline(60, "the store").wait(Mock(side_effect=OSError("refused")), lambda error: False)

@@ -56,7 +56,7 @@ REFUSED = {
     "eat.png": "GiB of memory",
     "odd.png": "KeyError",
     "greedy.png": "no frame in the first 1 GiB that were read",
-    "long.png": "answered what is no answer",
+    "long.png": "gave an invalid answer",
     "ffmpeg.png": "Input/output error",
 }
 WAITING = {"sleep.png": "waiting", "killed.png": "short of memory", "disk.png": "Input/output error"}
@@ -86,7 +86,7 @@ def test_files_whose_disk_or_machine_fails_wait_with_their_reasons_and_come_last
         row = rows[name, 1]
         assert (row.state, reason in row.reason) == (UploadState.WAITING, True), row.reason
     with library.connection.database.session() as session:
-        assert {upload.key for upload in repository.troubled_uploads(session)} == WAITING.keys()
+        assert {upload.key for upload in repository.uploads_with_errors(session)} == WAITING.keys()
     url = library.connection.database.url.render_as_string(hide_password=False)
     done = subprocess.run(
         [sys.executable, "-m", "touchline_cli", "doctor", "--json"],
@@ -200,7 +200,7 @@ def test_a_look_that_ends_with_its_process_is_noted_and_the_next_begins_with_oth
 def test_what_gives_no_answer_is_refused_after_so_many_looks_and_anew_content_is_looked_into(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "LOOKS", 2)
+    monkeypatch.setattr(work, "MAX_PROBES", 2)
     put(library, "disk.png")
     assert [len(look(library).refused) for _ in range(3)] == [0, 0, 1]
     assert "2 looks into it ended without an answer" in library.rows()["disk.png", 1].reason
@@ -214,7 +214,7 @@ def test_a_disk_that_hangs_at_the_checksum_holds_up_nothing(library: Library) ->
     put(library, "stuck.png", "fine.png")
     found = look(library, limit_s=3)
     assert [upload.key for upload in found.requests] == ["fine.png"]
-    assert "could not be looked into within" in library.rows()["stuck.png", 1].reason
+    assert "could not be probed within" in library.rows()["stuck.png", 1].reason
 
 
 def test_a_recording_that_stalls_with_its_space_taken_ends_and_leaves_nothing_running(library: Library) -> None:

@@ -160,7 +160,7 @@ def test_a_materialization_names_the_checkpoint_it_read_and_why(runner: Runner, 
     assert "made in this run" in materialized(runner, source, "match_brands")["read_run_ocr"]
     rows_of(runner, runner.run(source, overrides={"match_brands.min_score": 0.91}))
     read = materialized(runner, source, "match_brands")["read_run_ocr"]
-    assert f"taken over in this run from checkpoint {old['run_ocr'].id}" in read
+    assert f"reused in this run from checkpoint {old['run_ocr'].id}" in read
     newer = rows_of(runner, runner.run(source, first="run_ocr", overrides={"run_ocr.min_confidence": 0.9}))
 
     rows_of(runner, runner.run(source, first="match_brands"))

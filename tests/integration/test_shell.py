@@ -16,7 +16,7 @@ import pytest
 
 from resources.local_services import Endpoints, export
 from resources.settings import Settings
-from resources.shell import shield
+from resources.shell import isolate_environment
 from tests.support.hostile_shell import OBJECT_STORE, POSTGRES, PROXIES, variables
 from tests.support.upload_library import picture
 
@@ -35,7 +35,7 @@ with LocalServices(Settings.from_environment()) as endpoints:
     connection = connect(endpoints)
     connection.objects.put("tests/shell", b"here")
     assert connection.objects.get("tests/shell") == b"here"
-    assert list(connection.objects.stored_by_anyone("tests/"))
+    assert list(connection.objects.stored_with_any_name("tests/"))
     connection.database.ping()
 """
 
@@ -87,7 +87,7 @@ def test_none_of_a_kind_of_variables_reaches_servers_that_run_already(
 
 def test_what_steers_clients_is_taken_out_and_the_rest_stays() -> None:
     env = {**OBJECT_STORE, **POSTGRES, **PROXIES, "PATH": "/bin", "HTTPS_PROXY": "http://proxy.example"}
-    shield(env)
+    isolate_environment(env)
     assert not [name for name in env if name.startswith("PG")]
     left = {name for name in env if name.startswith("AWS_")}
     assert left == {"AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"}
@@ -96,13 +96,13 @@ def test_what_steers_clients_is_taken_out_and_the_rest_stays() -> None:
         assert env[name] == "example.org,example.com,127.0.0.1,localhost,::1"
     assert env["no_grpc_proxy"] == "example.net,127.0.0.1,localhost,::1"
     once = dict(env)
-    shield(env)
+    isolate_environment(env)
     assert env == once
 
 
 def test_a_database_of_ones_own_keeps_what_its_url_leaves_open_to_libpq() -> None:
     env = {"TOUCHLINE_POSTGRES_URL": "postgresql://db.example/touchline", "PGPASSFILE": "/run/secrets/pgpass"}
-    shield(env)
+    isolate_environment(env)
     assert env["PGPASSFILE"] == "/run/secrets/pgpass"
 
 
@@ -113,7 +113,7 @@ def test_the_keys_of_the_shell_stand_in_together_and_only_where_touchline_has_no
         found = Settings.from_environment(given)
         assert (found.s3_access_key_id, found.s3_secret_access_key, found.s3_session_token) == ("id", "secret", "token")
         # Read again after the variables were taken away.
-        shield(given)
+        isolate_environment(given)
     own = {"TOUCHLINE_S3_ACCESS_KEY_ID": "own", "TOUCHLINE_S3_SECRET_ACCESS_KEY": "mine"}
     found = Settings.from_environment({**aws, **own})
     assert (found.s3_access_key_id, found.s3_secret_access_key, found.s3_session_token) == ("own", "mine", "")

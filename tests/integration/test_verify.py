@@ -121,7 +121,7 @@ def of_another_stage(_: bytes) -> bytes:
 
 
 DAMAGES: dict[str, tuple[Damage | None, str, str]] = {
-    "missing": (None, "there is no such object", ""),
+    "missing": (None, "no such object", ""),
     "flipped": (flipped, r"expected SHA-256 \w{64}, got \w{64}", "does not match its own checksum|is damaged"),
     "truncated": (lambda content: content[:-40], r"expected \d+ bytes, got \d+", r"truncated in document \d+ of \d+"),
     "of another stage": (
@@ -220,7 +220,7 @@ def test_a_report_that_is_missing_empty_or_of_another_job_is_named(runner: Runne
     text = " ".join(fault["message"] for fault in faults)
     assert "got none" in text and "got an empty one" in text and "got that of another" in text
     objects.put(f"reports/{job}/report.json", b"{")
-    assert "got what is none" in " ".join(fault["message"] for fault in verified(source)["faults"])
+    assert "got an unreadable file" in " ".join(fault["message"] for fault in verified(source)["faults"])
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.json", "exposures.csv", "summary.csv"])

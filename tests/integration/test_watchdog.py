@@ -127,7 +127,7 @@ def test_one_that_gets_on_is_left_alone_and_so_is_one_on_another_machine(runner:
     def gets_on() -> None:
         looks[0] += 1
         with runner.connection.database.session() as session:
-            repository.beat(session, slow.id, "run_ocr", 0.5)
+            repository.report_progress(session, slow.id, "run_ocr", 0.5)
 
     watched(runner, lambda _: looks[0] >= 15, gets_on)
     assert [now(runner, job).status for job in (slow, far)] == [DetectJobStatus.RUNNING] * 2
@@ -169,11 +169,11 @@ def test_the_time_without_progress_is_told_of_running_jobs_alone(
 ) -> None:
     with runner.connection.database.session() as session:
         job = repository.create_job(session, source)
-        assert repository.standing_still(session, [job]) == {}
+        assert repository.seconds_without_progress(session, [job]) == {}
         job = repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
-        assert 0 <= repository.standing_still(session, [job])[job.id] < 60
+        assert 0 <= repository.seconds_without_progress(session, [job])[job.id] < 60
         job = repository.set_job_status(session, job.id, DetectJobStatus.FAILED)
-        assert repository.standing_still(session, [job]) == {}
+        assert repository.seconds_without_progress(session, [job]) == {}
 
 
 def test_what_serve_starts_has_no_terminal_to_read_or_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ class Faults:
         naming("add_checkpoint", lambda row: f"row {row.stage}")
         naming("set_job_status", lambda _, status, **__: f"status {status}")
         naming("set_progress", lambda _, stage, share: f"progress {stage} {share:.2f}")
-        naming("settle_job", lambda _, status, **__: f"status {status}")
+        naming("set_status_if_among", lambda _, status, **__: f"status {status}")
         named: dict[int, str] = {}
 
         def before(session: orm.Session) -> None:

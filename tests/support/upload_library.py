@@ -30,7 +30,7 @@ from resources.local_services import Endpoints
 from resources.object_store import ObjectStore
 from resources.probing import Prober
 from resources.storage import Connection
-from resources.uploads import BucketUploads, FolderUploads, Place
+from resources.uploads import BucketUploads, FolderUploads, UploadLocation
 from touchline.errors import TouchlineError
 from touchline.library import repository
 from touchline.library.intake import PER_RUN
@@ -86,7 +86,7 @@ class Library:
     def ingest(self, run: dg.DagsterRun, prober: Prober | None = None) -> Ingested:
         """What an ingest run does; Dagster hears how it ends."""
         try:
-            done = ingest(self.connection, self.place_at, run.tags[RUN_KEY_TAG], prober=prober, now=lambda: self.now)
+            done = ingest(self.connection, self.location_at, run.tags[RUN_KEY_TAG], prober=prober, now=lambda: self.now)
         except BaseException:
             self.instance.report_run_failed(run, "the process of the run died")
             raise
@@ -102,7 +102,7 @@ class Library:
         event = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name, message="done")
         self.instance.report_dagster_event(event, run.run_id)
 
-    def place_at(self, location: str) -> Place:
+    def location_at(self, location: str) -> UploadLocation:
         return next(place for place in self.places if place.location == location)
 
     def look(self, limit: int = PER_RUN, later: timedelta = LATER, prober: Prober | None = None) -> Look:

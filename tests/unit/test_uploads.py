@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from touchline.errors import BadInputError
 from touchline.library.intake import (
-    SETTLE,
+    QUIESCENCE,
     Known,
     Listed,
     UploadState,
@@ -65,16 +65,16 @@ class Uploads(RuleBasedStateMachine):
     def tick(self, limit: int, dies: bool, backwards: bool) -> None:
         listed = sorted(self.place.values(), key=lambda upload: upload.key, reverse=backwards)
         plan = decide(self.ledger, listed, self.now)
-        for upload, version in (*plan.new, *plan.grown):
+        for upload, version in (*plan.new, *plan.changed):
             self.ledger[upload.key] = Known(
                 upload.key, version, upload.etag, upload.size, UploadState.WAITING, self.now, gone=False
             )
-        for pairs, gone in ((plan.back, False), (plan.gone, True)):
+        for pairs, gone in ((plan.returned, False), (plan.gone, True)):
             for key, _ in pairs:
                 self.change(key, gone=gone)
         if dies:
             return
-        for upload, version in plan.settled[:limit]:
+        for upload, version in plan.due[:limit]:
             row = self.ledger[upload.key]
             assert (row.version, row.etag, row.state) == (version, upload.etag, UploadState.WAITING)
             assert self.whole(upload), "started before it was whole"
@@ -87,9 +87,9 @@ class Uploads(RuleBasedStateMachine):
         self.ledger[key] = Known(**{**fields, **what})
 
     def whole(self, upload: Listed) -> bool:
-        old_enough = self.now - upload.modified >= SETTLE
+        old_enough = self.now - upload.modified >= QUIESCENCE
         row = self.ledger[upload.key]
-        return old_enough or self.now - max(self.written[upload.key], row.since) >= SETTLE
+        return old_enough or self.now - max(self.written[upload.key], row.since) >= QUIESCENCE
 
     @invariant()
     def nothing_is_started_twice(self) -> None:
@@ -127,45 +127,45 @@ def known(state: UploadState, etag: str = "e", *, since_s: float = 3600, gone: b
 
 def test_an_upload_of_yesterday_is_started_at_first_sight_and_one_of_this_second_waits() -> None:
     plan = decide({}, [listed(), listed("b.mp4", age_s=1)], START)
-    assert [upload.key for upload, _ in plan.settled] == ["a.mp4"]
+    assert [upload.key for upload, _ in plan.due] == ["a.mp4"]
     assert (len(plan.new), plan.waiting) == (2, 1)
 
 
 def test_an_upload_whose_clock_is_ahead_is_started_once_it_has_not_changed_for_the_time_to_settle() -> None:
     ahead = listed(age_s=-86400)
-    waiting = {"a.mp4": known(UploadState.WAITING, since_s=SETTLE.total_seconds() - 1)}
-    assert not decide(waiting, [ahead], START).settled
-    waiting = {"a.mp4": known(UploadState.WAITING, since_s=SETTLE.total_seconds())}
-    assert decide(waiting, [ahead], START).settled
+    waiting = {"a.mp4": known(UploadState.WAITING, since_s=QUIESCENCE.total_seconds() - 1)}
+    assert not decide(waiting, [ahead], START).due
+    waiting = {"a.mp4": known(UploadState.WAITING, since_s=QUIESCENCE.total_seconds())}
+    assert decide(waiting, [ahead], START).due
 
 
 @pytest.mark.parametrize("change", [{"etag": "f"}, {"size": 2}])
 def test_what_grew_since_the_last_look_waits_anew(change: dict[str, object]) -> None:
     upload = listed(age_s=1, **change)  # type: ignore[arg-type]
     plan = decide({"a.mp4": known(UploadState.WAITING)}, [upload], START)
-    assert (plan.grown, plan.settled, plan.waiting) == ([(upload, 1)], [], 1)
+    assert (plan.changed, plan.due, plan.waiting) == ([(upload, 1)], [], 1)
 
 
 @pytest.mark.parametrize("state", [s for s in UploadState if s is not UploadState.WAITING])
 def test_new_content_of_a_key_is_a_new_version_whatever_became_of_the_last(state: UploadState) -> None:
     plan = decide({"a.mp4": known(state, version=4)}, [listed(etag="f")], START)
-    assert plan.new == plan.settled == [(listed(etag="f"), 5)]
-    assert not decide({"a.mp4": known(state, version=4)}, [listed()], START).settled
+    assert plan.new == plan.due == [(listed(etag="f"), 5)]
+    assert not decide({"a.mp4": known(state, version=4)}, [listed()], START).due
 
 
 def test_what_comes_back_as_it_was_is_not_started_again_unless_it_was_forgotten() -> None:
     plan = decide({"a.mp4": known(UploadState.STARTED, gone=True)}, [listed()], START)
-    assert (plan.back, plan.new, plan.settled) == ([("a.mp4", 1)], [], [])
+    assert (plan.returned, plan.new, plan.due) == ([("a.mp4", 1)], [], [])
     plan = decide({"a.mp4": known(UploadState.FORGOTTEN, gone=True)}, [listed()], START)
-    assert plan.settled == [(listed(), 2)]
-    assert not decide({"a.mp4": known(UploadState.FORGOTTEN)}, [listed()], START).settled
+    assert plan.due == [(listed(), 2)]
+    assert not decide({"a.mp4": known(UploadState.FORGOTTEN)}, [listed()], START).due
 
 
 def test_the_oldest_come_first_and_those_a_server_failed_at_last() -> None:
     odd = Known("odd.mp4", 1, "e", 1, UploadState.WAITING, START - timedelta(hours=1), gone=False, tried=START)
     uploads = [listed("odd.mp4", age_s=9000), listed("b.mp4", age_s=100), listed("c.mp4"), listed("a.mp4")]
     plan = decide({"odd.mp4": odd}, uploads, START)
-    assert [upload.key for upload, _ in plan.settled] == ["a.mp4", "c.mp4", "b.mp4", "odd.mp4"]
+    assert [upload.key for upload, _ in plan.due] == ["a.mp4", "c.mp4", "b.mp4", "odd.mp4"]
 
 
 def test_the_third_of_a_b_a_has_a_run_key_of_its_own() -> None:

@@ -1,3 +1,1 @@
-"""The library: its tables, and the rules of naming, intake and retention. The one wing of the domain that knows
-tables.
-"""
+"""The library: database tables, and the rules for naming, uploads and retention. Only this package knows tables."""

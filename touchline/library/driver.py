@@ -1,4 +1,4 @@
-"""The URL of a Postgres database with the driver that is installed. Belongs here: that one rule."""
+"""Select the installed driver in the URL of a Postgres database."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ _SCHEME: Final = re.compile(r"^postgres(?:ql)?(?:\+\w+)?(?=://)")
 
 
 def with_driver(url: str) -> str:
-    """The URL with psycopg2 as its driver; what is no URL of Postgres is left as it is.
+    """The URL with psycopg2 as its driver. A URL of another kind is returned unchanged.
 
     SQLAlchemy 2.1 reads a plain postgresql:// as psycopg 3, which is not installed.
 

@@ -1,12 +1,11 @@
-"""Which uploads are worked on, and when: decided from what the ledger knows, what is there now, and the clock.
+"""Which uploads are processed, and when: a decision from the ledger, the current listing and the clock.
 
-Belongs here: the decision alone. Where uploads lie is in `resources/uploads.py`, the ledger's rows are in
-`touchline/library/repository/upload_ledger.py`, what follows from the decision is in
+Belongs here: the decision. The upload locations are in `resources/uploads.py`, the ledger's rows in
+`touchline/library/repository/upload_ledger.py`. The decision is carried out in
 `detection_assets/upkeep/scan_uploads.py` and `detection_assets/upkeep/ingest_uploads.py`.
 
-A *version* is one content of one upload as the ledger counts them: 1, 2, 3... Time stamps of uploads are compared with
-the clock and never with each other, so nothing is skipped or taken twice for having come early, late or at the same
-instant.
+A *version* is one content of one upload. The ledger numbers them 1, 2, 3... The time stamp of an upload is compared
+with the clock, never with that of another upload: the order of arrival cannot skip or repeat an upload.
 """
 
 from __future__ import annotations
@@ -22,50 +21,54 @@ from touchline.errors import BadInputError
 from touchline.library.naming import WHOLE
 
 PAUSES: Final = (0.0, 60.0, 600.0)
-"""Seconds until a run that ended before its work was done is asked for again: the second time, the third, the fourth.
-After that the upload is given up, with the reason: what ends each of its runs would end the next as well."""
-SETTLE: Final = timedelta(seconds=30)
-"""An upload counts as whole when its content has been the same for so long. Copies that stall for longer are probed as
-they are, refused, and taken up when they go on: their content changes."""
+"""Delays before the second, third and fourth run of an upload whose run ended too early [s]. After the last retry the
+upload fails, with the reason."""
+QUIESCENCE: Final = timedelta(seconds=30)
+"""Quiescence window: an upload is complete when its content has not changed for this time. A copy that stalls for
+longer is probed and refused; it becomes a new version when the copy continues."""
 BEGUN: Final = (
     "a look into it began and has not ended; if nothing is at work on it, it is tried again, after all others"
 )
-"""What the ledger says of an upload from before it is opened until it is known what it is."""
+"""`Upload.reason` while a probe runs. It is stored before the file is opened and replaced by the result."""
 PER_RUN: Final = 50
-"""Uploads that one ingest run looks into, one after another: a run takes seconds to start, and a small file less than
-one to look into."""
+"""Maximum number of uploads that one ingest run probes, in sequence. A run takes seconds to start; a small file takes
+less than a second to probe."""
 PER_RUN_BYTES: Final = 20 * 1024**3
-"""Bytes of files that one ingest run hashes at most, but for a single file: about a minute from a good disk."""
-LOOKS: Final = 10
-"""Looks into an upload without an answer, after which it is refused: ten of them hold up the others enough."""
+"""Maximum number of bytes that one ingest run hashes: about a minute of reading. A single file may exceed it."""
+MAX_PROBES: Final = 10
+"""Maximum number of probes of one content. An upload whose probes all ended without a result is refused."""
 SCHEME: Final = "s3://"
+"""Scheme of the library path of an object."""
 AGAIN: Final = "/again-"
-"""What stands in a run key before its number."""
+"""Separator between a run key and the number of its retry."""
 
 
 class UploadState(StrEnum):
-    """What became of a version."""
+    """State of a version."""
 
     WAITING = "waiting"
-    """Still arriving, or not its turn yet."""
+    """Not complete yet, or queued for a probe."""
     REQUESTED = "requested"
-    """Registered as a source; a run was asked for."""
+    """Registered as a source; a run was requested."""
     STARTED = "started"
-    """Dagster has that run."""
+    """Dagster created the run."""
     FAILED = "failed"
-    """Its runs ended again and again before their work was done, or somebody cancelled the run; the reason stands
-    beside."""
+    """All of its runs ended too early, or a user cancelled the run. `Upload.reason` says why."""
     REFUSED = "refused"
-    """No video; the reason stands beside."""
+    """Not a video or picture. `Upload.reason` says why."""
     UNCHANGED = "unchanged"
-    """Touched or copied over itself: the version before had the same content."""
+    """The previous version had the same content: the file was touched or copied over itself."""
     FORGOTTEN = "forgotten"
-    """Its source was retired by `touchline forget`; not started again as long as the upload stays as it is."""
+    """Its source was retired by `touchline forget`. It is processed again once it changes or is uploaded
+    again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An upload as it is there now. `etag` changes with the content; `modified` is the place's clock, not ours."""
+    """An upload in the current listing.
+
+    `etag` changes with the content. `size` is in bytes. `modified` is by the clock of the location.
+    """
 
     key: str
     etag: str
@@ -77,7 +80,8 @@ class Listed:
 class Known:
     """The newest version of a key in the ledger.
 
-    `since`: our clock, when this content was first seen. `tried`: when it was last looked into without an answer.
+    `since`: when this content was first listed, by this machine's clock. `tried`: when a probe last ended without a
+    result.
     """
 
     key: str
@@ -89,28 +93,29 @@ class Known:
     gone: bool
     tried: datetime | None = None
     asked: bool = False
-    """A run that looks into this content was asked for and has not ended, or must not be asked for yet."""
+    """Whether an ingest run for this content was requested and has not ended, or may not be requested yet."""
 
     def is_still(self, upload: Listed) -> bool:
-        """Whether the upload is there with this content, and always was."""
+        """Whether the upload still has this content and was never removed."""
         return not self.gone and (self.etag, self.size) == (upload.etag, upload.size)
 
 
 @dataclass(slots=True)
 class Plan:
-    """What a look at one place amounts to.
+    """Result of scanning one location.
 
-    `new`: versions that get a row of their own. `grown`: waiting ones whose content is another than at the last look,
-    or that were gone. `back`: versions that are there again as they were. `gone`: (key, version) of those that are
-    not there any more. `settled`: those whose turn it is, oldest first; after them the `tried` ones, those first that
-    were tried longest ago. `waiting`: how many still arrive.
+    `new`: versions to insert. `changed`: waiting versions with other content than at the last scan, or that were
+    removed in between. `returned`: versions that were removed and are listed again. `gone`: key and version of uploads
+    that are no longer listed. `due`: uploads to probe, oldest first, then those with a probe that ended without a
+    result, least recently probed first. `waiting`: number of uploads that are not complete yet. `asked`: number of
+    uploads that an ingest run is assigned to.
     """
 
     new: list[tuple[Listed, int]] = field(default_factory=list)
-    grown: list[tuple[Listed, int]] = field(default_factory=list)
-    back: list[tuple[str, int]] = field(default_factory=list)
+    changed: list[tuple[Listed, int]] = field(default_factory=list)
+    returned: list[tuple[str, int]] = field(default_factory=list)
     gone: list[tuple[str, int]] = field(default_factory=list)
-    settled: list[tuple[Listed, int]] = field(default_factory=list)
+    due: list[tuple[Listed, int]] = field(default_factory=list)
     waiting: int = 0
     asked: int = 0
 
@@ -120,26 +125,27 @@ def decide(
     listed: Iterable[Listed],
     now: datetime,
     *,
-    settle: timedelta = SETTLE,
+    quiescence: timedelta = QUIESCENCE,
     unread: Collection[str] = (),
 ) -> Plan:
-    """The plan for one place. `known`: all of the ledger's newest versions there, by key; `listed`: all that is there.
-    `unread`: keys, and beginnings of keys, of which that is not known; none of them is taken for gone.
+    """The plan for one location.
 
-    Carried out in part or twice, it does no harm: the next look says again what is left to do.
+    `known`: the newest versions in the ledger, by key. `listed`: the current listing. `unread`: keys and key prefixes
+    that could not be listed; uploads under them do not count as removed. A plan may be carried out in part or twice:
+    the next scan plans what is left.
     """
     plan = Plan()
     seen = set()
     for upload in listed:
         seen.add(upload.key)
-        version, since = _take(plan, known.get(upload.key), upload, now)
+        version, since = _compare(plan, known.get(upload.key), upload, now)
         if version is None:
             continue
         row = known.get(upload.key)
         if row is not None and row.asked and row.is_still(upload):
             plan.asked += 1
-        elif now - upload.modified >= settle or now - since >= settle:
-            plan.settled.append((upload, version))
+        elif now - upload.modified >= quiescence or now - since >= quiescence:
+            plan.due.append((upload, version))
         else:
             plan.waiting += 1
     doubtful = tuple(unread)
@@ -154,12 +160,12 @@ def decide(
         upload = item[0]
         return upload.key in tried, tried.get(upload.key, upload.modified), upload.key
 
-    plan.settled.sort(key=turn)
+    plan.due.sort(key=turn)
     return plan
 
 
-def _take(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple[int | None, datetime]:
-    """Notes one upload. Returns its version if it waits to be worked on (else none), and since when it is as it is."""
+def _compare(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple[int | None, datetime]:
+    """Adds one upload to the plan. Returns its version if it waits for a probe, else None, and its last change."""
     if row is None:
         plan.new.append((upload, 1))
         return 1, now
@@ -167,25 +173,25 @@ def _take(plan: Plan, row: Known | None, upload: Listed, now: datetime) -> tuple
     if row.state is UploadState.WAITING:
         if row.is_still(upload):
             return row.version, row.since
-        plan.grown.append((upload, row.version))
+        plan.changed.append((upload, row.version))
         return row.version, now
-    # What was forgotten and taken away is wanted again when it comes back.
+    # A forgotten upload that was removed and uploaded again is processed again.
     if not same or (row.gone and row.state is UploadState.FORGOTTEN):
         plan.new.append((upload, row.version + 1))
         return row.version + 1, now
     if row.gone:
-        plan.back.append((row.key, row.version))
+        plan.returned.append((row.key, row.version))
     return None, row.since
 
 
-def portion(settled: Iterable[tuple[Listed, int]], limit: int) -> list[tuple[Listed, int]]:
-    """The first of `settled` that one ingest run takes: at most `limit`, and PER_RUN_BYTES of what is hashed of them.
+def batch_for_run(due: Iterable[tuple[Listed, int]], limit: int) -> list[tuple[Listed, int]]:
+    """The first uploads of `due` that one ingest run probes: at most `limit`, and PER_RUN_BYTES to hash.
 
-    One is taken whatever it holds.
+    The first upload is always included.
     """
     taken: list[tuple[Listed, int]] = []
     read = 0
-    for upload, version in settled:
+    for upload, version in due:
         read += min(upload.size, WHOLE)
         if len(taken) >= limit or (taken and read > PER_RUN_BYTES):
             break
@@ -194,20 +200,21 @@ def portion(settled: Iterable[tuple[Listed, int]], limit: int) -> list[tuple[Lis
 
 
 def run_key(partition_key: str, version: int, etag: str) -> str:
-    """The key under which Dagster remembers the run of a version, for ever.
+    """The Dagster run key of a version.
 
-    The etag alone would swallow the third upload of A, B, A: its content is the first's, but not what is there before.
+    It holds the version because Dagster never starts a run key twice: with the etag alone, content A uploaded again
+    after content B would not run.
     """
     return f"{partition_key}/{version}/{etag}"
 
 
 def next_run_key(run_key: str, number: int) -> str:
-    """The key of the run that is asked for the `number`th time, after the one of `run_key` ended too early."""
+    """The run key of retry `number` of `run_key`."""
     return f"{run_key.partition(AGAIN)[0]}{AGAIN}{number}"
 
 
 def hidden(key: str) -> bool:
-    """Whether a key is left alone: folders, and names with a dot in front (rsync and others write those first)."""
+    """Whether a key is ignored: folders and dotfiles. rsync and others write to a dotfile first."""
     return key.endswith("/") or any(part.startswith(".") for part in PurePosixPath(key).parts)
 
 
@@ -217,7 +224,7 @@ def bucket_path(bucket: str, key: str) -> str:
 
 
 def bucket_key(path: str) -> tuple[str, str] | None:
-    """Bucket and key of a library path that is an object's; nothing for one of a file. Raises BadInputError."""
+    """Bucket and key of an object's library path; None for the path of a file. Raises BadInputError."""
     if not path.startswith(SCHEME):
         return None
     bucket, _, key = path.removeprefix(SCHEME).partition("/")

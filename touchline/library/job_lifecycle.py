@@ -1,7 +1,7 @@
-"""The life of a job: which status may follow which.
+"""The lifecycle of a job: which status may follow which.
 
-Belongs here: the table alone. Rows are changed in `touchline/library/repository/jobs.py`, which asks this table before
-every change; at which moment of a Dagster run that happens is in `detection_assets/jobs/lifecycle.py`.
+Belongs here: the table. `touchline/library/repository/jobs.py` checks it before every change of a row.
+`detection_assets/jobs/lifecycle.py` decides when a Dagster run changes a status.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ MOVES: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
         Status.CANCELLED: frozenset(),
     }
 )
-"""For each status, those that may follow. No job runs twice: whoever continues one that failed or was paused makes a
-job of its own."""
+"""For each status, the statuses that may follow. No job runs twice: continuing a failed or paused job creates a new
+job."""
 
 FINAL: Final = frozenset(status for status, following in MOVES.items() if not following)
-"""A job in one of these stays so."""
+"""Statuses that never change."""
 ACTIVE: Final = frozenset(status for status, following in MOVES.items() if Status.COMPLETED in following)
-"""A job in one of these waits for its run's result."""
+"""Statuses of a job whose run has not ended."""
 OVER: Final = frozenset({Status.COMPLETED, Status.CANCELLED, Status.FAILED})
-"""A job in one of these has a time of its end."""
+"""Statuses of a job that has `completed_at`."""
 
 
 def may_become(before: Status, after: Status) -> bool:
-    """Whether a job may go from one status to another. Staying as it is is no change."""
+    """Whether a job may change from `before` to `after`. False if they are equal."""
     return after in MOVES[before]

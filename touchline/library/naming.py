@@ -1,7 +1,6 @@
-"""Which source is meant: ids, partition keys and library paths, made and checked here alone.
+"""Ids, partition keys, library paths and checksums of sources.
 
-Belongs here: naming of sources, and the checksum of their content. Their rows are in
-`touchline/library/repository/sources.py`; what is inside a video is found out by `touchline/stages/extract_frames.py`.
+Belongs here: how they are made and validated. Rows of sources are in `touchline/library/repository/sources.py`.
 """
 
 from __future__ import annotations
@@ -18,52 +17,53 @@ from typing import Final
 from touchline.errors import BadInputError
 
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://touchline/source")
+"""Namespace of the UUID5 ids of sources."""
 MAX_SLUG: Final = 60
-"""Longest readable part of a partition key, in characters."""
+"""Maximum length of the readable part of a partition key [characters]."""
 WHOLE: Final = 2 * 1024**3
-"""Files of up to this many bytes are read whole for their checksum; of larger ones SAMPLES blocks are read."""
+"""Size up to which a file is hashed whole [bytes]. Of a larger file SAMPLES blocks are hashed."""
 SAMPLES: Final = 64
-"""Blocks of a large file that are read for its checksum."""
+"""Number of blocks that are hashed of a file larger than WHOLE."""
 BLOCK: Final = 1024**2
-"""Bytes of such a block."""
+"""Size of a block that is hashed of a file larger than WHOLE [bytes]."""
 SAMPLED: Final = "sampled:"
-"""How the checksum of a large file begins."""
+"""Prefix of the checksum of a file larger than WHOLE."""
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 
 _STROKED: Final = str.maketrans(
     {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th"}
 )
-"""Latin letters that Unicode does not take apart into a plain letter and a mark."""
+"""Latin letters that Unicode does not decompose into a base letter and a combining mark."""
 
 
 def partition_key(path: str) -> str:
-    """The partition key of a source by its path in the library: a readable slug of the file's name, then 8 hex digits.
+    """The partition key of a source: a slug of the file's name, then the first 8 hex digits of the path's SHA-256.
 
-    The digits are the head of the SHA-256 of the path. Two ways to write an accent are two files, so two sources.
-    Letters a-z, digits and hyphens only: Dagster's UI and backfills trip over commas, `...`, `|` and the like.
-    Raises BadInputError for a path that is empty, holds a NUL or is not valid Unicode.
+    Two spellings of an accent are two files, so two sources. The key has letters a-z, digits and hyphens only:
+    Dagster's UI and backfills mishandle commas, `...` and `|`.
+    Raises BadInputError if the path is empty, holds a NUL or is not valid Unicode.
     """
     digest = hashlib.sha256(_checked(path).encode()).hexdigest()[:8]
     return f"{slug(PurePosixPath(path).stem)}-{digest}"
 
 
 def slug(name: str) -> str:
-    """Lower case a-z, digits and single hyphens, at most MAX_SLUG characters; `source` where nothing is left."""
+    """A name as lower case a-z, digits and single hyphens, at most MAX_SLUG characters; `source` if none are left."""
     plain = unicodedata.normalize("NFKD", name.casefold().translate(_STROKED))
-    # Marks go without a trace (è is e), everything else that is no letter or digit parts two words.
+    # Combining marks are removed (è is e). Any other character that is no letter or digit becomes a hyphen.
     kept = "".join(c for c in plain if not unicodedata.category(c).startswith("M"))
     return re.sub(r"[^a-z0-9]+", "-", kept).strip("-")[:MAX_SLUG].strip("-") or "source"
 
 
 def source_asset_id(path: str) -> uuid.UUID:
-    """The id of a source by its path in the library: UUID5 of the path, as it is spelled. Raises as `partition_key`."""
+    """The id of a source: the UUID5 of its library path, as it is spelled. Raises as `partition_key`."""
     return uuid.uuid5(NAMESPACE, _checked(path))
 
 
 def composed(path: str) -> str:
-    """The path with its accents in the composed form (NFC). Raises as `partition_key`.
+    """The path in Unicode's composed form (NFC). Raises as `partition_key`.
 
-    A library may hold sources in another form whose id and key were made from this one; they keep them.
+    Earlier versions made id and key from this form. Such sources keep them.
     """
     return unicodedata.normalize("NFC", _checked(path))
 
@@ -77,26 +77,26 @@ def library_path(path: str | Path) -> str:
 
 
 def content_mark(path: str | Path) -> str:
-    """What changes with a file's content and costs no reading: size, times of change of content and entry, inode, hex.
+    """A mark that changes with a file's content, from its metadata alone: size, mtime, ctime and inode, hex.
 
-    The time of the entry's change cannot be set back: copies that keep the time of the original, and files that are
-    written over with the same length, have another mark. So may a file whose content is the same. Raises OSError.
+    The ctime cannot be set back, so a copy that keeps the mtime, or new content of the same length, has another mark.
+    The mark may also change while the content stays the same. Raises OSError.
     """
     found = Path(path).stat()
     return "-".join(f"{mark:x}" for mark in (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
 
 
 def checksum(path: str | Path, known: str = "") -> str:
-    """The checksum of a file's content, in a form that depends on the file's size alone, never on how fast it is read.
+    """The checksum of a file's content. Its form depends on the file's size alone.
 
-    A file of up to WHOLE bytes: the SHA-256 of all of it, hex. A larger one: `sampled:` and the SHA-256 of its length
-    and of SAMPLES blocks spread evenly over it, the first and the last BLOCK bytes among them. A video that differs at
-    all differs in its index and mostly in its length.
+    A file of up to WHOLE bytes: the SHA-256 of its content, hex. A larger one: `sampled:` and the SHA-256 of its size
+    and of SAMPLES evenly spaced blocks, including the first and the last BLOCK bytes. Videos that differ have different
+    indexes and mostly different sizes.
 
-    `known` is a checksum under which the content may be registered. It is returned if the content still has it, in
-    whichever form: older versions chose the form otherwise, and what they registered has not changed.
+    `known` is a registered checksum. It is returned if the content still has it, in either form: earlier versions chose
+    the form by another rule.
 
-    Raises BadInputError where the file cannot be read; its cause is the OSError.
+    Raises BadInputError if the file cannot be read; its cause is the OSError.
     """
     path = Path(path)
     try:

@@ -1,27 +1,25 @@
-"""What of the stored objects is needed, and what may go: a rule over keys and facts, without any server.
+"""Which stored objects are needed and which are garbage: a rule over keys and facts, without any server.
 
-Belongs here: the rule. Finding the facts and deleting, in an order that is safe beside running jobs, is in
-`detection_assets/upkeep/collect_garbage.py`.
+Belongs here: the rule. `detection_assets/upkeep/collect_garbage.py` collects the facts and deletes, in an order that is
+safe while jobs run.
 
-The rule. Objects are those of `checkpoints/{job}/` and `reports/{job}/`; but for logs nothing else is ever touched,
-`uploads/` and `brands/` not even looked at, and a key in those folders that has no known form stays and is told. Of the
-rest is needed:
+The rule covers the objects under `checkpoints/{job}/` and `reports/{job}/`. Keys of an unknown form there are kept and
+reported. Apart from logs no other object is ever deleted; `uploads/` and `brands/` are not listed. An object is needed
+if:
 
-1. what a row names: a stage's output, every frame of a manifest (a replay's row names the frames of the job it goes
-   back to), the files of a job's report. Scenarios are rows like others;
-2. everything of a source that has a running or queued job or Dagster run: its rows may be on their way, and
-   it may go on with the journal of any earlier job;
-3. the journals of jobs that failed or were paused, for the next attempt goes on with them; no longer once a checkpoint
-   of the same source, stage and fingerprint is finished, which every later run takes over instead. A chunk that cannot
-   be read says nothing of its fingerprint and stays;
-4. all frames of a source for which such a journal of `extract_frames` is left: its chunks name them, and chunks that
-   one job wrote can name the frames of others;
-5. what was stored only a short while ago, whatever it is.
+1. a row names it: a stage's output, a frame of a manifest (the row of a replay names frames of the original job), a
+   file of a job's report. Scenarios count like other rows;
+2. its source has a queued or running job or Dagster run: the row may not be committed yet, and the run may resume from
+   the journal of any earlier job;
+3. it is a journal chunk of a failed or paused job, from which the next attempt resumes, unless the source has a
+   checkpoint of the same stage and fingerprint, which later runs reuse instead. A chunk that cannot be read is kept;
+4. it is a frame of a source with such a journal of `extract_frames`: chunks may name frames of other jobs;
+5. it was stored recently.
 
-Logs, under `logs/`, belong to no job and go by their age alone.
+Logs, under `logs/`, belong to no job and are deleted by age.
 
-All else is garbage: objects of jobs that do not exist, journals of completed and cancelled jobs, outputs and frames of
-attempts that nobody can go on with, reports that no job has.
+All other objects are garbage: those of unknown jobs, journals of completed and cancelled jobs, outputs and frames of
+attempts that cannot be resumed, and reports that no job has.
 """
 
 from __future__ import annotations
@@ -38,17 +36,17 @@ from touchline.library.tables import DetectJobStatus
 from touchline.nodes import NODE_INDEX
 
 FOLDERS: Final = ("checkpoints", "reports")
-"""Where objects of jobs lie, by job."""
+"""Top-level prefixes of the objects of jobs, followed by the job's id."""
 BRAND_LISTS: Final = "brands"
-"""Where lists of brands for single runs lie; small, and named by runs that may be asked for again."""
+"""Prefix of the brand lists of single runs. They are small, and a run that names one may be executed again."""
 LOGS: Final = "logs"
-"""Where what runs print lies, by run; written by Dagster."""
+"""Prefix of the compute logs of runs, written by Dagster."""
 LOGS_KEPT: Final = timedelta(days=30)
-"""Age up to which logs stay. Nothing is computed from them."""
+"""Age after which compute logs are deleted."""
 UNTOUCHED: Final = ("uploads", BRAND_LISTS)
-"""What people gave us."""
+"""Prefixes of objects that users supplied. They are never deleted."""
 ADOPTABLE: Final = frozenset({DetectJobStatus.FAILED, DetectJobStatus.PAUSED})
-"""The next attempt on a source goes on with journals of jobs in one of these, and of no others."""
+"""Statuses of the jobs whose journals the next attempt on the source resumes from."""
 
 _STAGE: Final = "|".join(NODE_INDEX)
 _ID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -64,7 +62,7 @@ _FORMS: Final = tuple(
 
 
 class Kind(StrEnum):
-    """What an object is, by its key."""
+    """Kind of an object, by its key."""
 
     FRAME = "frames"
     OUTPUT = "outputs"
@@ -73,7 +71,7 @@ class Kind(StrEnum):
 
 
 class Retention(StrEnum):
-    """What becomes of an object. Those of `GARBAGE` go."""
+    """Verdict on an object. Those in `GARBAGE` are deleted."""
 
     NEEDED = "needed"
     BUSY = "busy"
@@ -87,11 +85,12 @@ class Retention(StrEnum):
 
 
 GARBAGE: Final = (Retention.ORPHAN, Retention.CHUNK, Retention.OUTPUT, Retention.FRAME, Retention.REPORT)
+"""Verdicts on objects that are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An object as its key tells of it; `stage` is empty for frames and reports."""
+    """Parsed key of an object. `stage` is empty for frames and reports."""
 
     kind: Kind
     job: uuid.UUID
@@ -99,13 +98,13 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of one job and its source, read after its objects were listed.
+class GcFacts:
+    """Facts about one job and its source, read after its objects were listed.
 
-    `status`: of the job; nothing if there is no such job. `busy`: its source has a running or queued job or run.
-    `named`: the keys under its folder that rows name. `reports`: the prefixes of all reports that lie in its folder.
-    `resumable`: its chunks that a later attempt can go on with. `extraction`: such a journal of `extract_frames` is
-    left in its source, be it of this job or another.
+    `status`: the job's status; None if the job does not exist. `busy`: its source has a queued or running job or run.
+    `named`: the keys under its prefix that rows name. `reports`: the prefixes of all reports under its prefix.
+    `resumable`: the keys of its chunks that a later attempt can resume from. `extraction`: its source has such
+    a journal of `extract_frames`, of this job or another.
     """
 
     status: DetectJobStatus | None
@@ -117,7 +116,7 @@ class Facts:
 
 
 def part_of(key: str) -> Part | None:
-    """What a key says of its object; nothing if it is none of ours."""
+    """The parsed key; None if it has no known form."""
     for form, kind in zip(_FORMS, (Kind.FRAME, Kind.CHUNK, Kind.OUTPUT, Kind.REPORT), strict=True):
         if match := form.fullmatch(key):
             return Part(kind, uuid.UUID(match["job"]), match.groupdict().get("stage") or "")
@@ -125,23 +124,23 @@ def part_of(key: str) -> Part | None:
 
 
 def job_folder(name: str) -> uuid.UUID | None:
-    """The job whose folder is called `name`; nothing if it is no id as we write them."""
+    """The id of the job whose folder is called `name`; None if the name is no job id."""
     return uuid.UUID(name) if re.fullmatch(_ID, name) else None
 
 
 def resumable(
     status: DetectJobStatus, stage: str, fingerprint: str | None, finished: Collection[tuple[str, str]]
 ) -> bool:
-    """Whether a later attempt may go on with a chunk of a job of that status.
+    """Whether a later attempt can resume from a chunk of a job with that status.
 
-    `fingerprint` is nothing where the chunk cannot be read; `finished` are stage and fingerprint of all checkpoints of
+    `fingerprint` is None if the chunk cannot be read. `finished` has the stage and fingerprint of every checkpoint of
     the source.
     """
     return status in ADOPTABLE and (fingerprint is None or (stage, fingerprint) not in finished)
 
 
-def retention_of(key: str, modified: datetime, facts: Facts, before: datetime) -> Retention:
-    """What becomes of an object that was stored at `modified`, if what is no older than `before` is left alone."""
+def retention_of(key: str, modified: datetime, facts: GcFacts, before: datetime) -> Retention:
+    """The verdict on an object stored at `modified`. Objects stored at `before` or later are kept."""
     part = part_of(key)
     if part is None:
         return Retention.FOREIGN

@@ -1,9 +1,9 @@
-"""The tables: jobs, checkpoints, sources, uploads, known brands and their sightings, as SQLAlchemy 2 models.
+"""The tables as SQLAlchemy 2 models: sources, jobs, checkpoints, brands, uploads and run leases.
 
-Belongs here: columns, their types and what they mean. Queries are in `touchline/library/repository/`, connections in
-`resources/database.py`, changes to tables that exist already in `migrations/`.
+Belongs here: columns, types and their meaning. Queries are in `touchline/library/repository/`, connections in
+`resources/database.py`, migrations in `migrations/`.
 
-JSON columns are plain values: assign a new one to change it, a change inside it is not noticed.
+JSON columns are not mutable types: assign a new value, SQLAlchemy does not track changes inside one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from sqlalchemy.types import TypeDecorator
 from touchline.library.intake import UploadState
 
 DEFAULT_PROFILE: Final = "soccer_broadcast"
+"""Name of the profile of a source that was registered without one."""
 
 
 class DetectJobStatus(StrEnum):
-    """Where a job stands. Completed and cancelled are final; failed and paused jobs can be taken up again."""
+    """Status of a job. Completed and cancelled are final; a new job can continue a failed or paused one."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -36,7 +37,7 @@ class DetectJobStatus(StrEnum):
 
 
 class RunType(StrEnum):
-    """Why a job exists: all nodes (initial), from a stage on (replay), or after one that did not finish (retry)."""
+    """Kind of a job: all stages (initial), from one stage on (replay), or continuing an unfinished job (retry)."""
 
     INITIAL = "initial"
     REPLAY = "replay"
@@ -53,20 +54,20 @@ class BrandSource(StrEnum):
 
 
 class SourceState(StrEnum):
-    """Whether a source can be worked on."""
+    """Whether a source can be processed."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """`timestamptz` that takes only aware times and gives them back in UTC, whatever the session's time zone."""
+    """`timestamptz` that accepts aware times only and returns them in UTC, whatever the session's time zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuses naive times: they would be read in the server's zone. Raises ValueError."""
+        """Raises ValueError for a naive time, which the server would read in its own time zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError(f"expected a time with a time zone, got {value!r}; use datetime.now(UTC)")
         return value
@@ -77,22 +78,22 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class IntKeyed(TypeDecorator[dict[int, str]]):
-    """JSONB object whose keys are integers in Python (JSON knows text keys only)."""
+    """JSONB object whose keys are integers in Python. JSON has text keys only."""
 
     impl = JSONB
     cache_ok = True
 
     def process_bind_param(self, value: dict[int, str] | None, dialect: Dialect) -> dict[str, str] | None:
-        """Integers to their decimal text."""
+        """The keys as decimal text."""
         return None if value is None else {str(int(key)): item for key, item in value.items()}
 
     def process_result_value(self, value: dict[str, str] | None, dialect: Dialect) -> dict[int, str] | None:
-        """Back to integers, rising."""
+        """The keys as integers, in ascending order."""
         return None if value is None else {key: value[str(key)] for key in sorted(map(int, value))}
 
 
 def _enum(kind: type[StrEnum], name: str) -> sa.Enum:
-    """A text column that holds the enum's values, checked by the database too."""
+    """A text column of the enum's values, with a CHECK constraint."""
     return sa.Enum(
         kind,
         name=name,
@@ -104,9 +105,9 @@ def _enum(kind: type[StrEnum], name: str) -> sa.Enum:
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
-    """Base of all models: keyword-only constructors with the defaults written below; equal means identical."""
+    """Base of all models: dataclasses with keyword-only constructors, compared by identity."""
 
-    # What the database sets is read back at once, so that rows stay whole after their session.
+    # Server defaults are fetched at the flush, so that rows are complete after their session.
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
     metadata = sa.MetaData(
@@ -132,17 +133,17 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
 
 
 def _created() -> Mapped[datetime]:
-    """The time of the insert by the database's clock, one for all machines."""
+    """Time of the insert, by the database's clock."""
     return mapped_column(init=False, server_default=sa.func.clock_timestamp())
 
 
 def _updated() -> Mapped[datetime]:
-    """The time of the last change, by the same clock."""
+    """Time of the last update, by the database's clock."""
     return mapped_column(init=False, server_default=sa.func.clock_timestamp(), onupdate=sa.func.clock_timestamp())
 
 
 class SourceAsset(Base, kw_only=True, eq=False):
-    """A video or image of the library. The same path is the same source on every machine."""
+    """A video or image of the library. A path is the same source on every machine."""
 
     __tablename__ = "source_assets"
 
@@ -150,15 +151,14 @@ class SourceAsset(Base, kw_only=True, eq=False):
     partition_key: Mapped[str] = mapped_column(unique=True)
     video_path: Mapped[str]
     checksum: Mapped[str] = mapped_column(default="")
-    """Of a file, as `touchline.library.naming.checksum` makes it; of an object, `etag:` and its etag; empty while
-    unknown."""
+    """Of a file, `touchline.library.naming.checksum`; of an object, `etag:` and its etag; empty if unknown."""
     content_mark: Mapped[str] = mapped_column(default="")
-    """`naming.content_mark` of the file when it had that checksum; empty for objects and while unknown. As long as it
-    is the same, the file is not hashed again."""
+    """`naming.content_mark` of the file with this checksum; empty for objects and if unknown. The file is hashed again
+    only if its mark differs."""
     duration: Mapped[float | None] = mapped_column(default=None)
     """Seconds."""
     fps: Mapped[float | None] = mapped_column(default=None)
-    """Frames per second, average; nothing for an image."""
+    """Average frames per second; None for an image."""
     size: Mapped[int | None] = mapped_column(sa.BigInteger, default=None)
     """Bytes."""
     width: Mapped[int | None] = mapped_column(default=None)
@@ -171,7 +171,7 @@ class SourceAsset(Base, kw_only=True, eq=False):
 
 
 class DetectJob(Base, kw_only=True, eq=False):
-    """One invocation of the pipeline on one source. All jobs of a source are linked by `parent_job_id`."""
+    """One invocation of the pipeline on one source."""
 
     __tablename__ = "detect_jobs"
     __table_args__ = (sa.Index(None, "source_asset_id", "created_at"), sa.Index(None, "status"))
@@ -181,17 +181,17 @@ class DetectJob(Base, kw_only=True, eq=False):
     video_path: Mapped[str]
     profile_name: Mapped[str] = mapped_column(default=DEFAULT_PROFILE)
     parent_job_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("detect_jobs.id"), default=None)
-    """The first job of this source's line; nothing for that job itself."""
+    """The first job of the source; None for that job itself."""
     run_type: Mapped[RunType] = mapped_column(_enum(RunType, "run_type"), default=RunType.INITIAL)
     replay_from_stage: Mapped[str | None] = mapped_column(default=None)
     config_overrides: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
-    """What differs from the profile."""
+    """Settings that differ from the profile."""
     status: Mapped[DetectJobStatus] = mapped_column(_enum(DetectJobStatus, "status"), default=DetectJobStatus.PENDING)
     current_stage: Mapped[str | None] = mapped_column(default=None)
     progress: Mapped[float] = mapped_column(default=0.0)
-    """Share of the whole job that is done, 0 to 1."""
+    """Completed share of the job, 0 to 1."""
     progress_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When it last showed that it gets on, by the database's clock; several times a minute while it works."""
+    """Time of the last progress, by the database's clock; updated several times a minute while the job runs."""
     error_message: Mapped[str | None] = mapped_column(default=None)
     total_detections: Mapped[int] = mapped_column(default=0)
     brands_found: Mapped[int] = mapped_column(default=0)
@@ -202,26 +202,26 @@ class DetectJob(Base, kw_only=True, eq=False):
     dagster_run_id: Mapped[str | None] = mapped_column(default=None, index=True)
     partition_key: Mapped[str] = mapped_column(default="")
     report_prefix: Mapped[str] = mapped_column(default="")
-    """Where the report's files lie in the object store; empty while there is no report."""
+    """Prefix of the report's objects; empty if there is no report."""
     report_files: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
-    """By name of each file of the report its `size` [bytes] and `sha256` (hex); empty in rows of earlier versions."""
+    """`size` [bytes] and `sha256` (hex) of each file of the report, by name; empty in rows of earlier versions."""
     stop_requested: Mapped[DetectJobStatus | None] = mapped_column(
         _enum(DetectJobStatus, "stop_requested"), default=None
     )
-    """Paused or cancelled: what somebody asked of a running job. Looked at between chunks."""
+    """Requested status of a running job, paused or cancelled. The job checks it between chunks."""
     created_at: Mapped[datetime] = _created()
     started_at: Mapped[datetime | None] = mapped_column(default=None)
     completed_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When the job ended, in whichever way: completed, failed or cancelled."""
+    """When the job was completed, failed or cancelled."""
     updated_at: Mapped[datetime] = _updated()
 
 
 FRAMES: Final = "frames"
-"""The columns that grow with the video: several MB for a match, so they are loaded only where they are asked for."""
+"""Name of the deferred group of columns that list frames: several MB for a match, loaded on request."""
 
 
 class StageCheckpoint(Base, kw_only=True, eq=False):
-    """What one finished stage left behind. Immutable; images and documents lie in the object store."""
+    """The output of one finished stage. Immutable; frames and documents are in the object store."""
 
     __tablename__ = "stage_checkpoints"
     __table_args__ = (
@@ -234,19 +234,20 @@ class StageCheckpoint(Base, kw_only=True, eq=False):
     job_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(DetectJob.id))
     stage: Mapped[str]
     stage_index: Mapped[int]
-    """Position of the stage among the nodes, 0 to 7."""
+    """Index of the stage in the pipeline, 0 to 7."""
     frames_prefix: Mapped[str] = mapped_column(default="")
-    """`checkpoints/{job_id}/frames/`, on the row of `extract_frames` alone, as the next two."""
+    """`checkpoints/{job_id}/frames/`; empty for stages other than `extract_frames`."""
     frames_manifest: Mapped[dict[int, str]] = mapped_column(
         default_factory=dict, repr=False, deferred=True, deferred_group=FRAMES
     )
-    """Sequence to object key."""
+    """Object key of each frame, by sequence; empty for stages other than `extract_frames`."""
     frames_meta: Mapped[list[dict[str, Any]]] = mapped_column(
         default_factory=list, repr=False, deferred=True, deferred_group=FRAMES
     )
-    """The `sequence`, `chunk_id`, `timestamp` [s] and `hash` (SHA-256 of the JPEG) of each frame."""
+    """`sequence`, `chunk_id`, `timestamp` [s] and `hash` (SHA-256 of the JPEG) of each frame; empty for stages other
+    than `extract_frames`."""
     filtered_frame_sequences: Mapped[list[int]] = mapped_column(default_factory=list, repr=False)
-    """The frames that `filter_scenes` kept, on its row alone."""
+    """Sequences of the frames that `filter_scenes` kept; empty for other stages."""
     stage_output_key: Mapped[str] = mapped_column(default="")
     stats: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
     config_snapshot: Mapped[dict[str, Any]] = mapped_column(default_factory=dict)
@@ -257,24 +258,24 @@ class StageCheckpoint(Base, kw_only=True, eq=False):
     scenario_label: Mapped[str] = mapped_column(default="")
     source_asset_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(SourceAsset.id))
     stage_output_sha256: Mapped[str] = mapped_column(default="")
-    """Of the stored blob, hex; checked at reading, as the size is."""
+    """SHA-256 of the stored blob, hex; checked when it is read."""
     stage_output_size: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """Bytes."""
+    """Size of the stored blob [bytes]; checked when it is read."""
     fingerprint: Mapped[str] = mapped_column(default="")
-    """Of stage, code version, settings, inputs and models: the same fingerprint, the same output."""
+    """Hash of stage, code version, settings, inputs and models. Equal fingerprints mean equal outputs."""
     item_count: Mapped[int] = mapped_column(default=0)
-    """Documents in the blob."""
+    """Number of documents in the blob."""
     input_checkpoint_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(sa.Uuid()), default_factory=list)
-    """The checkpoints this one was computed from."""
+    """Ids of the checkpoints it was computed from."""
     reused_from: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("stage_checkpoints.id"), default=None)
-    """The checkpoint whose blob this row names, where nothing was computed anew."""
+    """The checkpoint whose blob this row reuses; None if it was computed."""
     wall_s: Mapped[float] = mapped_column(default=0.0)
-    """Seconds of work."""
+    """Duration of the computation [s]."""
     created_at: Mapped[datetime] = _created()
 
 
 class KnownBrand(Base, kw_only=True, eq=False):
-    """A brand discovered or registered. Global; its id follows from its name."""
+    """A detected or registered brand of the whole library. Its id is derived from its name."""
 
     __tablename__ = "known_brands"
 
@@ -283,15 +284,15 @@ class KnownBrand(Base, kw_only=True, eq=False):
     aliases: Mapped[list[str]] = mapped_column(default_factory=list)
     first_source: Mapped[BrandSource] = mapped_column(_enum(BrandSource, "first_source"), default=BrandSource.OCR)
     total_occurrences: Mapped[int] = mapped_column(sa.BigInteger, default=0)
-    """Sum of the sightings' occurrences over all sources."""
+    """Sum of `SourceBrandSighting.occurrences` over all sources."""
     confirmed: Mapped[bool] = mapped_column(default=False)
-    """Confirmed by a person."""
+    """Whether a user confirmed the brand."""
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
 
 
 class SourceBrandSighting(Base, kw_only=True, eq=False):
-    """A brand as last seen in one source; one row for each pair."""
+    """A brand as last detected in one source; one row for each pair."""
 
     __tablename__ = "source_brand_sightings"
     __table_args__ = (sa.UniqueConstraint("source_asset_id", "brand_id"),)
@@ -301,8 +302,9 @@ class SourceBrandSighting(Base, kw_only=True, eq=False):
     brand_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey(KnownBrand.id), index=True)
     brand_name: Mapped[str]
     first_seen_timestamp: Mapped[float] = mapped_column(default=0.0)
-    """Seconds from the start of the video, as the next."""
+    """Seconds from the start of the video."""
     last_seen_timestamp: Mapped[float] = mapped_column(default=0.0)
+    """Seconds from the start of the video."""
     occurrences: Mapped[int] = mapped_column(default=0)
     detection_source: Mapped[BrandSource] = mapped_column(
         _enum(BrandSource, "detection_source"), default=BrandSource.OCR
@@ -312,68 +314,67 @@ class SourceBrandSighting(Base, kw_only=True, eq=False):
 
 
 class Upload(Base, kw_only=True, eq=False):
-    """One content that an upload has had: the ledger of the sensors of uploads. Rows are never deleted."""
+    """One content of one upload: the ledger of the sensor `new_uploads`. Rows are never deleted."""
 
     __tablename__ = "uploads"
     __table_args__ = (
         sa.Index(None, "partition_key"),
-        # Few rows at any time: those whose run has to be looked for.
+        # Partial indexes over few rows: versions whose run is requested, and whose run has not ended.
         sa.Index("ix_uploads_requested", "run_key", postgresql_where=sa.text("state = 'requested'")),
-        # And those whose run may not have ended yet.
         sa.Index("ix_uploads_followed", "last_seen", postgresql_where=sa.text("state = 'started' AND over_at IS NULL")),
     )
 
     location: Mapped[str] = mapped_column(primary_key=True)
-    """Where it lies: `s3://bucket/uploads/`, or a folder, with a slash at its end."""
+    """`s3://bucket/uploads/` or the path of a folder, with a slash at the end."""
     key: Mapped[str] = mapped_column(primary_key=True)
-    """Its name there, folders included."""
+    """Name relative to the location, including folders."""
     version: Mapped[int] = mapped_column(primary_key=True)
-    """1, 2, 3...: each content that was, in order of its coming."""
+    """Number of the content of this upload: 1, 2, 3..."""
     etag: Mapped[str]
     size: Mapped[int] = mapped_column(sa.BigInteger)
     """Bytes."""
     modified: Mapped[datetime]
-    """By the clock of the place where it lies."""
+    """Time of the last modification, by the clock of the location."""
     first_seen: Mapped[datetime]
-    """When it was first seen with this content."""
+    """When this content was first listed."""
     last_seen: Mapped[datetime]
-    """When this row last changed: nothing is written for uploads that stay as they are."""
+    """When this row last changed. A scan that finds no change writes nothing."""
     gone_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When it was first seen to be there no more."""
+    """When a scan found that it was removed."""
     state: Mapped[UploadState] = mapped_column(_enum(UploadState, "state"), default=UploadState.WAITING)
     reason: Mapped[str] = mapped_column(default="")
-    """Why it is refused or unchanged, what hindered the last attempt to look into it, or what ended its last run."""
+    """Why it is refused or unchanged, why the last probe had no result, or why the last run ended."""
     checksum: Mapped[str] = mapped_column(default="")
-    """As in `source_assets`."""
+    """Checksum of the content, as `SourceAsset.checksum`."""
     looks: Mapped[int] = mapped_column(default=0)
-    """How often it was begun to look into this content."""
+    """Number of probes of this content that were begun."""
     partition_key: Mapped[str] = mapped_column(default="")
     run_key: Mapped[str] = mapped_column(default="")
-    """Under which Dagster knows its run; while it waits, the run that looks into it."""
+    """Dagster run key of its run; while it waits, of its ingest run."""
     tries: Mapped[int] = mapped_column(default=0)
-    """How many runs were asked for so far; while it waits, how many that were to look into it ended too early."""
+    """Number of requested runs; while it waits, of ingest runs that ended too early."""
     ask_at: Mapped[datetime | None] = mapped_column(default=None)
-    """Not before this is a run asked for again."""
+    """Earliest time of the next run request."""
     over_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When its run was known to have ended, and nothing more to be asked for."""
+    """When the end of its run was recorded; no retry follows."""
 
 
 class RunLease(Base, kw_only=True, eq=False):
-    """Which process does a Dagster run: there is none without, and two never do the same."""
+    """The process that executes a Dagster run. A run has at most one lease."""
 
     __tablename__ = "run_leases"
 
     run_id: Mapped[str] = mapped_column(primary_key=True)
     holder: Mapped[str]
-    """A random name, another for each claim: what the holder writes is conditional on it."""
+    """Random id of the claim. Every write of the process is conditional on it."""
     host: Mapped[str]
-    """The machine, as its processes see it."""
+    """Host name and process namespace of the process (`resources/holders.py`)."""
     process: Mapped[dict[str, Any]]
-    """The process on that machine: its number, and what tells it from others of that number."""
+    """`pid` of the process, and its `identity`, which tells it from other processes with this pid."""
     version: Mapped[str] = mapped_column(default="")
-    """Of Touchline, there."""
+    """Version of Touchline that the process runs."""
     claimed_at: Mapped[datetime]
     seen_at: Mapped[datetime]
-    """When it was heard of last. This and the others are times of the database's clock."""
+    """Time of the last renewal, by the database's clock."""
     doubted_at: Mapped[datetime | None] = mapped_column(default=None)
-    """When somebody first found that it had not been heard of for too long; cleared by its next beat."""
+    """When the lease was found not to be renewed for too long, by the database's clock; cleared by a renewal."""

@@ -1,6 +1,6 @@
-"""Checkpoint rows: adding them, and the rule by which a run finds the one it reads.
+"""Checkpoint rows, and the rule that selects the one a run reads.
 
-Belongs here: rows of `stage_checkpoints`. Blobs, and the order of blob and row, are in `resources/checkpoints.py`.
+Belongs here: rows of `stage_checkpoints`. `resources/checkpoints.py` stores the blobs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from touchline.nodes import NODE_INDEX
 
 
 class Found(StrEnum):
-    """Which checkpoint a run reads: that of its own job, that of the job it names, or the newest of its source."""
+    """How a checkpoint was selected: of the run's own job, of the job it names, or the newest of its source."""
 
     OWN = "own"
     NAMED = "named"
@@ -30,7 +30,7 @@ _NEWEST = (StageCheckpoint.created_at.desc(), StageCheckpoint.id)
 
 
 def add_checkpoint(session: Session, checkpoint: StageCheckpoint) -> StageCheckpoint:
-    """Adds a row for a blob that is stored already. Raises BadInputError for a stage that is none, or a wrong index."""
+    """Adds a row for a blob that is stored already. Raises BadInputError for an unknown stage or a wrong index."""
     if NODE_INDEX.get(checkpoint.stage) != checkpoint.stage_index:
         raise BadInputError(f"expected a stage of {', '.join(NODE_INDEX)} with its index, got {checkpoint.stage!r}")
     session.add(checkpoint)
@@ -39,14 +39,14 @@ def add_checkpoint(session: Session, checkpoint: StageCheckpoint) -> StageCheckp
 
 
 def lock_checkpoint(session: Session, job_id: uuid.UUID, stage: str) -> None:
-    """Waits until no other transaction is about to add the checkpoint of this job and stage, and keeps others out."""
+    """Takes the advisory lock under which the checkpoint of a job and stage is added, until the transaction ends."""
     digest = hashlib.sha256(f"touchline checkpoint {job_id} {stage}".encode()).digest()
     number = int.from_bytes(digest[:8], "big", signed=True)
     session.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
 def get_checkpoint(session: Session, checkpoint_id: uuid.UUID, *, frames: bool = False) -> StageCheckpoint:
-    """The row of that id, with the columns that list its frames if so asked. Raises CheckpointError for none."""
+    """The row with that id; `frames` loads the columns that list its frames. Raises CheckpointError if unknown."""
     row = session.get(StageCheckpoint, checkpoint_id, options=[undefer_group(FRAMES)] if frames else [])
     if row is None:
         raise CheckpointError(f"no checkpoint {checkpoint_id} is known")
@@ -56,7 +56,7 @@ def get_checkpoint(session: Session, checkpoint_id: uuid.UUID, *, frames: bool =
 def job_checkpoint(
     session: Session, job_id: uuid.UUID, stage: str, *, fingerprint: str | None = None
 ) -> StageCheckpoint | None:
-    """The newest row of a job and stage (and fingerprint, if given), or nothing."""
+    """The newest row of a job and stage (and fingerprint, if given), or None."""
     query = sa.select(StageCheckpoint).where(StageCheckpoint.job_id == job_id, StageCheckpoint.stage == stage)
     if fingerprint is not None:
         query = query.where(StageCheckpoint.fingerprint == fingerprint)
@@ -66,9 +66,9 @@ def job_checkpoint(
 def find_by_fingerprint(
     session: Session, source_asset_id: uuid.UUID, stage: str, fingerprint: str
 ) -> StageCheckpoint | None:
-    """The newest finished row of a source and stage that was made from the very same ingredients, or nothing.
+    """The newest row of a source and stage with this fingerprint, or None.
 
-    With the columns that list its frames: who reuses it takes them over.
+    The columns that list its frames are loaded, because reuse copies them.
     """
     query = sa.select(StageCheckpoint).where(
         StageCheckpoint.source_asset_id == source_asset_id,
@@ -86,12 +86,11 @@ def resolve_checkpoint(
     job_id: uuid.UUID | None,
     from_job: uuid.UUID | None = None,
 ) -> tuple[StageCheckpoint, Found]:
-    """The checkpoint of `stage` that a run reads, and which it is: its own job's; else the named job's (`from_job`);
-    else the source's newest.
+    """The checkpoint of `stage` that a run reads, and how it was selected.
 
-    A named job that was itself a replay has no rows before the stage it began at: then those count that its rows
-    were computed from. Raises CheckpointError where there is none, BadInputError for a named job that is unknown or
-    belongs to another source.
+    In this order: that of its own job, of the named job (`from_job`), the newest of the source. A named job that was a
+    replay has no rows before its first stage; the rows it was computed from are used instead. Raises CheckpointError
+    if there is none, BadInputError if the named job is unknown or belongs to another source.
     """
     if job_id is not None:
         own = job_checkpoint(session, job_id, stage)
@@ -116,12 +115,12 @@ def resolve_checkpoint(
 
 
 def lineage_checkpoint(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoint | None:
-    """The row of `stage` that belongs to a job: its own, else the one that its rows were computed from, or nothing."""
+    """The row of `stage` of a job: its own, else the one that its rows were computed from, else None."""
     return job_checkpoint(session, job_id, stage) or _ancestor(session, job_id, stage)
 
 
 def _ancestor(session: Session, job_id: uuid.UUID, stage: str) -> StageCheckpoint | None:
-    """The newest row of `stage` among those that a job's rows were computed from, however far back."""
+    """The newest row of `stage` among the direct and indirect inputs of a job's rows."""
     rows = sa.select(StageCheckpoint.id, StageCheckpoint.input_checkpoint_ids)
     lineage = rows.where(StageCheckpoint.job_id == job_id).cte("lineage", recursive=True)
     lineage = lineage.union(rows.join(lineage, StageCheckpoint.id == sa.any_(lineage.c.input_checkpoint_ids)))

@@ -1,7 +1,7 @@
-"""Jobs: one for each invocation of the pipeline on a source, with its status, progress and place in the line.
+"""Jobs: one for each invocation of the pipeline on a source, with its status and progress.
 
-Belongs here: rows of `detect_jobs`. Which status may follow which is in `touchline/library/job_lifecycle.py`; at which
-moment of a Dagster run it changes, in `detection_assets/jobs/lifecycle.py`.
+Belongs here: rows of `detect_jobs`. The legal status changes are in `touchline/library/job_lifecycle.py`;
+`detection_assets/jobs/lifecycle.py` decides when a Dagster run makes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from touchline.library.repository.json_values import plain_json, plain_text
 from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
 
 SHORT_ID: Final = 8
-"""Characters of a job's id that are shown where room is scarce, and the fewest that are taken for one."""
+"""Length of the short form of a job's id, and minimum length of an id that a user gives [characters]."""
 _WHOLE: Final = 32
 """Digits of an id without its hyphens."""
 _DIGITS: Final = re.compile(r"[0-9a-f]+")
@@ -29,7 +29,7 @@ _SHOWN: Final = 5
 
 
 class JobTotals(TypedDict, total=False):
-    """The summary that a finished job carries."""
+    """Totals of a finished job."""
 
     total_detections: int
     brands_found: int
@@ -49,8 +49,8 @@ def create_job(
     priority: int = 0,
     job_id: uuid.UUID | None = None,
 ) -> DetectJob:
-    """A new pending job for a source, linked to the first job of that source's line."""
-    # The lock on the source makes "first" true when two jobs are created at once.
+    """Creates a pending job for a source, with the source's first job as its parent."""
+    # The row lock serializes concurrent calls: one job alone is the first.
     session.execute(sa.select(SourceAsset.id).where(SourceAsset.id == source.id).with_for_update())
     line = sa.select(DetectJob.id).where(DetectJob.source_asset_id == source.id, DetectJob.parent_job_id.is_(None))
     job = DetectJob(
@@ -72,9 +72,9 @@ def create_job(
 
 
 def get_job(session: Session, job_id: uuid.UUID | str) -> DetectJob:
-    """The job of that id; a text may be its beginning, of SHORT_ID characters or more, if no other begins so.
+    """The job with that id, or with that unique prefix of SHORT_ID characters or more.
 
-    Raises BadInputError where there is none or there are several, and for a text that is no id.
+    Raises BadInputError if no job or several jobs match, or if the text is no id.
     """
     if isinstance(job_id, str) and len(job_id) < _WHOLE:
         return _beginning_with(session, job_id)
@@ -107,7 +107,7 @@ def _beginning_with(session: Session, text: str) -> DetectJob:
 
 
 def job_of_run(session: Session, dagster_run_id: str, source_asset_id: uuid.UUID | None = None) -> DetectJob | None:
-    """The newest job that belongs to a Dagster run (of one source, if given), or nothing."""
+    """The newest job of a Dagster run (of one source, if given), or None."""
     query = sa.select(DetectJob).where(DetectJob.dagster_run_id == dagster_run_id)
     if source_asset_id is not None:
         query = query.where(DetectJob.source_asset_id == source_asset_id)
@@ -115,19 +115,19 @@ def job_of_run(session: Session, dagster_run_id: str, source_asset_id: uuid.UUID
 
 
 def reported_job(session: Session, source_asset_id: uuid.UUID) -> DetectJob | None:
-    """The newest job of a source that has a report, or nothing."""
+    """The newest job of a source that has a report, or None."""
     query = sa.select(DetectJob).where(DetectJob.source_asset_id == source_asset_id, DetectJob.report_prefix != "")
     return session.scalar(query.order_by(DetectJob.created_at.desc(), DetectJob.id).limit(1))
 
 
 def jobs_of_run(session: Session, dagster_run_id: str) -> list[DetectJob]:
-    """All jobs of a Dagster run, oldest first: one for each of its partitions."""
+    """The jobs of a Dagster run, oldest first: one for each of its partitions."""
     query = sa.select(DetectJob).where(DetectJob.dagster_run_id == dagster_run_id)
     return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
 
 
-def jobs_at_work(session: Session) -> list[DetectJob]:
-    """The jobs of Dagster runs that say they run or are about to, oldest first. Whether it is true, their runs tell."""
+def active_jobs(session: Session) -> list[DetectJob]:
+    """Pending and running jobs of Dagster runs, oldest first. Their runs may have ended without updating them."""
     query = sa.select(DetectJob).where(DetectJob.status.in_(ACTIVE), DetectJob.dagster_run_id.is_not(None))
     return list(session.scalars(query.order_by(DetectJob.created_at, DetectJob.id)))
 
@@ -135,9 +135,9 @@ def jobs_at_work(session: Session) -> list[DetectJob]:
 def set_job_status(
     session: Session, job_id: uuid.UUID, status: DetectJobStatus, *, error_message: str | None = None
 ) -> DetectJob:
-    """Moves a job to a status and returns it, with the times that follow from it.
+    """Sets a job's status and its time stamps, and returns the job.
 
-    A job that may not become that (`touchline/library/job_lifecycle.py`) stays as it is: look at the returned status.
+    An illegal change (`touchline/library/job_lifecycle.py`) is ignored: check the returned status.
     """
     job = _locked(session, job_id)
     if not may_become(job.status, status):
@@ -155,7 +155,7 @@ def set_job_status(
     return job
 
 
-def settle_job(
+def set_status_if_among(
     session: Session,
     job_id: uuid.UUID,
     status: DetectJobStatus,
@@ -163,9 +163,9 @@ def settle_job(
     among: Collection[DetectJobStatus],
     error_message: str | None = None,
 ) -> bool:
-    """Moves a job to a status if it still has one of `among`; whether it did.
+    """Sets a job's status if it still has one of `among`. Returns whether it did.
 
-    For those who judge a job from outside: what it says of itself in the meantime comes first.
+    For callers outside the job's process: a status that the process has set meanwhile is kept.
     """
     job = _locked(session, job_id)
     if job.status not in among or not may_become(job.status, status):
@@ -175,7 +175,7 @@ def settle_job(
 
 
 def set_progress(session: Session, job_id: uuid.UUID, stage: str | None, progress: float) -> None:
-    """Says which stage is at work and what share of the job is done (0 to 1). Not for a job that is final."""
+    """Stores the current stage and the progress (0 to 1) of a job whose status is not final."""
     session.execute(
         sa.update(DetectJob)
         .where(DetectJob.id == job_id, DetectJob.status.not_in(FINAL))
@@ -187,8 +187,8 @@ def set_progress(session: Session, job_id: uuid.UUID, stage: str | None, progres
     )
 
 
-def beat(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> None:
-    """As `set_progress`, within a chunk: only of a job that runs, and progress never falls."""
+def report_progress(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> None:
+    """As `set_progress`, within a chunk: for a running job only, and the progress never decreases."""
     session.execute(
         sa.update(DetectJob)
         .where(DetectJob.id == job_id, DetectJob.status == DetectJobStatus.RUNNING)
@@ -200,8 +200,8 @@ def beat(session: Session, job_id: uuid.UUID, stage: str, progress: float) -> No
     )
 
 
-def standing_still(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.UUID, float]:
-    """For how long [s] each of these jobs that runs has shown no progress, by the database's clock."""
+def seconds_without_progress(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.UUID, float]:
+    """Seconds since the last progress of each running job in `jobs`, by the database's clock."""
     now = session.scalar(sa.select(sa.func.clock_timestamp()))
     assert now is not None
     return {
@@ -211,20 +211,20 @@ def standing_still(session: Session, jobs: Collection[DetectJob]) -> dict[uuid.U
     }
 
 
-def end_if(
+def fail_if_still(
     session: Session, job_id: uuid.UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
 ) -> DetectJobStatus | None:
-    """Fails a running job from outside if `still` holds of its row and `end`, which ends its process, could.
+    """Fails a running job if `still(row)` is true and `end()`, which ends its process, returns true.
 
-    The row is locked meanwhile, so that the job can say nothing between the question and its end. One that was asked
-    to stop becomes what it was asked to be. Returns its new status, or nothing where it was left as it is.
+    The row is locked meanwhile, so the process cannot update it in between. A job with a stop request gets the
+    requested status instead. Returns the new status, or None if nothing was changed.
     """
     job = _locked(session, job_id)
     if job.status is not DetectJobStatus.RUNNING or not still(job) or not end():
         return None
     asked = job.stop_requested
-    told = f"{asked} by request; {message}" if asked else message
-    return set_job_status(session, job_id, asked or DetectJobStatus.FAILED, error_message=told).status
+    reason = f"{asked} by request; {message}" if asked else message
+    return set_job_status(session, job_id, asked or DetectJobStatus.FAILED, error_message=reason).status
 
 
 def record_totals(
@@ -235,9 +235,9 @@ def record_totals(
     report_prefix: str = "",
     report_files: Mapping[str, Any] | None = None,
 ) -> DetectJob:
-    """Gives a job its summary and says where its report lies. Its status follows from its run, not from this.
+    """Stores the totals and the report prefix of a job. The status is not changed.
 
-    `report_files` has the size and digest of each file of the report, by name.
+    `report_files` has the size [bytes] and SHA-256 of each file of the report, by name.
     """
     job = _locked(session, job_id)
     job.total_detections = int(totals.get("total_detections", job.total_detections))
@@ -252,9 +252,9 @@ def record_totals(
 
 
 def request_stop(session: Session, job_id: uuid.UUID, status: DetectJobStatus) -> DetectJob:
-    """Asks a job to stop at the next chunk as `paused` or `cancelled`; a job that does not run takes the status now.
+    """Requests that a running job stops after its chunk as `paused` or `cancelled`. Any other job is set at once.
 
-    Raises BadInputError for another status, and for a job that cannot become that.
+    Raises BadInputError for another status, and if the change is illegal.
     """
     if status not in (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED):
         raise BadInputError(f"expected paused or cancelled, got {status}")
@@ -269,7 +269,7 @@ def request_stop(session: Session, job_id: uuid.UUID, status: DetectJobStatus) -
 
 
 def stop_requested(session: Session, job_id: uuid.UUID) -> DetectJobStatus | None:
-    """What was asked of a job: paused, cancelled or nothing. Cheap; asked between chunks."""
+    """The requested status of a job: paused, cancelled or None. Cheap enough for every chunk."""
     return session.scalar(sa.select(DetectJob.stop_requested).where(DetectJob.id == job_id))
 
 
@@ -280,7 +280,7 @@ def list_jobs(
     statuses: Collection[DetectJobStatus] = (),
     limit: int = 100,
 ) -> list[DetectJob]:
-    """Jobs, newest first, of one source or one of some statuses if given."""
+    """Jobs, newest first, optionally of one source and with one of some statuses."""
     query = sa.select(DetectJob).order_by(DetectJob.created_at.desc(), DetectJob.id).limit(limit)
     if source_asset_id is not None:
         query = query.where(DetectJob.source_asset_id == source_asset_id)

@@ -1,6 +1,6 @@
-"""Values as a JSONB or text column takes them.
+"""Conversion of Python values for JSONB and text columns.
 
-Belongs here: what Postgres refuses and Python does not, made storable. Nothing about any one table.
+Belongs here: what Postgres refuses and Python allows. Nothing about any one table.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numpy as np
 
 
 def plain_text(text: str) -> str:
-    """A text without what Postgres cannot hold: NUL characters and lone surrogates."""
+    """The text without characters that Postgres cannot store: NUL is removed, lone surrogates become question marks."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def plain_json(value: Any) -> Any:
-    """A value as strict JSON: keys become text, tuples, sets and arrays lists, NumPy scalars numbers.
+    """The value as strict JSON.
 
-    What JSON lacks (NaN, infinity) becomes null, what it does not know (ids, times, paths) text.
+    Keys become text; tuples, sets and arrays become lists; NumPy scalars become numbers; NaN and infinity become null;
+    other types (ids, times, paths) become text.
     """
     if value is None or isinstance(value, bool | int):
         return value

@@ -1,7 +1,6 @@
-"""Known brands, and where each was seen.
+"""Known brands, and the sources in which each was detected.
 
-Belongs here: rows of `known_brands` and `source_brand_sightings`. What a brand's spellings mean and how texts are
-matched is in `touchline/brands/`.
+Belongs here: rows of `known_brands` and `source_brand_sightings`. Matching of texts is in `touchline/brands/`.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from touchline.library.repository.json_values import plain_text
 from touchline.library.tables import BrandSource, KnownBrand, SourceBrandSighting
 
 IMPORTS: Final = 0x746F7563_6272616E
-"""Number of the advisory lock under which lists of brands are taken in ("toucbran" in ASCII)."""
+"""Number of the advisory lock under which lists of brands are imported ("toucbran" in ASCII)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A brand as one run saw it in one source. Times in seconds from the start of the video; confidence 0 to 1."""
+    """A brand that one run detected in one source. Times are in seconds from the start, the confidence is 0 to 1."""
 
     brand_id: uuid.UUID
     brand_name: str
@@ -45,16 +44,13 @@ def _shipped_book() -> BrandBook:
 
 
 def load_shipped_brands(session: Session) -> int:
-    """Registers those of the shipped brands that are not there yet and returns their number.
-
-    Brands that are there stay as they are, with whatever people changed about them.
-    """
-    # Every run asks; nearly always all are there. Ids as text: making them UUIDs takes longer than the question.
+    """Registers the shipped brands that are not known yet and returns their number. Known brands are not changed."""
+    # Called by every run. Ids are compared as text: converting them to UUIDs takes longer than the query.
     there = set(session.scalars(sa.select(sa.cast(KnownBrand.id, sa.Text))))
     new = [entry for entry in _shipped_book() if entry.id not in there]
     if not new:
         return 0
-    # A spelling that somebody gave to a brand of theirs stays with it.
+    # A spelling that a user assigned to another brand is left out.
     theirs = {fold(s).letters for one in _known(session) for s in (one.name, *one.aliases)} if there else set()
     missing = [
         {
@@ -77,23 +73,23 @@ def upsert_brands(
     confirmed: bool = True,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[int, int]:
-    """Adds brands, or gives those known already the aliases they lack; returns how many were (added, changed).
+    """Adds brands, or the missing aliases of known brands. Returns the numbers of (added, changed) brands.
 
-    Two names that differ in case or accents alone are one brand; it keeps the name it has. `confirmed` is true by
-    default because a person hands in the list; no brand loses its confirmation.
+    Names that differ in case or accents alone are one brand, which keeps its name. `confirmed` marks the brands as
+    confirmed by a user; false never removes the mark.
 
-    An alias that belongs to another brand goes to the listed one, of which `tell` is told in a sentence; where it is
-    that brand's name, BadInputError is raised before anything is changed (see `given_up`).
+    An alias of another brand moves to the listed brand, and `tell` gets a sentence about it. Raises BadInputError,
+    before any change, if the alias is the other brand's name (see `given_up`).
     """
     entries = list(BrandBook.from_entries(entries))
-    # One list at a time: two that claim the same spelling must see each other.
+    # One import at a time: two lists may claim the same spelling.
     session.execute(sa.select(sa.func.pg_advisory_xact_lock(IMPORTS)))
     for loser, aliases in sorted(given_up(entries, _known(session), tell or (lambda _: None)).items()):
         row = session.get_one(KnownBrand, uuid.UUID(loser), with_for_update=True, populate_existing=True)
         row.aliases = [alias for alias in row.aliases if alias not in aliases]
     session.flush()
     added = changed = 0
-    # Always in the order of ids, so that two imports at once never wait for each other in a circle.
+    # Rows are locked in the order of their ids, so that concurrent transactions cannot deadlock.
     for entry in sorted(entries, key=lambda item: item.id):
         identity = uuid.UUID(entry.id)
         new = insert(KnownBrand).values(
@@ -118,23 +114,23 @@ def upsert_brands(
 
 
 def _known(session: Session) -> list[Known]:
-    """All known brands, as whoever compares spellings takes them."""
+    """All known brands, for comparing spellings."""
     columns = sa.cast(KnownBrand.id, sa.Text), KnownBrand.canonical_name, KnownBrand.aliases
     rows = session.execute(sa.select(*columns).order_by(KnownBrand.id))
     return [Known(identity, name, tuple(aliases)) for identity, name, aliases in rows]
 
 
 def list_brands(session: Session, *, confirmed: bool | None = None) -> list[KnownBrand]:
-    """Known brands by name, whatever its case; only the confirmed or the unconfirmed ones if asked."""
+    """Known brands, by case-folded name; optionally only the confirmed or the unconfirmed ones."""
     query = sa.select(KnownBrand)
     if confirmed is not None:
         query = query.where(KnownBrand.confirmed.is_(confirmed))
-    # Sorted here: what comes first must not hang on the locale the server was set up with.
+    # Not sorted by the server: its order depends on its locale.
     return sorted(session.scalars(query), key=lambda brand: (brand.canonical_name.casefold(), brand.id))
 
 
 def brand_book(session: Session) -> BrandBook:
-    """All known brands as the matcher takes them; the same object as before where none was changed."""
+    """All known brands for the matcher. The same object is returned until a brand changes."""
     rows = session.execute(
         sa.select(sa.cast(KnownBrand.id, sa.Text), KnownBrand.canonical_name, KnownBrand.aliases)
     ).all()
@@ -143,16 +139,16 @@ def brand_book(session: Session) -> BrandBook:
 
 @lru_cache(maxsize=2)
 def _book(rows: tuple[tuple[str, str, tuple[str, ...]], ...]) -> BrandBook:
-    """The book of these rows (id, name, aliases): three stages of a run ask for it, and for its version."""
+    """The book of these rows (id, name, aliases). Three stages of a run use it, and its version."""
     entries = [BrandEntry(*row) for row in rows]
     return BrandBook.from_entries(sorted(entries, key=lambda entry: (entry.name.casefold(), entry.id)))
 
 
 def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: Iterable[Sighting]) -> None:
-    """Notes what a run saw in a source: one row for each brand, replacing what an earlier run said of it.
+    """Stores the detections of a run: one row for each brand of a source, replacing that of an earlier run.
 
-    Brands that are not registered yet are added, unconfirmed. Total occurrences are the sums over all sightings, so
-    that a replay or a second run counts nothing twice. Of two sightings of one brand the last is taken.
+    Unknown brands are added, unconfirmed. The total occurrences of a brand are summed over its rows, so a replay counts
+    nothing twice. Of two sightings of one brand the last is used.
     """
     by_brand = {sighting.brand_id: sighting for sighting in sightings}
     if not by_brand:
@@ -207,8 +203,8 @@ def record_sightings(session: Session, source_asset_id: uuid.UUID, sightings: It
     _sum_occurrences(session, ids)
 
 
-def forget_sightings(session: Session, source_asset_id: uuid.UUID) -> None:
-    """Removes what was seen in a source and takes it out of the brands' totals. The brands stay known."""
+def delete_sightings(session: Session, source_asset_id: uuid.UUID) -> None:
+    """Deletes the sightings of a source and updates the brands' totals. The brands are kept."""
     ours = SourceBrandSighting.source_asset_id == source_asset_id
     ids = list(session.scalars(sa.select(SourceBrandSighting.brand_id).where(ours)))
     _lock_brands(session, ids)
@@ -217,7 +213,7 @@ def forget_sightings(session: Session, source_asset_id: uuid.UUID) -> None:
 
 
 def _lock_brands(session: Session, ids: list[uuid.UUID]) -> None:
-    """Before sums are taken: a run on another source that sees the same brand must be counted or wait."""
+    """Locks brands before their totals are summed, against runs on other sources."""
     session.execute(sa.select(KnownBrand.id).where(KnownBrand.id.in_(ids)).order_by(KnownBrand.id).with_for_update())
 
 
@@ -232,6 +228,6 @@ def _sum_occurrences(session: Session, ids: list[uuid.UUID]) -> None:
 
 
 def list_sightings(session: Session, source_asset_id: uuid.UUID) -> list[SourceBrandSighting]:
-    """What was seen in a source, most often seen first."""
+    """The sightings of a source, by falling occurrences."""
     query = sa.select(SourceBrandSighting).where(SourceBrandSighting.source_asset_id == source_asset_id)
     return list(session.scalars(query.order_by(SourceBrandSighting.occurrences.desc(), SourceBrandSighting.brand_name)))

@@ -1,7 +1,6 @@
-"""Questions about the whole library at once: what failed, what the newest checkpoints were made from.
+"""Queries over all sources: what failed, and the inputs of the newest checkpoints.
 
-Belongs here: queries over all sources that stay quick with ten thousand of them. What counts as stale is in
-`touchline/fingerprint.py`.
+Belongs here: queries that are fast with ten thousand sources. `touchline/fingerprint.py` decides what is stale.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What the newest checkpoint of a source and stage was made from.
+class CheckpointInputs:
+    """The inputs of the newest checkpoint of a source and stage.
 
-    `upstream`: stage and fingerprint of the checkpoints it was computed from, by stage name. `checksum`, `content_mark`
-    and `size` [bytes] are those of the source as it is registered now.
+    `upstream`: stage and fingerprint of its input checkpoints, by stage name. `checksum`, `content_mark` and `size`
+    [bytes] are the current ones of the source.
     """
 
     partition_key: str
@@ -43,7 +42,7 @@ class Made:
 
 
 def failed_sources(session: Session) -> list[DetectJob]:
-    """The newest job of every source where that job failed, by partition key."""
+    """The newest job of every source whose newest job failed, by partition key."""
     newest = _first_of(DetectJob, DetectJob.source_asset_id)
     query = sa.select(DetectJob).where(DetectJob.id.in_(newest), DetectJob.status == DetectJobStatus.FAILED)
     return list(session.scalars(query.order_by(DetectJob.partition_key)))
@@ -56,13 +55,13 @@ def newest_jobs(session: Session) -> dict[uuid.UUID, DetectJob]:
 
 
 def source_keys(session: Session) -> tuple[set[str], set[str]]:
-    """Partition keys of all sources, and of those that can be worked on."""
+    """Partition keys of all sources, and of the accepted ones."""
     rows = session.execute(sa.select(SourceAsset.partition_key, SourceAsset.state)).all()
     return {key for key, _ in rows}, {key for key, state in rows if state is SourceState.ACCEPTED}
 
 
-def newest_checkpoints(session: Session) -> Iterator[Made]:
-    """What the newest checkpoint of every source and stage was made from, streamed, by source."""
+def newest_checkpoints(session: Session) -> Iterator[CheckpointInputs]:
+    """The inputs of the newest checkpoint of every source and stage, streamed, by partition key."""
     row = StageCheckpoint
     columns = (
         row.id,
@@ -95,7 +94,7 @@ def newest_checkpoints(session: Session) -> Iterator[Made]:
         .execution_options(yield_per=_PAGE)
     )
     for found in session.execute(query):
-        yield Made(
+        yield CheckpointInputs(
             partition_key=found.partition_key,
             video_path=found.video_path,
             checksum=found.checksum,

@@ -1,6 +1,6 @@
-"""What the database needs of the object store: the facts by which stored objects are judged.
+"""Queries of the garbage collection: the facts that decide which objects are needed.
 
-Belongs here: questions only; the rule is in `touchline/library/retention.py`.
+Belongs here: queries. The rule is in `touchline/library/retention.py`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset, St
 from touchline.nodes import NODE_NAMES
 
 PAGE = 1000
+"""Maximum number of ids in one query."""
 
 
 @dataclass(frozen=True)
-class Strangers:
-    """Where rows name objects in the folder of another source's job, or of no job: by folder, which sources do so.
+class ForeignReferences:
+    """References to objects under the prefix of a job of another source, or of no known job.
 
-    `reports`: by folder, the prefixes of reports that another job than the folder's own has there.
+    `sources`: the sources whose rows name such objects, by folder (the job's id as text). `reports`: the prefixes of
+    reports of other jobs, by folder.
     """
 
     sources: dict[str, set[uuid.UUID]] = field(default_factory=dict)
@@ -34,24 +36,24 @@ class Strangers:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A job as its objects are judged by: where it stands, and what else there is in its source.
+class JobState:
+    """State of a job and its source.
 
-    `adoptable`: the jobs of the source whose journals a later attempt may go on with. `finished`: stage and fingerprint
-    of every checkpoint of the source.
+    `active`: the source has a pending or running job. `adoptable`: the jobs of the source from whose journals a later
+    attempt may resume. `finished`: stage and fingerprint of every checkpoint of the source.
     """
 
     status: DetectJobStatus
     partition_key: str
     report_prefix: str
-    at_work: bool
+    active: bool
     adoptable: dict[uuid.UUID, DetectJobStatus]
     finished: frozenset[tuple[str, str]]
     source_asset_id: uuid.UUID
 
 
 def known_jobs(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these ids that jobs have."""
+    """The subset of `ids` that are ids of jobs."""
     found: set[uuid.UUID] = set()
     for start in range(0, len(ids), PAGE):
         found.update(session.scalars(sa.select(DetectJob.id).where(DetectJob.id.in_(ids[start : start + PAGE]))))
@@ -59,13 +61,13 @@ def known_jobs(session: Session, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
 
 
 def lock_commits(session: Session, job_id: uuid.UUID) -> None:
-    """Waits for the checkpoints of a job that are just being committed, and keeps others out until the session ends."""
+    """Takes the locks under which the checkpoints of a job are committed, until the transaction ends."""
     for stage in NODE_NAMES:
         lock_checkpoint(session, job_id, stage)
 
 
-def strangers(session: Session) -> Strangers:
-    """Everything that is named out of place. Reads every manifest, within the server; the answer is small."""
+def foreign_references(session: Session) -> ForeignReferences:
+    """All references across jobs. The server reads every manifest; the answer is small."""
     row = StageCheckpoint
     frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
     keys = sa.union_all(
@@ -84,11 +86,11 @@ def strangers(session: Session) -> Strangers:
     for prefix in session.scalars(prefixes):
         folder = prefix.split("/")[1] if "/" in prefix else ""
         reports[folder] = (*reports.get(folder, ()), prefix)
-    return Strangers(dict(sources), reports)
+    return ForeignReferences(dict(sources), reports)
 
 
-def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
-    """Where a job stands; nothing if there is none of that id."""
+def job_state(session: Session, job_id: uuid.UUID) -> JobState | None:
+    """The state of a job; None if it is unknown."""
     query = sa.select(DetectJob.status, DetectJob.source_asset_id, DetectJob.report_prefix, SourceAsset.partition_key)
     query = query.join(SourceAsset, SourceAsset.id == DetectJob.source_asset_id).where(DetectJob.id == job_id)
     found = session.execute(query).one_or_none()
@@ -101,11 +103,11 @@ def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
     unfinished = dict(session.execute(others).all())
     done = sa.select(StageCheckpoint.stage, StageCheckpoint.fingerprint).distinct()
     finished = session.execute(done.where(StageCheckpoint.source_asset_id == source))
-    return Standing(
+    return JobState(
         status=status,
         partition_key=partition_key,
         report_prefix=prefix,
-        at_work=any(state in ACTIVE for state in unfinished.values()),
+        active=any(state in ACTIVE for state in unfinished.values()),
         adoptable={identity: state for identity, state in unfinished.items() if state in ADOPTABLE},
         finished=frozenset((stage, fingerprint) for stage, fingerprint in finished),
         source_asset_id=source,
@@ -113,7 +115,7 @@ def standing(session: Session, job_id: uuid.UUID) -> Standing | None:
 
 
 def named_under(session: Session, prefix: str, sources: Collection[uuid.UUID]) -> set[str]:
-    """The object keys that begin with `prefix` and that checkpoints of these sources name."""
+    """The object keys with this prefix that checkpoints of these sources name."""
     row = StageCheckpoint
     pattern = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     outputs = sa.select(row.stage_output_key)

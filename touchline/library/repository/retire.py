@@ -1,7 +1,7 @@
-"""Retiring a source: its rows, in two steps, so that between them no row points at anything that is gone.
+"""Delete the rows of a retired source in two steps, so that no row names a deleted blob in between.
 
-Belongs here: what the database holds of one source, and deleting it. The blobs, the partition and the order of it all
-are in `detection_assets/upkeep/retire_source.py`.
+Belongs here: the rows of one source. Blobs, partition and the order of the steps are in
+`detection_assets/upkeep/retire_source.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from touchline.errors import TouchlineError
-from touchline.library.repository.known_brands import forget_sightings
+from touchline.library.repository.known_brands import delete_sightings
 from touchline.library.repository.upload_ledger import forget_uploads
 from touchline.library.tables import (
     DetectJob,
@@ -27,21 +27,21 @@ from touchline.library.tables import (
 )
 
 FORGETTING = "being forgotten; `touchline forget` again finishes it"
-"""The reason that stands at a source whose forgetting was interrupted."""
+"""Value of `SourceAsset.rejection_reason` between the two steps of `touchline forget`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
-    """What the database has of a source: the ids of its jobs, those of them at work, and how many rows of each kind."""
+class SourceInventory:
+    """The rows of a source: the ids of its jobs and of its running jobs, and numbers of checkpoints and sightings."""
 
     jobs: tuple[uuid.UUID, ...]
-    at_work: tuple[uuid.UUID, ...]
+    running: tuple[uuid.UUID, ...]
     checkpoints: int
     sightings: int
 
 
-def holdings(session: Session, source_asset_id: uuid.UUID) -> Holdings:
-    """What there is of a source. Locks its row: no job can be made for it until the transaction ends."""
+def source_inventory(session: Session, source_asset_id: uuid.UUID) -> SourceInventory:
+    """Counts the rows of a source. Locks its row: no job can be created for it until the transaction ends."""
     session.execute(sa.select(SourceAsset.id).where(SourceAsset.id == source_asset_id).with_for_update())
     query = sa.select(DetectJob.id, DetectJob.status).where(DetectJob.source_asset_id == source_asset_id)
     jobs = session.execute(query.order_by(DetectJob.created_at)).all()
@@ -49,8 +49,8 @@ def holdings(session: Session, source_asset_id: uuid.UUID) -> Holdings:
         session.scalar(sa.select(sa.func.count()).select_from(table).where(table.source_asset_id == source_asset_id))
         for table in (StageCheckpoint, SourceBrandSighting)
     ]
-    at_work = tuple(identity for identity, status in jobs if status is DetectJobStatus.RUNNING)
-    return Holdings(tuple(identity for identity, _ in jobs), at_work, counts[0] or 0, counts[1] or 0)
+    running = tuple(identity for identity, status in jobs if status is DetectJobStatus.RUNNING)
+    return SourceInventory(tuple(identity for identity, _ in jobs), running, counts[0] or 0, counts[1] or 0)
 
 
 def named_by_others(session: Session, source_asset_id: uuid.UUID, prefixes: Sequence[str]) -> set[str]:
@@ -68,19 +68,19 @@ def named_by_others(session: Session, source_asset_id: uuid.UUID, prefixes: Sequ
     return {*session.scalars(outputs), *session.scalars(frames)}
 
 
-def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
-    """First step: all rows that name blobs, and what was seen. The source and its jobs stay, to find the blobs by.
+def delete_findings(session: Session, source_asset_id: uuid.UUID) -> None:
+    """First step: deletes checkpoints and sightings, and marks the source with FORGETTING.
 
-    Totals of the brands are corrected. From here on the source is marked as being forgotten.
+    The source and its jobs are kept, to find the blobs by. The totals of the brands are updated.
     """
     row = StageCheckpoint
     ours = sa.select(row.id).where(row.source_asset_id == source_asset_id)
-    # A row of another source that took over a checkpoint of this one keeps the blob, and now stands for itself.
+    # A row of another source that reuses a checkpoint of this one keeps the blob.
     others = sa.update(row).where(row.source_asset_id != source_asset_id, row.reused_from.in_(ours))
     session.execute(others.values(reused_from=None).execution_options(synchronize_session=False))
     deleted = sa.delete(row).where(row.source_asset_id == source_asset_id)
     session.execute(deleted.execution_options(synchronize_session=False))
-    forget_sightings(session, source_asset_id)
+    delete_sightings(session, source_asset_id)
     jobs = sa.update(DetectJob).where(DetectJob.source_asset_id == source_asset_id)
     session.execute(jobs.values(report_prefix="").execution_options(synchronize_session=False))
     source = sa.update(SourceAsset).where(SourceAsset.id == source_asset_id)
@@ -90,12 +90,12 @@ def drop_findings(session: Session, source_asset_id: uuid.UUID) -> None:
     forget_uploads(session, key or "")
 
 
-def drop_source(session: Session, source_asset_id: uuid.UUID, jobs: Sequence[uuid.UUID]) -> None:
-    """Second step, once the blobs are gone: these jobs and the source itself.
+def delete_source(session: Session, source_asset_id: uuid.UUID, jobs: Sequence[uuid.UUID]) -> None:
+    """Second step, after the blobs were deleted: deletes `jobs` and the source.
 
-    Raises TouchlineError if a job was made in the meantime: its blobs are there still.
+    Raises TouchlineError if a job was created in the meantime: it may have blobs.
     """
-    found = holdings(session, source_asset_id)
+    found = source_inventory(session, source_asset_id)
     if set(found.jobs) - set(jobs) or found.checkpoints:
         raise TouchlineError(
             f"source {source_asset_id}: a job began while the source was being forgotten; cancel it, then run "

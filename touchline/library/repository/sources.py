@@ -1,6 +1,6 @@
-"""The sources of the library: registered once under their path, kept with what is known of their content.
+"""Sources: one row for each video or image, with the metadata of its content.
 
-Belongs here: rows of `source_assets`. How ids and keys are made is in `touchline/library/naming.py`.
+Belongs here: rows of `source_assets`. Ids and keys are made in `touchline/library/naming.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from touchline.library.repository.json_values import plain_text
 from touchline.library.tables import DEFAULT_PROFILE, SourceAsset, SourceState
 
 LISTED: Final = 5
-"""Sources that a message names, at most."""
+"""Maximum number of sources that an error message names."""
 ALIKE: Final = 75.0
-"""Likeness (rapidfuzz, 0-100) from which on a name may be what was meant."""
+"""Minimum similarity (`rapidfuzz.fuzz.ratio`, 0-100) of a name that an error message suggests."""
 
 
 def register_source(
@@ -42,11 +42,11 @@ def register_source(
     state: SourceState = SourceState.ACCEPTED,
     rejection_reason: str = "",
 ) -> SourceAsset:
-    """The row of the source at `video_path` (its library path), created or brought up to date.
+    """Creates or updates the row of the source at `video_path` (its library path), and returns it.
 
-    Units: duration in seconds, size in bytes, width and height in pixels. New content under the same path is the
-    same source with a new checksum; what is not given keeps its old value as long as the checksum is the same.
-    Raises BadInputError for a path that cannot be one, or whose partition key belongs to another path.
+    `duration` is in seconds, `size` in bytes, `width` and `height` in pixels. New content under the same path is the
+    same source with a new checksum. Values that are not given are kept while the checksum is the same.
+    Raises BadInputError for an invalid path, or if another path has the same partition key.
     """
     identity, key = source_asset_id(video_path), partition_key(video_path)
     if (older := _of_composed_path(session, video_path)) is not None:
@@ -76,13 +76,13 @@ def register_source(
 
 
 def note_content_mark(session: Session, video_path: str, checksum: str, content_mark: str) -> None:
-    """Registers the mark under which a source's file was seen to have its registered checksum."""
+    """Stores the content mark of a file whose content has the registered checksum."""
     same = (SourceAsset.video_path == video_path) & (SourceAsset.checksum == checksum)
     session.execute(sa.update(SourceAsset).where(same).values(content_mark=content_mark))
 
 
 def find_source(session: Session, key_or_path: str) -> SourceAsset | None:
-    """The source with that partition key, id (as text) or library path, or nothing."""
+    """The source with that partition key, id (as text) or library path, or None."""
     by_key = session.scalar(sa.select(SourceAsset).where(SourceAsset.partition_key == key_or_path))
     if by_key is not None:
         return by_key
@@ -100,7 +100,7 @@ def find_source(session: Session, key_or_path: str) -> SourceAsset | None:
 
 
 def _of_composed_path(session: Session, path: str) -> SourceAsset | None:
-    """The source of this very path, not composed, where its id was made from the composed form; nothing else."""
+    """The source of this path if its id was made from the composed form of the path, else None."""
     normal = composed(path)
     if normal == path:
         return None
@@ -109,14 +109,14 @@ def _of_composed_path(session: Session, path: str) -> SourceAsset | None:
 
 
 def _spelled_otherwise(session: Session, path: str) -> SourceAsset | None:
-    """The one source whose path differs in how accents are written; nothing if there are several."""
+    """The source whose path differs in the Unicode form alone; None if there are several."""
     same = sa.func.normalize(SourceAsset.video_path, sa.text("NFC")) == unicodedata.normalize("NFC", path)
     found = session.scalars(sa.select(SourceAsset).where(same).limit(2)).all()
     return found[0] if len(found) == 1 else None
 
 
 def get_source(session: Session, key_or_path: str) -> SourceAsset:
-    """As `find_source`; raises BadInputError where there is none."""
+    """As `find_source`. Raises BadInputError if there is none."""
     source = find_source(session, key_or_path)
     if source is None:
         raise BadInputError(
@@ -127,11 +127,10 @@ def get_source(session: Session, key_or_path: str) -> SourceAsset:
 
 
 def named_source(session: Session, text: str) -> SourceAsset:
-    """The source that a person means by `text`: its partition key, id or library path, in this order, else the path
-    of its file as seen from the working directory (links and `..` resolved), else the beginning of one key alone.
+    """The source that a user names, as the first match of: partition key, id, library path, path relative to the
+    working directory, unique prefix of a partition key.
 
-    Raises BadInputError where there is none (naming those that are spelt nearly so) and where several keys begin so
-    (naming them).
+    Raises BadInputError if none matches (naming similar ones) or if several keys have the prefix (naming them).
     """
     try:
         text.encode()
@@ -153,11 +152,11 @@ def named_source(session: Session, text: str) -> SourceAsset:
 
 
 def _at(session: Session, path: str) -> SourceAsset | None:
-    """The source whose file a path leads to from here."""
+    """The source whose file is at a path relative to the working directory."""
     try:
         return session.get(SourceAsset, source_asset_id(library_path(path)))
     except (BadInputError, RuntimeError):
-        # A home or a link that leads nowhere.
+        # An unknown home directory, or a loop of links.
         return None
 
 

@@ -1,7 +1,7 @@
-"""The ledger of uploads: what has been seen where, and what became of it.
+"""The ledger of uploads: every content listed at a location, and its state.
 
-Belongs here: rows of `uploads`, a statement for each whole look at a place and none for each upload in it. What is
-decided about them is in `touchline/library/intake.py`.
+Belongs here: rows of `uploads`, with one statement for a whole scan instead of one for each upload.
+`touchline/library/intake.py` decides about them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from touchline.library.repository.json_values import plain_text
 from touchline.library.tables import DetectJob, Upload, UtcDateTime
 
 BATCH = 10_000
-"""Uploads written with one statement."""
+"""Maximum number of uploads that one statement inserts."""
 _QUIET = {"synchronize_session": False}
 
 
 def known_uploads(session: Session, location: str) -> dict[str, Known]:
-    """The newest version of every upload that was ever seen at a place, by key."""
+    """The newest version of every upload that was ever listed at a location, by key."""
     row = Upload
     tried = sa.case((sa.and_(row.state == UploadState.WAITING, row.reason != ""), row.last_seen))
     asked = sa.and_(
@@ -41,7 +41,7 @@ def known_uploads(session: Session, location: str) -> dict[str, Known]:
 
 
 def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -> None:
-    """Writes down what was seen. Safe to repeat, and beside another that writes down the same."""
+    """Stores the result of a scan. Safe to repeat, and safe with concurrent calls for the same scan."""
     for start in range(0, len(plan.new), BATCH):
         seen = _table(plan.new[start : start + BATCH])
         given = {
@@ -54,8 +54,8 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
         }
         row = insert(Upload).from_select(list(given), sa.select(*given.values()))
         session.execute(row.on_conflict_do_nothing())
-    if plan.grown:
-        seen = _table(plan.grown)
+    if plan.changed:
+        seen = _table(plan.changed)
         changed = sa.update(Upload).where(
             Upload.location == location,
             Upload.key == seen.c.key,
@@ -77,7 +77,7 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
                 ask_at=None,
             ).execution_options(**_QUIET)
         )
-    for pairs, gone_at in ((plan.back, None), (plan.gone, now)):
+    for pairs, gone_at in ((plan.returned, None), (plan.gone, now)):
         if pairs:
             named = _pairs(pairs)
             mark = sa.update(Upload).where(
@@ -87,11 +87,11 @@ def record_uploads(session: Session, location: str, plan: Plan, now: datetime) -
 
 
 def get_upload(session: Session, location: str, key: str, version: int) -> Upload | None:
-    """One version; none where there is none (as before the first)."""
+    """One version of an upload, or None."""
     return session.get(Upload, (location, key, version))
 
 
-def settle_upload(
+def resolve_upload(
     session: Session,
     upload: Upload,
     state: UploadState,
@@ -102,7 +102,7 @@ def settle_upload(
     partition_key: str = "",
     run_key: str = "",
 ) -> bool:
-    """Says what becomes of a version that waits. False, and nothing done, if it waits no more or has other content."""
+    """Sets the state of a waiting version. Returns False if it is not waiting any more or its content changed."""
     changed = _waiting(upload).values(
         state=state,
         reason=plain_text(reason),
@@ -117,10 +117,10 @@ def settle_upload(
     return done.first() is not None
 
 
-def ask_for_looks(session: Session, location: str, uploads: Sequence[tuple[Listed, int]], run_key: str) -> int:
-    """Notes of versions that wait under which key the run is asked for that looks into them. Returns of how many.
+def assign_ingest_run(session: Session, location: str, uploads: Sequence[tuple[Listed, int]], run_key: str) -> int:
+    """Assigns the ingest run `run_key` to waiting versions. Returns the number of versions it was assigned to.
 
-    Those that another run was asked for meanwhile are left to it.
+    Versions with an ingest run are skipped.
     """
     named = _pairs([(upload.key, version) for upload, version in uploads])
     row = Upload
@@ -135,8 +135,8 @@ def ask_for_looks(session: Session, location: str, uploads: Sequence[tuple[Liste
     return len(done.all())
 
 
-def runs_of_looks(session: Session, location: str) -> dict[str, int]:
-    """The keys of the runs that look into uploads at a place, and how many of them each has still to settle."""
+def ingest_runs(session: Session, location: str) -> dict[str, int]:
+    """Run keys of the ingest runs of a location, with their number of unfinished uploads."""
     row = Upload
     query = sa.select(row.run_key, sa.func.count()).where(
         row.location == location, row.state == UploadState.WAITING, row.run_key != ""
@@ -145,18 +145,18 @@ def runs_of_looks(session: Session, location: str) -> dict[str, int]:
 
 
 def uploads_of_run(session: Session, run_key: str) -> list[Upload]:
-    """What a run has to look into and is there: the oldest first, then what gave no answer before, in its order."""
+    """The uploads that an ingest run has to probe: oldest first, then those whose last probe had no result."""
     row = Upload
     query = sa.select(row).where(row.state == UploadState.WAITING, row.run_key == run_key, row.gone_at.is_(None))
     tried = sa.case((row.reason != "", row.last_seen), else_=row.modified)
     return list(session.scalars(query.order_by(row.reason != "", tried, row.key)))
 
 
-def end_run_of_looks(session: Session, run_key: str, reason: str = "", pause: Sequence[float] = ()) -> None:
-    """The run is over: what it has not settled may be asked for again.
+def end_ingest_run(session: Session, run_key: str, reason: str = "", pause: Sequence[float] = ()) -> None:
+    """Releases the unfinished uploads of an ingest run that has ended.
 
-    If it ended too early, `reason` says so, and the next run is asked for after `pause` seconds: one for each time, the
-    last for all that follow. What it had begun to look into keeps the note of that.
+    `reason` is given if the run ended too early. The next run may then be requested after `pause` seconds: one value
+    for each retry, the last for all later ones. An upload whose probe had begun keeps the reason BEGUN.
     """
     row = Upload
     theirs = sa.update(row).where(row.state == UploadState.WAITING, row.run_key == run_key)
@@ -175,21 +175,21 @@ def end_run_of_looks(session: Session, run_key: str, reason: str = "", pause: Se
     session.execute(theirs.values(**values).execution_options(**_QUIET))
 
 
-def begin_look(session: Session, upload: Upload, now: datetime) -> int:
-    """Notes of a version that it is looked into, before it is opened: what follows may end this process.
+def begin_probe(session: Session, upload: Upload, now: datetime) -> int:
+    """Stores that a probe of a version begins, before the file is opened: the probe may end this process.
 
-    It comes after all others from now on. Returns how many looks there were, this one included; 0 if it waits no more,
-    has other content, or is another run's.
+    Returns the number of its probes, including this one; 0 if it is not waiting any more, its content changed, or it
+    is assigned to another run.
     """
     mine = _waiting(upload).where(Upload.run_key == upload.run_key)
     begun = mine.values(reason=BEGUN, last_seen=now, looks=Upload.looks + 1).returning(Upload.looks)
     return session.scalar(begun.execution_options(**_QUIET)) or 0
 
 
-def note_trouble(session: Session, upload: Upload, trouble: str, now: datetime) -> None:
-    """What hindered a look into a version that waits; it comes after all others, and after those hindered before.
+def note_probe_error(session: Session, upload: Upload, trouble: str, now: datetime) -> None:
+    """Stores why the probe of a waiting version had no result, and releases it from its run.
 
-    Its run is done with it.
+    It is probed again after all other uploads.
     """
     mine = _waiting(upload).where(Upload.run_key == upload.run_key)
     noted = mine.values(reason=plain_text(trouble), last_seen=now, run_key="", tries=0)
@@ -207,17 +207,17 @@ def _waiting(upload: Upload) -> sa.Update:
     )
 
 
-def troubled_uploads(session: Session) -> list[Upload]:
-    """Versions that wait because looking into them failed, and that are still there: by place and key."""
+def uploads_with_errors(session: Session) -> list[Upload]:
+    """Waiting versions whose probe had no result and that still exist, by location and key."""
     row = Upload
     query = sa.select(row).where(row.state == UploadState.WAITING, row.reason != "", row.gone_at.is_(None))
     return list(session.scalars(query.order_by(row.location, row.key)))
 
 
 def requested_uploads(session: Session, *, limit: int, gone: bool = False) -> list[Upload]:
-    """Versions whose run is asked for and was not yet seen, longest waiting first; not those that must wait.
+    """Versions whose run is requested, not created yet and not delayed; longest waiting first.
 
-    Those that are not there any more are left out, unless `gone`: then they come last.
+    `gone` includes removed uploads, after the others.
     """
     row = Upload
     query = sa.select(row).where(row.state == UploadState.REQUESTED)
@@ -228,29 +228,29 @@ def requested_uploads(session: Session, *, limit: int, gone: bool = False) -> li
 
 
 def confirm_uploads(session: Session, run_keys: Collection[str]) -> None:
-    """Their runs exist."""
+    """Marks the versions with these run keys as started: Dagster created their runs."""
     row = Upload
     theirs = sa.update(row).where(row.state == UploadState.REQUESTED, row.run_key.in_(run_keys))
     started = theirs.values(state=UploadState.STARTED, last_seen=sa.func.clock_timestamp())
     session.execute(started.execution_options(**_QUIET))
 
 
-def followed_uploads(session: Session, *, limit: int) -> list[Upload]:
-    """Versions whose run Dagster has, or had, and of which it is not known yet how it ended; oldest first."""
+def running_uploads(session: Session, *, limit: int) -> list[Upload]:
+    """Versions whose run was created and whose end is not recorded yet; oldest first."""
     row = Upload
     query = sa.select(row).where(row.state == UploadState.STARTED, row.over_at.is_(None))
     return list(session.scalars(query.order_by(row.last_seen, row.run_key).limit(limit)))
 
 
-def settle_followed(session: Session, run_keys: Collection[str]) -> None:
-    """Their runs have ended, and nothing more is to be asked for."""
+def close_uploads(session: Session, run_keys: Collection[str]) -> None:
+    """Records the end of the runs with these keys. No retry follows."""
     row = Upload
     theirs = sa.update(row).where(row.state == UploadState.STARTED, row.run_key.in_(run_keys))
     session.execute(theirs.values(over_at=sa.func.clock_timestamp()).execution_options(**_QUIET))
 
 
-def ask_again(session: Session, upload: Upload, reason: str, run_key: str, pause: timedelta) -> bool:
-    """Has the run of a version asked for once more, after a pause. False if the row has changed in the meantime."""
+def request_retry(session: Session, upload: Upload, reason: str, run_key: str, pause: timedelta) -> bool:
+    """Requests another run of a version, after a pause. Returns False if the row changed in the meantime."""
     return _after_run(
         session,
         upload,
@@ -262,13 +262,13 @@ def ask_again(session: Session, upload: Upload, reason: str, run_key: str, pause
     )
 
 
-def give_up(session: Session, upload: Upload, reason: str) -> bool:
-    """Asks for no more runs of a version. False if the row has changed in the meantime."""
+def fail_upload(session: Session, upload: Upload, reason: str) -> bool:
+    """Marks a version as failed: no retry follows. Returns False if the row changed in the meantime."""
     return _after_run(session, upload, state=UploadState.FAILED, reason=plain_text(reason))
 
 
-def lost_uploads(session: Session, partition_key: str | None = None) -> list[Upload]:
-    """Versions whose run ended too early and that no later job tells of, newest first; of one source, if given."""
+def interrupted_uploads(session: Session, partition_key: str | None = None) -> list[Upload]:
+    """Versions whose run ended too early and that have no later job, newest first; of one source, if given."""
     row = Upload
     again = sa.and_(row.tries > 1, row.state.in_((UploadState.REQUESTED, UploadState.STARTED)), row.over_at.is_(None))
     later = sa.exists().where(DetectJob.partition_key == row.partition_key, DetectJob.created_at > row.last_seen)
@@ -292,7 +292,7 @@ def _after_run(session: Session, upload: Upload, **values: Any) -> bool:
 
 
 def forget_uploads(session: Session, partition_key: str) -> None:
-    """Their source is being retired: the rows stay and say so, lest the sensor start it again."""
+    """Marks the uploads of a retired source. The rows are kept so that the sensor does not process them again."""
     row = Upload
     theirs = sa.update(row).where(row.partition_key == partition_key, row.state != UploadState.WAITING)
     forgotten = theirs.values(
@@ -302,7 +302,7 @@ def forget_uploads(session: Session, partition_key: str) -> None:
 
 
 def _table(uploads: Sequence[tuple[Listed, int]]) -> Any:
-    """Uploads as a table of the database, in one parameter a column."""
+    """The uploads as a table expression with one array parameter for each column."""
     columns: list[tuple[str, Any, Iterable[Any]]] = [
         ("key", sa.Text(), (upload.key for upload, _ in uploads)),
         ("version", sa.Integer(), (version for _, version in uploads)),

@@ -1,7 +1,7 @@
-"""How long a server that is away is waited for: one rule, for every client at every moment.
+"""Retry a request to a server until a deadline: one rule for all clients.
 
-Belongs here: TOUCHLINE_PATIENCE_S in seconds, growing and random pauses, and telling that something is waited for.
-Which errors mean that a server is away is known to its client: `database.py`, `object_store.py`.
+Belongs here: the deadline (TOUCHLINE_PATIENCE_S), growing random pauses, and the log message of a long wait. Each
+client knows which of its errors are transient: `database.py`, `object_store.py`.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from typing import Final, TypeVar
 
 import tenacity
 
-PATIENCE_S: Final = 120.0
-"""Seconds for which a server that is away is waited for, unless TOUCHLINE_PATIENCE_S says otherwise."""
+DEFAULT_RETRY_S: Final = 120.0
+"""Default retry deadline for an unavailable server [s]; TOUCHLINE_PATIENCE_S overrides it."""
 LONGEST_PAUSE_S: Final = 5.0
+"""Maximum pause between two attempts [s]."""
 NOTICE_S: Final = 5.0
-"""A wait is told once it has lasted so long [s]: who looks on wants to know why nothing happens."""
-
+"""Waiting time after which a warning is logged, once [s]."""
 REFUSALS: Final = ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "terminating")
-"""Words of Postgres's refusals that pass by themselves; a wrong password or database does not."""
+"""Parts of Postgres's FATAL messages that are transient, unlike a wrong password or database."""
 
 T = TypeVar("T")
 log = logging.getLogger("touchline.servers")
 
 
-class Patience:
-    """Does work again until a server is there or `seconds` are over; 0 tries once. `name` is whom it waits for."""
+class RetryDeadline:
+    """Retries a request for `seconds`; 0 tries once. `name` names the server in the log."""
 
     def __init__(self, seconds: float, name: str) -> None:
         self.seconds: Final = seconds
         self._name = name
 
     def wait(self, work: Callable[[], T], passes: Callable[[BaseException], bool]) -> T:
-        """What `work` returns. Raises what it raises: at once if `passes` says no, else when patience is over."""
-        told = False
+        """The result of `work`. Its exceptions are raised at once unless `passes` is true, else after the deadline."""
+        logged = False
 
-        def tell(state: tenacity.RetryCallState) -> None:
-            nonlocal told
+        def notice(state: tenacity.RetryCallState) -> None:
+            nonlocal logged
             waited = state.seconds_since_start or 0.0
-            if waited >= NOTICE_S and not told and state.outcome is not None:
-                told = True
+            if waited >= NOTICE_S and not logged and state.outcome is not None:
+                logged = True
                 error = state.outcome.exception()
                 reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
                 log.warning("waiting for %s, up to %g s: %s", self._name, self.seconds, reason)
@@ -49,12 +49,12 @@ class Patience:
             retry=tenacity.retry_if_exception(passes),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=LONGEST_PAUSE_S),
             stop=tenacity.stop_after_delay(self.seconds),
-            before_sleep=tell,
+            before_sleep=notice,
             reraise=True,
         )
         return retrying(work)
 
 
-def may_pass(message: str) -> bool:
-    """Whether what Postgres or its client library said of a connection that was not made may pass by itself."""
+def is_transient(message: str) -> bool:
+    """Whether the error message of a failed connection to Postgres is transient."""
     return "FATAL:" not in message or any(words in message for words in REFUSALS)

@@ -1,12 +1,11 @@
-"""What keeps the embedded object store's ports shut to whoever has no key.
+"""Access control of the embedded object store: mutual TLS, the check of its ports, and file permissions.
 
-Belongs here: the certificates, the server's own configuration, the check that each port refuses a stranger, and the
-files that the server makes outside its folders. How the server is started and ended is in `object_server.py`.
+Belongs here: certificates, the server's configuration, the check that each port refuses unauthenticated clients, and
+files that the server creates outside its folders. `object_server.py` starts and stops the server.
 
-SeaweedFS listens on one port for S3, which wants signed requests, and on a pair of ports (HTTP and gRPC) for each of
-its parts, which want nothing by default. With the configuration written here those take a client only if it shows a
-certificate of this start's authority. The authority's private key is never written and dies with `write`, so that no
-second certificate can ever be made.
+SeaweedFS has one port for S3, with signed requests, and an HTTP and a gRPC port for each of its parts, without any
+authentication by default. The configuration written here requires a client certificate on those. The private key of the
+certificate authority exists in memory during `write` only, so no further certificate can be issued.
 """
 
 from __future__ import annotations
@@ -31,24 +30,27 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 PARTS: Final = ("master", "volume", "filer", "admin")
-"""The parts of the server that nobody but the server itself talks to. Each has an HTTP and a gRPC port."""
+"""Internal parts of the server, each with an HTTP and a gRPC port."""
 GRPC: Final = (*PARTS, "s3", "worker", "client")
-"""Sections of the configuration that name a certificate for gRPC, as server or as client."""
+"""Sections of the configuration with a gRPC certificate, of a server or a client."""
 NOWHERE: Final = "http://nowhere.invalid"
-"""The one origin that CORS allows: a name that is reserved for never being found."""
+"""The only origin that CORS allows: the top-level domain `.invalid` is reserved and never resolves."""
 ALWAYS: Final = (datetime.datetime(2000, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59))
-"""Certificates are made again at every start, so their time only has to outlast a wrong clock."""
+"""Validity of the certificates. They are issued at every start, and must be valid with a wrong clock too."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 -- not our choice
-"""Where SeaweedFS puts its parts' gRPC sockets, whatever TMPDIR says; the path is part of its program."""
+"""Folder of SeaweedFS's gRPC sockets. The path is hard-coded in SeaweedFS and ignores TMPDIR."""
 AUTHORITY: Final = "authority.pem"
+"""File name of the certificate of the authority."""
 CONFIGURATION: Final = "security.toml"
+"""File name of SeaweedFS's security configuration."""
 S3_KEYS: Final = "s3.json"
+"""File name of the S3 access keys."""
 
 
 def write(folder: Path, access_key: str, secret_key: str) -> None:
-    """Makes new certificates and writes them with the configuration that names them into `folder`.
+    """Issues new certificates and writes them, the configuration and the S3 keys into `folder`, for the owner only.
 
-    The files are for the owner alone. The server finds `security.toml` because `folder` is its working directory.
+    The server finds `security.toml` because `folder` is its working directory.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -81,33 +83,33 @@ def configuration() -> str:
     return "\n".join(sections)
 
 
-def open_doors(folder: Path, ports: Mapping[str, int]) -> list[str]:
-    """What a stranger would be let into or could not be tried at, one sentence each; empty if everything is shut.
+def unprotected_ports(folder: Path, ports: Mapping[str, int]) -> list[str]:
+    """A sentence for each port that accepts unauthenticated clients or could not be checked.
 
-    `ports` are the server's by name ("s3", "filer", "filer.grpc", ...). SeaweedFS goes on without TLS when it cannot
-    read a certificate, so that each port is tried and none is believed.
+    `ports` are by name ("s3", "filer", "filer.grpc", ...). Every port is checked, because SeaweedFS runs without TLS if
+    it cannot read a certificate.
     """
     found = []
     for name, port in ports.items():
         if name == "s3":
             if (answer := _anonymous(port)) != "403":
                 found.append(f"its S3 port {port} answered {answer} to a request without a signature, expected 403")
-        elif why := _lets_in(port, folder / AUTHORITY):
+        elif why := _no_client_auth(port, folder / AUTHORITY):
             found.append(f"its port {port} ({name}) {why}, expected it to ask for a certificate")
     return found
 
 
 def sockets(ports: Mapping[str, int]) -> list[Path]:
-    """The socket files that a server on these ports makes in the system's temporary folder."""
+    """The socket files that a server on these ports creates in SOCKETS."""
     names = [
         SOCKETS / f"seaweedfs-{name[:-5]}-grpc-{port}.sock" for name, port in ports.items() if name[-5:] == ".grpc"
     ]
-    # Servers of earlier versions of Touchline put these there too.
+    # Of servers that earlier versions of Touchline started.
     return [*names, *(SOCKETS / f"seaweedfs-{name}-{ports[name]}.sock" for name in ("filer", "s3") if name in ports)]
 
 
 def remove_sockets(ports: Mapping[str, int]) -> None:
-    """Removes the socket files of a server that has ended. Leaves what is not a socket, and other users' files."""
+    """Removes the sockets of a stopped server, but no other files and no files of other users."""
     for path in sockets(ports):
         try:
             status = path.lstat()
@@ -117,15 +119,15 @@ def remove_sockets(ports: Mapping[str, int]) -> None:
             path.unlink(missing_ok=True)
 
 
-def taken(ports: Mapping[str, int]) -> bool:
-    """Whether another user has a file where a server on these ports would put a socket: it could not start."""
+def sockets_taken(ports: Mapping[str, int]) -> bool:
+    """Whether a path of a socket of a server on these ports exists, so that the server could not start."""
     return any(os.path.lexists(path) for path in sockets(ports))
 
 
 def prepare(private: Path, data: Path, log: Path) -> None:
-    """Makes the server's folders and its log, closed to others, and closes those of earlier versions.
+    """Creates the server's folders and `log` for the owner only, and closes those of earlier versions.
 
-    The logs and temporary files of earlier starts are removed; `log`, which has the server's warnings, is kept.
+    Logs and temporary files of earlier starts are deleted; `log` is kept.
     """
     for folder in (private / "tmp", private / "log"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -138,7 +140,7 @@ def prepare(private: Path, data: Path, log: Path) -> None:
 
 
 def close_tree(folder: Path) -> None:
-    """Takes every right of the group and of others from all that is in a folder. Costs one look at each file."""
+    """Removes the permissions of other users from everything in a folder."""
     for path in folder.rglob("*"):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode) and mode & 0o077:
@@ -148,7 +150,7 @@ def close_tree(folder: Path) -> None:
 def _certificate(
     name: str, key: EllipticCurvePrivateKey, signer: EllipticCurvePrivateKey, issuer: Certificate | None
 ) -> Certificate:
-    """A certificate for `key`: an authority's own, or with an `issuer` that of a server on 127.0.0.1 and its client."""
+    """A self-signed certificate of an authority, or with `issuer` one for a server on 127.0.0.1 and its client."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -176,8 +178,8 @@ def _certificate(
     return made.sign(signer, hashes.SHA256())
 
 
-def _lets_in(port: int, authority: Path) -> str:
-    """How a port falls short of asking a client for its certificate; empty if it does ask, and shows our own."""
+def _no_client_auth(port: int, authority: Path) -> str:
+    """Why a port does not require a client certificate, in words; empty if it does."""
     context = ssl.create_default_context(cafile=str(authority))
     context.set_alpn_protocols(["h2", "http/1.1"])
     try:
@@ -196,7 +198,7 @@ def _lets_in(port: int, authority: Path) -> str:
 
 
 def _anonymous(port: int) -> str:
-    """The status of an answer to an unsigned request for the list of buckets, or why there was none."""
+    """The HTTP status of an unsigned request for the list of buckets, or why there was no response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/")
