@@ -25,7 +25,7 @@ from benchmarks.clips import Clip, Material, footage, synthetic
 from benchmarks.memory import curve
 from benchmarks.pipeline import Measured, run, run_together
 from benchmarks.scoring import Score, score, total
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from detection_assets.local.runner import Runner
 from resources.local_services import LocalServices
 from resources.settings import Settings
@@ -41,7 +41,7 @@ PACKAGES: Final = ("touchline", "dagster", "rapidocr", "openvino", "onnxruntime"
 def main() -> None:
     """Measures and prints."""
     options = _options()
-    quiet()
+    silence_dagster()
     found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="touchline-bench-") as name:
         folder = Path(name)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection_assets.local.worker_pool import Piece, Workers
+from detection_assets.local.worker_pool import Task, Workers
 from touchline.errors import TouchlineError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None,
     Each process has done one of the runs before, so that its models are loaded as they are in `run`.
     Raises TouchlineError where a run fails.
     """
-    pieces = [Piece(str(clip.path), partial(_wall, clip, brands_csv)) for clip in clips]
+    pieces = [Task(str(clip.path), partial(_wall, clip, brands_csv)) for clip in clips]
     with Workers(runner.settings, runner.endpoints, at_once) as workers:
         _all_of(workers, pieces[:at_once])
         began = time.perf_counter()
@@ -67,8 +67,8 @@ def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None,
         return time.perf_counter() - began
 
 
-def _all_of(workers: Workers, pieces: Sequence[Piece[float]]) -> None:
-    for _, result in workers.do(pieces):
+def _all_of(workers: Workers, pieces: Sequence[Task[float]]) -> None:
+    for _, result in workers.run(pieces):
         if isinstance(result, TouchlineError):
             raise result
 

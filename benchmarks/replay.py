@@ -39,7 +39,7 @@ def start_ups(times: int = 5) -> None:
 
 def replays(number: int) -> None:
     """Runs the clip once and replays it; prints the nodes' own time, the run's, and the frames that were read."""
-    from detection_assets.dagster_internals.quiet import quiet
+    from detection_assets.dagster_internals.silence import silence_dagster
     from resources.checkpoints import CheckpointStore
     from touchline.library import repository
     from touchline.synthetic import DEMO, render
@@ -55,7 +55,7 @@ def replays(number: int) -> None:
     CheckpointStore.get_frame = counted  # type: ignore[method-assign, assignment]
     video = Path(os.environ["TOUCHLINE_HOME"]) / "clip.mp4"
     render(video, DEMO)
-    quiet()
+    silence_dagster()
     from detection_assets.local.runner import Runner
     from resources.settings import Settings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from detection_assets.dagster_internals.tags import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError
 from touchline.nodes import NODES, REPORT, downstream
@@ -43,7 +43,7 @@ def backfill(
     """
     from resources.settings import Settings
 
-    quiet()
+    silence_dagster()
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
     stages = session.check_effect(first, None, changes, brands)
@@ -138,7 +138,7 @@ def _sources(
     Raises BadInputError if none is left, and for a profile that is given and differs from a source's own in what does
     not run.
     """
-    from detection_assets.jobs.run_config import refuse_split
+    from detection_assets.jobs.run_config import refuse_changed_profile
     from touchline.library import repository
     from touchline.library.tables import SourceState
     from touchline.profiles import profile_names, profile_of
@@ -149,7 +149,7 @@ def _sources(
         matching = [one for one in matching_sources(opened, only) if one.state is SourceState.ACCEPTED]
         if profile:
             for source in matching:
-                refuse_split(opened, source, profile, stages)
+                refuse_changed_profile(opened, source, profile, stages)
     if not matching:
         what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
         raise BadInputError(f"{what}; `touchline sources` shows those there are")

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detection_assets.dagster_internals.tags import PRIORITY_TAG
-from detection_assets.jobs.run_config import refuse_idle
+from detection_assets.jobs.run_config import refuse_unused
 from touchline.errors import BadInputError
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
-    from detection_assets.dagster_internals.books import Books
+    from detection_assets.dagster_internals.clients import Clients
     from detection_assets.jobs.heartbeat import Listener
     from detection_assets.local.runner import Runner
     from touchline.library.tables import DetectJob, DetectJobStatus
@@ -29,8 +29,8 @@ def pause(job_id: str, as_json: bool) -> int:
     """Asks; a job at work stops at its next chunk, one that is not becomes paused now."""
     from touchline.library.tables import DetectJobStatus
 
-    with session.books() as books:
-        job = _ask(books, job_id, DetectJobStatus.PAUSED)
+    with session.clients() as clients:
+        job = _ask(clients, job_id, DetectJobStatus.PAUSED)
     _tell(job, "pauses at its next chunk" if job.stop_requested else "is paused", as_json)
     return 0
 
@@ -41,8 +41,8 @@ def cancel(job_id: str, server: str | None, as_json: bool) -> int:
     from touchline.library.tables import DetectJobStatus
 
     url = find(Settings.from_environment().home, server)
-    with session.books() as books:
-        job = _ask(books, job_id, DetectJobStatus.CANCELLED)
+    with session.clients() as clients:
+        job = _ask(clients, job_id, DetectJobStatus.CANCELLED)
         ends_now = False
         if job.stop_requested and url is not None and job.dagster_run_id:
             ends_now = Webserver(url).terminate(job.dagster_run_id)
@@ -92,7 +92,7 @@ def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: 
 
     job = _corrected(runner, job_id)
     if report is not None:
-        refuse_idle(request_of(runner.instance, runner.connection, job).stages, report=report)
+        refuse_unused(request_of(runner.instance, runner.connection, job).stages, report=report)
     return Ended(runner.resume(job, listener=listener, tags=tags))
 
 
@@ -102,28 +102,28 @@ def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
     from detection_assets.jobs.resume import request_of
     from detection_assets.jobs.run_config import JOB
 
-    with session.books() as books:
-        job = _corrected(books, job_id)
-        request = request_of(books.instance, books.connection, job)
+    with session.clients() as clients:
+        job = _corrected(clients, job_id)
+        request = request_of(clients.instance, clients.connection, job)
         tags = {PRIORITY_TAG: str(job.priority if priority is None else priority), CONTINUES_TAG: str(job.id)}
         run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
     _tell(job, f"resumes as Dagster run {run_id}, which is queued", as_json, continued_by=run_id)
     return 0
 
 
-def _corrected(books: Books | Runner, job_id: str) -> DetectJob:
+def _corrected(clients: Clients | Runner, job_id: str) -> DetectJob:
     """The job, after what died meanwhile was put right."""
     from detection_assets.jobs.reconcile import reconcile
     from touchline.library import repository
 
-    with books.connection.database.session() as db_session:
+    with clients.connection.database.session() as db_session:
         repository.get_job(db_session, job_id)
-    reconcile(books.instance, books.connection)
-    with books.connection.database.session() as db_session:
+    reconcile(clients.instance, clients.connection)
+    with clients.connection.database.session() as db_session:
         return repository.get_job(db_session, job_id)
 
 
-def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
+def _ask(clients: Clients | Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
     """The job once it was asked to stop. Raises BadInputError if it is over, or another goes on with it.
 
     A run that waits in the queue to go on with it is told by a tag: it has no job yet.
@@ -134,13 +134,13 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
     from detection_assets.jobs.resume import continuations, named
     from touchline.library import repository
 
-    job = _corrected(books, job_id)
-    for run, later in continuations(books.instance, books.connection, job):
+    job = _corrected(clients, job_id)
+    for run, later in continuations(clients.instance, clients.connection, job):
         if later is not None and later.status not in repository.FINAL:
             raise BadInputError(f"job {job.id} was continued by {named(run, later)}; name that one")
         if later is None:
-            tag_run(books.instance, run.run_id, {STOP_TAG: str(status)})
-    with books.connection.database.session() as db_session:
+            tag_run(clients.instance, run.run_id, {STOP_TAG: str(status)})
+    with clients.connection.database.session() as db_session:
         return ask(db_session, job.id, status)
 
 

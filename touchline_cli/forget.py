@@ -14,15 +14,15 @@ def forget(key_or_path: str, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Removes a source with all that was made of it, or tells what that would be. Asks first, unless `yes`."""
     from detection_assets.upkeep import retire_source as work
 
-    with session.books() as books:
+    with session.clients() as clients:
         if yes and not dry_run:
-            found = work.forget(books.instance, books.connection, key_or_path)
+            found = work.forget(clients.instance, clients.connection, key_or_path)
         else:
-            found = work.inventory(books.instance, books.connection, key_or_path)
+            found = work.inventory(clients.instance, clients.connection, key_or_path)
             if not dry_run:
                 _tell(found, gone=False, as_json=as_json)
                 session.confirm("Delete all this for good?", yes, as_json)
-                found = work.forget(books.instance, books.connection, found.source.partition_key)
+                found = work.forget(clients.instance, clients.connection, found.source.partition_key)
     _tell(found, gone=not dry_run, as_json=as_json)
     return 0
 

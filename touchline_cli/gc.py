@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from touchline_cli import session
 
 if TYPE_CHECKING:
-    from detection_assets.dagster_internals.books import Books
+    from detection_assets.dagster_internals.clients import Clients
     from detection_assets.upkeep.collect_garbage import Collected
 
 MEANING: Final = {
@@ -30,25 +30,25 @@ KEPT: Final = {
 
 def gc(dry_run: bool, hours: float, yes: bool, as_json: bool) -> int:
     """Frees what nothing needs, or tells what that would be. Asks first, unless `yes` or there is nothing to free."""
-    with session.books() as books:
+    with session.clients() as clients:
         if not (yes or dry_run):
-            found = _collect(books, hours, dry_run=True, as_json=as_json)
+            found = _collect(clients, hours, dry_run=True, as_json=as_json)
             _tell(found, dry_run=True, as_json=as_json)
             if not found.objects.total():
                 return 0
             session.confirm("Delete all this for good?", yes, as_json)
-        _tell(_collect(books, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
+        _tell(_collect(clients, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
     return 0
 
 
-def _collect(books: Books, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
+def _collect(clients: Clients, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
     from detection_assets.upkeep import collect_garbage
 
     with session.bar(as_json) as progress:
         task = progress.add_task("jobs", total=None)
         return collect_garbage.collect(
-            books.instance,
-            books.connection,
+            clients.instance,
+            clients.connection,
             older_than=timedelta(hours=hours),
             dry_run=dry_run,
             listener=lambda done, total: progress.update(task, completed=done, total=total),

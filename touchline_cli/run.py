@@ -165,11 +165,11 @@ def outcomes(
 
     `keys` tell which are of one source, `names` are shown, `stages` are those that the runs go through.
     """
-    from detection_assets.local.worker_pool import Piece
+    from detection_assets.local.worker_pool import Task
 
     bars = Bars(names, progress, stages)
     bars.show(0)
-    with closing(workers.do([Piece(*item) for item in zip(keys, works, strict=True)], bars.move)) as done:
+    with closing(workers.run([Task(*item) for item in zip(keys, works, strict=True)], bars.move)) as done:
         for number, outcome in done:
             bars.remove(number)
             yield number, outcome

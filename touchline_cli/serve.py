@@ -89,7 +89,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _serve(settings: Settings, place: Place, host: str, listening: socket.socket, guardian: Guardian) -> int:
-    from detection_assets.dagster_internals.books import prepare
+    from detection_assets.dagster_internals.clients import prepare
     from resources.connection import connect
     from resources.local_services import LocalServices, profile_of
     from resources.uploads import PREFIX

@@ -20,12 +20,12 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from touchline.errors import BadInputError
 from touchline_cli.hints import fitted
 
 if TYPE_CHECKING:
-    from detection_assets.dagster_internals.books import Books
+    from detection_assets.dagster_internals.clients import Clients
     from detection_assets.local.worker_pool import Workers
     from resources.connection import Connection
     from resources.database import Database
@@ -116,14 +116,14 @@ def database() -> Iterator[Database]:
 
 
 @contextmanager
-def books() -> Iterator[Books]:
+def clients() -> Iterator[Clients]:
     """Database, object store, and what Dagster knows of runs; no definitions."""
-    quiet()
-    from detection_assets.dagster_internals.books import Books
+    silence_dagster()
+    from detection_assets.dagster_internals.clients import Clients
     from resources.settings import Settings
 
     with servers() as endpoints:
-        opened = Books(Settings.from_environment(), endpoints)
+        opened = Clients(Settings.from_environment(), endpoints)
         try:
             yield opened
         finally:
@@ -175,11 +175,11 @@ def check_effect(
     report: Path | None = None,
 ) -> tuple[str, ...]:
     """The stages that run. Refuses what has no effect on them, whichever command was told it."""
-    from detection_assets.jobs.run_config import refuse_idle
+    from detection_assets.jobs.run_config import refuse_unused
     from touchline.nodes import selection
 
     stages = selection(first, until)
-    refuse_idle(stages, overrides=overrides, brands_csv=brands, from_job=job, report=report)
+    refuse_unused(stages, overrides=overrides, brands_csv=brands, from_job=job, report=report)
     return stages
 
 
