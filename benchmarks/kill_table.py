@@ -36,7 +36,7 @@ from touchline.errors import ServiceError, TouchlineError
 from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus
 from touchline.synthetic import CLIP, render
-from touchline_cli.serving import parts_of
+from touchline_cli.serving import state_of
 from webapp.token import known_token
 
 UPLOADS: Final = 4
@@ -45,7 +45,7 @@ PATIENCE_S: Final = 900.0
 """For all reports of a row [s]."""
 LOOK_S: Final = 0.25
 NOTICED: Final = re.compile(
-    r"was ended by SIG|ended by itself|had ended|after the last time|ended without reporting an error|again"
+    r"was ended by SIG|ended by itself|had ended|since the last time|ended without reporting an error|again"
 )
 """A line of `touchline serve` by which it tells that something died."""
 
@@ -88,7 +88,7 @@ class Home:
     def part(self, *words: str) -> list[psutil.Process]:
         """The parts of serve whose command line has these words."""
         parts = []
-        for noted in parts_of(self.folder).get("parts", ()):
+        for noted in state_of(self.folder).get("parts", ()):
             with suppress(psutil.Error):
                 process = psutil.Process(noted["pid"])
                 if set(words) <= set(_line(process).split()):
@@ -142,7 +142,7 @@ KILLS: Final = (
     Kill("one Postgres backend", lambda home: home.backends()),
     Kill("object store", lambda home: home.servers("weed")),
     Kill("run worker", lambda home: home.workers()),
-    Kill("guardian", lambda home: [psutil.Process(parts_of(home.folder)["guardian"]["pid"])]),
+    Kill("guardian", lambda home: [psutil.Process(state_of(home.folder)["guardian"]["pid"])]),
     Kill("parent", lambda home: [psutil.Process(home.served.pid)], again=True),
     Kill("everything at once", lambda home: home.processes(), again=True),
 )
@@ -261,7 +261,7 @@ def _is_done(job: DetectJob) -> bool:
 def _report(home: Home, job: DetectJob) -> str:
     """report.json from the web server, without what differs between two runs that found the same."""
     settings = Settings.from_environment({"TOUCHLINE_HOME": str(home.folder)})
-    url = f"{parts_of(home.folder)['url']}/detection/reports/{job.id}/report.json"
+    url = f"{state_of(home.folder)['url']}/detection/reports/{job.id}/report.json"
     try:
         with urlopen(Request(url, headers={"Authorization": f"Bearer {known_token(settings)}"}), timeout=30) as answer:  # noqa: S310
             report: dict[str, Any] = json.load(answer)

@@ -25,7 +25,7 @@ from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus
 from touchline.watch import Bounds, Watch, stood_still
 
-LOOK_S: Final = 10.0
+CHECK_S: Final = 10.0
 """Interval between two checks [s]."""
 RECENT: Final = 200
 """Number of newest runs that are searched for the run of a process."""
@@ -52,9 +52,9 @@ class Watchdog:
 
     def __init__(self, instance: DagsterInstance, connection: Connection, bounds: Bounds) -> None:
         self._instance, self._connection, self._bounds = instance, connection, bounds
-        self._watch, self._starts = Watch(4 * LOOK_S), Watch(4 * LOOK_S)
+        self._watch, self._starts = Watch(4 * CHECK_S), Watch(4 * CHECK_S)
 
-    def look(self) -> list[Ended]:
+    def check(self) -> list[Ended]:
         """Ends the jobs without progress for longer than their stage's limit since they were first checked.
 
         Jobs on other machines are left alone: a hang cannot be told from a lost connection. Runs and jobs of dead

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOOK_S: Final = 5.0
+CHECK_S: Final = 5.0
 """Longest interval between two checks of processes without messages [s]."""
 GRACE_S: Final = 30.0
 """Time that an interrupted process has to end before it is killed [s]."""
@@ -103,7 +103,7 @@ class Workers:
         if self._endpoints is not None:
             for worker in self._workers:
                 worker.connect(self._endpoints)
-        watch = Watch(4 * LOOK_S)
+        watch = Watch(4 * CHECK_S)
         for worker in self._workers:
             worker.task = None
         while True:
@@ -138,7 +138,7 @@ class Workers:
 
     def _pause(self, busy: Sequence[Worker]) -> float:
         """Seconds until the next check for hangs."""
-        return min([LOOK_S, *(self._settings.stall.of(worker.stage) / 4 for worker in busy)])
+        return min([CHECK_S, *(self._settings.stall.of(worker.stage) / 4 for worker in busy)])
 
     def _replace(self, worker: Worker, why: str) -> TouchlineError:
         """Replaces a dead process. Returns the error of its task."""

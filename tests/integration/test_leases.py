@@ -256,7 +256,7 @@ def test_a_run_whose_launcher_died_before_it_began_is_ended_at_a_start_and_after
         reconcile(runner.instance, runner.connection)
         assert {status(run) for run in (living, first, second)} == {Run.STARTING}
         monkeypatch.setattr(watchdog, "START_S", -1.0)
-        Watchdog(runner.instance, runner.connection, Bounds()).look()
+        Watchdog(runner.instance, runner.connection, Bounds()).check()
         assert [status(run) for run in (living, first, second)] == [Run.STARTING, Run.FAILURE, Run.FAILURE]
         silent = create_run_for_test(runner.instance, "detect_brands", status=Run.STARTING).run_id
         reconcile(runner.instance, runner.connection)
