@@ -1,7 +1,7 @@
-"""The material: clips with their truth, from a folder of real footage or rendered.
+"""Clips with ground truth, from a folder of real footage or rendered.
 
-Belongs here: finding and rendering clips. A folder of footage holds `truth/*.json`, `brands.csv`, and the files that
-the truths name, in itself or in folders below.
+Belongs here: finding and rendering clips. A folder of footage holds `truth/*.json`, `brands.csv`, and, at any depth,
+the files that the ground truth names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from touchline.synthetic import DEMO, render
 
 @dataclass(frozen=True)
 class Clip:
-    """A video or picture and its truth."""
+    """A video or picture and its ground truth."""
 
     path: Path
     truth: dict[str, Any]
@@ -27,7 +27,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Material:
-    """Clips, and the brands to match against; `brands_csv` is nothing where that is the shipped list."""
+    """Clips, and the brands to match against; `brands_csv` is None for the shipped list."""
 
     clips: Sequence[Clip]
     brands: Sequence[BrandEntry]
@@ -35,7 +35,7 @@ class Material:
 
 
 def footage(folder: Path) -> Material:
-    """The clips of a folder. Raises BadInputError where it lacks something."""
+    """The clips of a folder. Raises BadInputError if a file is missing."""
     truths = sorted((folder / "truth").glob("*.json"))
     if not truths or not (folder / "brands.csv").is_file():
         raise BadInputError(f"--footage {folder}: expected truth/*.json and brands.csv in it")

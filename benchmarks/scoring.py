@@ -1,6 +1,6 @@
-"""How far a report is from the truth: half-second grid and seconds of exposure.
+"""Scores of a report against ground truth, on a half-second grid and by seconds of exposure.
 
-Belongs here: scores of one clip and of all. The truth's format is that of `touchline/synthetic/truth.py`.
+Belongs here: scores of one clip and of several. The ground truth has the format of `touchline/synthetic/truth.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Spans = Sequence[Sequence[float]]
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of grid points of one clip or several; `seconds_errors` are one for each legible brand and clip."""
+    """Counts of grid points of one or several clips; `seconds_errors` has one entry per legible brand and clip."""
 
     hits: int = 0
     false_alarms: int = 0
@@ -32,12 +32,12 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """Share of what was reported that is there; 1 if nothing was reported."""
+        """Share of reported grid points that are correct; 1 if none was reported."""
         return _ratio(self.hits, self.hits + self.false_alarms)
 
     @property
     def recall(self) -> float:
-        """Share of what can be read that was reported; 1 if nothing can be read."""
+        """Share of legible grid points that were reported; 1 if none is legible."""
         return _ratio(self.hits, self.hits + self.misses)
 
     @property

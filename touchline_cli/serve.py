@@ -253,7 +253,7 @@ def _watch(settings: Settings, endpoints: Endpoints, over: threading.Event) -> N
                 for ended in watchdog.check():
                     session.complain(str(ended))
             except Exception as error:
-                session.complain(f"jobs could not be checked for hangs: {in_words(error)}; the next check tries again")
+                session.complain(f"jobs could not be checked for hangs: {in_words(error)}")
 
 
 def _wait_for_code(code: Path, check: Callable[[], None]) -> None:

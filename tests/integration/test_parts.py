@@ -142,11 +142,11 @@ def test_hung_jobs_are_looked_for_again_after_a_server_was_away(monkeypatch: pyt
         """Fails once; it must be the same one afterwards, which knows since when a job has stood still."""
 
         def __init__(self, *_: object) -> None:
-            self.looks = 0
+            self.checks = 0
 
-        def look(self) -> list[str]:
-            self.looks += 1
-            if self.looks == 1:
+        def check(self) -> list[str]:
+            self.checks += 1
+            if self.checks == 1:
                 raise OSError("reset")
             over.set()
             return ["a job was ended"]
