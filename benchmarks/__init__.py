@@ -1,4 +1,4 @@
-"""Accuracy and speed on clips with ground truth, beside the plain baseline, in one run on one machine.
+"""Accuracy and speed on clips with ground truth, compared with a baseline on the same machine.
 
-Belongs here: what is measured and how it is printed. Nothing of the product imports it.
+Belongs here: measurements and their output. The product does not import this package.
 """

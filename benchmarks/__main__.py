@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: accuracy and speed beside the plain baseline, as a table or JSON, and `docs/benchmarks.md`.
+"""`python -m benchmarks`: accuracy and speed compared with the baseline, as a table, JSON, or `docs/benchmarks.md`.
 
 `fetch` gets the open benchmark's media, `score` scores reports of any system.
 
@@ -30,7 +30,7 @@ from benchmarks.memory import curve
 from benchmarks.pipeline import Measured, run, run_together
 from benchmarks.score_reports import MEANING, REPEAT, scored, tables, tables_lines
 from benchmarks.scoring import Score, score, total
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from detection_assets.local.runner import Runner
 from resources.local_services import LocalServices
 from resources.settings import Settings
@@ -39,16 +39,14 @@ from touchline_cli.run import AT_ONCE
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 LONG_S: Final = 5.0
-"""Clips from this length on count for speed; in shorter ones a run's start-up is most of it."""
+"""Least length of clips that count for speed [s]; in shorter ones the start of a run takes most of the time."""
 PACKAGES: Final = ("touchline", "dagster", "rapidocr", "openvino", "onnxruntime", "opencv-python")
 
 
 def main() -> None:
     """Measures and prints, fetches, or scores."""
     options = _options()
-    if options.command:
-        sys.exit({"fetch": fetch.main, "score": score_reports.main}[options.command](options))
-    quiet()
+    silence_dagster()
     found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="touchline-bench-") as name:
         folder = Path(name)
@@ -86,7 +84,7 @@ def main() -> None:
 
 @contextmanager
 def servers(home: Path) -> Iterator[Runner]:
-    """Everything that runs need, on servers of their own."""
+    """A runner with embedded servers in `home`."""
     before = dict(os.environ)
     os.environ["TOUCHLINE_HOME"] = str(home)
     settings = Settings.from_environment()
@@ -96,16 +94,13 @@ def servers(home: Path) -> Iterator[Runner]:
             yield runner
         finally:
             runner.close()
-            # What a runner tells its process of its servers is not for the next measurement.
+            # The servers' addresses in the environment must not reach the next measurement.
             os.environ.clear()
             os.environ.update(before)
 
 
-def measure(runner: Runner, material: Material, *, with_profiles: bool = False) -> dict[str, Any]:
-    """Touchline and the baseline by turns, clip by clip, so that both see the same machine.
-
-    `with_profiles`: then each shipped profile.
-    """
+def measure(runner: Runner, material: Material) -> dict[str, Any]:
+    """Runs Touchline and the baseline alternately, clip by clip, so that both have the same conditions."""
     plain = PlainOcr(material.brands)
     first = material.clips[0]
     run(runner, first, material.brands_csv, {})  # loads the models
@@ -149,7 +144,7 @@ def measure(runner: Runner, material: Material, *, with_profiles: bool = False) 
 
 
 def ablation(runner: Runner, material: Material, off: Ablation) -> dict[str, Any]:
-    """Scores and seconds with something switched off."""
+    """Scores and seconds with one part switched off."""
     with off.without():
         runs = [(clip, run(runner, clip, material.brands_csv, off.overrides)) for clip in material.clips]
     scores = total(score(clip.truth, m.found, m.duration_s, m.seconds) for clip, m in runs)
@@ -157,7 +152,7 @@ def ablation(runner: Runner, material: Material, off: Ablation) -> dict[str, Any
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """The machine and the versions that the figures hold for."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

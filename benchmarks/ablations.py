@@ -1,6 +1,6 @@
-"""What each part of Touchline brings: it is switched off, or slightly changed, and everything is measured again.
+"""Ablations: one part of Touchline is switched off or changed, and accuracy and speed are measured again.
 
-Belongs here: what can be switched off, and how. Measuring is in `__main__.py`.
+Belongs here: what can be switched off, and how. `__main__.py` measures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from touchline.stages import run_ocr
 
 @dataclass(frozen=True)
 class Ablation:
-    """Settings (`stage.field`) that switch a part off; `without` replaces a rule that has no setting, meanwhile."""
+    """Settings (`stage.field`) that switch a part off; `without`: a context that replaces a rule without a setting."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     without: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -27,7 +27,7 @@ class Ablation:
 
 @contextmanager
 def _plain_matching() -> Iterator[None]:
-    """Words are matched as the baseline does: a spelling's partial likeness alone."""
+    """Matches words as the baseline does: by the partial ratio of a spelling only."""
 
     def match(matcher: BrandMatcher, text: str, confidence: float = 1.0) -> list[Match]:
         word = text.casefold().strip()

@@ -1,6 +1,6 @@
-"""The plain way: OCR every sampled frame, look for known spellings in the words. What Touchline is measured against.
+"""The baseline: OCR on every sampled frame, and a search for known spellings in the words.
 
-Belongs here: the baseline alone. RapidOCR is used as it comes, on ONNX Runtime with its own settings.
+Belongs here: the baseline. RapidOCR runs on ONNX Runtime with its default settings.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from touchline.brands import BrandEntry
 from touchline.values import Image
 
 FPS: Final = 2.0
+"""Sampled frames per second."""
 THRESHOLD: Final = 85.0
-"""rapidfuzz partial ratio (0-100) from which a spelling counts as found."""
+"""Least partial ratio of rapidfuzz (0-100) at which a spelling counts as found."""
 SHORTEST: Final = 4
-"""Words and spellings with fewer letters are passed over."""
+"""Least number of letters of words and spellings; shorter ones are ignored."""
 
 
 class PlainOcr:

@@ -1,12 +1,12 @@
-"""The same clips under other threads, libraries' code paths and surroundings: which nodes write the same bytes?
+"""Determinism: which stages write the same bytes with other numbers of threads, code paths of libraries and runtimes.
 
     python -m benchmarks --no-accuracy --machines [--footage FOLDER]
 
-Belongs here: the variants, one process for each, and the comparison. The walk over the nodes is in `in_process.py`.
+Belongs here: the variants, one process for each, and the comparison. `in_process.py` runs the stages.
 
-A processor decides by its instructions which code OpenCV, NumPy, IPP, OpenBLAS, oneDNN, FFmpeg, libjpeg and the C
-library run. Their switches make this one run what an older one would. ONNX Runtime has no such switch; OpenVINO stands
-beside it as another implementation of the same arithmetic.
+OpenCV, NumPy, IPP, OpenBLAS, oneDNN, FFmpeg, libjpeg and the C library choose their code by the processor's
+instructions. Their switches select the code of an older processor. ONNX Runtime has no such switch; it is compared with
+OpenVINO, another implementation of the same arithmetic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 CLIPS: Final = ("dfl", "franco_boca", "wc2018_t1", "jason_img_1")
-"""Of a folder of footage: short ones of several kinds, and stills. The rendered clip comes first."""
+"""Clips of a folder of footage, run after the rendered clip: short ones of several kinds, and stills."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHUNK_S: Final = 2.5
 """Length of a chunk [s], so that a clip of seconds has several."""
@@ -33,9 +33,9 @@ CHUNK_S: Final = 2.5
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of running. `beside` names the variant it is compared with; `cores` limits the process to so many.
+    """One way of running. `beside` names the variant it is compared with; `cores` limits the process's CPU cores.
 
-    `ffmpeg`: instructions that FFmpeg may use, in its words; empty for all. `twice`: two processes at the same time.
+    `ffmpeg`: instructions that FFmpeg may use, by FFmpeg's names; empty for all. `twice`: two processes in parallel.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -84,17 +84,17 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 
 @dataclass(frozen=True)
 class Difference:
-    """Two walks over one clip. `node` is the first that wrote other bytes, none if all wrote the same."""
+    """The difference of two runs of one clip. `node` is the first stage that wrote other bytes; None if none did."""
 
     node: str = ""
     numbers: float = 0.0
     """The largest difference of two numbers at the same place of that node's documents."""
     otherwise: int = 0
-    """How many of its documents differ in more than numbers, are missing or are too many."""
+    """Number of its documents that differ in more than numbers, are missing or are extra."""
     texts: int = 0
-    """Readings whose text differs, or that one of the two does not have."""
+    """Number of readings whose text differs, or that only one run has."""
     brands: int = 0
-    """Brands that one of the two reports does not have."""
+    """Number of brands that only one report has."""
     seconds: float = 0.0
     """The largest difference of a brand's seconds."""
 
@@ -113,7 +113,7 @@ def clips(folder: Path, footage: Path | None) -> tuple[list[Path], Path | None]:
 
 
 def measure(clips: Sequence[Path], brands_csv: Path | None, only: Sequence[str] = ()) -> dict[str, Any]:
-    """Every variant on every clip; by variant how its walks differ from those of the one that it stands beside."""
+    """Runs every variant on every clip. Returns, by variant, the differences from the variant it is compared with."""
     rows: dict[str, Any] = {}
     wanted = set(only)
     while missing := {VARIANTS[one].beside for one in wanted} - wanted:
@@ -140,7 +140,7 @@ def measure(clips: Sequence[Path], brands_csv: Path | None, only: Sequence[str] 
 
 
 def difference(before: Any, after: Any) -> Difference:
-    """How two walks over the same clip differ."""
+    """The difference of two runs of the same clip."""
     node = next((name for name, documents in before.documents.items() if after.documents[name] != documents), "")
     if not node:
         return Difference("" if before.report == after.report else "report")
@@ -160,7 +160,7 @@ def difference(before: Any, after: Any) -> Difference:
 
 
 def _apart(a: Any, b: Any) -> float | None:
-    """The largest difference of numbers in two values of the same form; none if something else differs."""
+    """The largest difference of numbers in two values of the same structure; None if something else differs."""
     if isinstance(a, bool) or isinstance(b, bool) or isinstance(a, str) or a is None or b is None:
         return 0.0 if a == b else None
     if isinstance(a, int | float) and isinstance(b, int | float):
@@ -178,7 +178,7 @@ def _largest(values: Iterator[float | None]) -> float | None:
 
 
 def _texts(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> int:
-    """Readings (frame and text) that only one of the two has."""
+    """Readings (frame and text) that only one of the two runs has."""
     one, other = ([(r["sequence"], r["text"]) for r in readings] for readings in (before, after))
     for reading in list(one):
         if reading in other:
@@ -235,7 +235,7 @@ def _start(variant: Variant, out: Path, clips: Sequence[Path], brands_csv: Path 
 
 
 def _one() -> None:
-    """The process of one variant: walks over the clips, and leaves what was written as a pickle."""
+    """The process of one variant: runs the clips, and writes the stages' output as a pickle."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -247,7 +247,7 @@ def _one() -> None:
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     if options.cores:
-        # Before any library counts them.
+        # Before any library counts the cores.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     import cv2
 
@@ -267,10 +267,10 @@ def _one() -> None:
 
 
 def limit_ffmpeg(instructions: str) -> None:
-    """Has the FFmpeg inside PyAV use no instructions but these ("sse4.2", "0" for none), as its `-cpuflags` does."""
+    """Limits the FFmpeg of PyAV to these instructions ("sse4.2", "0" for none), as FFmpeg's `-cpuflags` does."""
     import av  # noqa: F401 (loads it)
 
-    # OpenCV may bring another one.
+    # OpenCV may contain another FFmpeg.
     mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libavutil" in line}
     [path] = [path for path in mapped if "/av.libs/" in path]
     library = ctypes.CDLL(path)

@@ -1,6 +1,6 @@
-"""All nodes on one video in this process: no servers, no Dagster, no journal; what each node wrote is kept in memory.
+"""All stages on one video in this process, without servers, Dagster and journals. Their output is kept in memory.
 
-Belongs here: that walk over the nodes. What is compared with what is in `determinism.py`.
+Belongs here: running the stages. `determinism.py` compares the output.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from touchline.vision.detector import ObjectDetector
 
 
 class FixedModels:
-    """Stands in for the resource: one OCR engine, no object detector."""
+    """Replaces the resource `Models`: one OCR engine, no object detector."""
 
     def __init__(self, engine: OcrEngine) -> None:
         self._engine = engine
 
     def ocr(self, engine: str, runtime: str) -> OcrEngine:
-        """The engine, whichever is asked for."""
+        """The engine, whatever the settings."""
         return self._engine
 
     def detector(self, config: DetectObjectsConfig) -> tuple[ObjectDetector | None, str]:
@@ -47,7 +47,7 @@ class FixedModels:
 
 @dataclass(frozen=True)
 class Walked:
-    """What each node wrote, as its documents are stored, and the text of report.json (no job, no times in it)."""
+    """Each stage's documents in their stored form, and the text of report.json without job and times."""
 
     documents: Mapping[str, list[dict[str, Any]]]
     report: str
@@ -67,7 +67,7 @@ def walk(
     *,
     resume: bool = False,
 ) -> Walked:
-    """Runs all nodes and the report. `resume`: each node begins anew after every chunk, as from its journal."""
+    """Runs all stages and the report. With `resume`, each stage is restarted after every chunk, as from its journal."""
     profile = apply_overrides(load_profile(), dict(overrides or {}))
     deps = Context(FixedModels(engine), lambda: brands)  # type: ignore[arg-type]
     pictures: dict[int, bytes] = {}

@@ -1,8 +1,8 @@
-"""What a `kill -9` of each part of `touchline serve` does to uploads at work, as a table.
+"""The effect of a `kill -9` of each part of `touchline serve` on running uploads, as a table.
 
 Belongs here: killing and waiting. Each row has a home of its own: `touchline serve` is started, four short videos are
-dropped into its folder, a part is killed while one is at work and another is starting, and nobody helps but, where the
-parent is gone, by starting `touchline serve` again.
+put into its folder, and a part is killed while one run is running and another is starting. There is no other
+intervention, except that a killed `touchline serve` is started again.
 
     python -m benchmarks.kill_table [--only PARTS] [--folder DIR]
 """
@@ -36,23 +36,26 @@ from touchline.errors import ServiceError, TouchlineError
 from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus
 from touchline.synthetic import CLIP, render
-from touchline_cli.serving import parts_of
+from touchline_cli.serving import state_of
 from webapp.token import known_token
 
 UPLOADS: Final = 4
+"""Number of videos in a row."""
 SECONDS: Final = 6.0
+"""Length of a video [s]."""
 PATIENCE_S: Final = 900.0
-"""For all reports of a row [s]."""
-LOOK_S: Final = 0.25
+"""Longest time to wait for all reports of a row [s]."""
+CHECK_S: Final = 0.25
+"""Interval between two checks [s]."""
 NOTICED: Final = re.compile(
-    r"was ended by SIG|ended by itself|had ended|after the last time|ended without reporting an error|again"
+    r"was ended by SIG|ended by itself|had ended|since the last time|ended without reporting an error|again"
 )
-"""A line of `touchline serve` by which it tells that something died."""
+"""Regular expression of the lines of `touchline serve` that report the end of a process."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One row: what is killed, as a function of the processes of a home, and whether somebody starts serve again."""
+    """One row: the killed processes of a home, and whether `touchline serve` is started again."""
 
     name: str
     victims: Callable[[Home], Sequence[psutil.Process]]
@@ -69,14 +72,14 @@ def _line(process: psutil.Process) -> str:
 
 @dataclass
 class Home:
-    """A home that is served, and what is known of it without disturbing it."""
+    """A served home, observed without affecting it."""
 
     folder: Path
     served: subprocess.Popen[bytes]
     log: Path
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that has to do with this home, told by its command line or its environment."""
+        """Every process of this home, recognised by its command line or its environment."""
         found, here = [], str(self.folder)
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -88,7 +91,7 @@ class Home:
     def part(self, *words: str) -> list[psutil.Process]:
         """The parts of serve whose command line has these words."""
         parts = []
-        for noted in parts_of(self.folder).get("parts", ()):
+        for noted in state_of(self.folder).get("parts", ()):
             with suppress(psutil.Error):
                 process = psutil.Process(noted["pid"])
                 if set(words) <= set(_line(process).split()):
@@ -96,7 +99,7 @@ class Home:
         return parts
 
     def servers(self, program: str) -> list[psutil.Process]:
-        """Embedded servers by the name of their program, those first whose parents are none."""
+        """Embedded servers by the name of their program, parents first."""
         found = [p for p in self.processes() if _line(p).partition(" ")[0].rpartition("/")[2] == program]
         known = {process.pid for process in found}
         return [process for process in found if psutil.pid_exists(process.pid) and process.ppid() not in known]
@@ -107,12 +110,12 @@ class Home:
         return [child for child in children if "postgres: touchline touchline" in _line(child)][:1]
 
     def workers(self) -> list[psutil.Process]:
-        """The process of a run at work."""
+        """The process of a running run."""
         children = [child for server in self.part("api", "grpc") for child in server.children()]
         return [child for child in children if "spawn_main" in _line(child)][:1]
 
     def jobs(self) -> list[DetectJob] | None:
-        """All jobs; None while the database does not answer. Starts nothing."""
+        """All jobs; None while the database does not answer. Starts no server."""
         try:
             url = LocalServices(Settings.from_environment({"TOUCHLINE_HOME": str(self.folder)})).running_postgres()
             if not url:
@@ -127,7 +130,7 @@ class Home:
             return None
 
     def said(self, after: int) -> str:
-        """What serve said since its log had so many bytes."""
+        """The output of `touchline serve` after this number of bytes of its log."""
         with self.log.open("rb") as log:
             log.seek(after)
             return log.read().decode("utf-8", "replace")
@@ -142,7 +145,7 @@ KILLS: Final = (
     Kill("one Postgres backend", lambda home: home.backends()),
     Kill("object store", lambda home: home.servers("weed")),
     Kill("run worker", lambda home: home.workers()),
-    Kill("guardian", lambda home: [psutil.Process(parts_of(home.folder)["guardian"]["pid"])]),
+    Kill("guardian", lambda home: [psutil.Process(state_of(home.folder)["guardian"]["pid"])]),
     Kill("parent", lambda home: [psutil.Process(home.served.pid)], again=True),
     Kill("everything at once", lambda home: home.processes(), again=True),
 )
@@ -150,7 +153,7 @@ KILLS: Final = (
 
 @dataclass
 class Row:
-    """What a kill did. Times since the kill [s]; `reports`: those without ids and wall times, by file name."""
+    """The effect of a kill. Times are since the kill [s]; `reports`: without ids and wall times, by file name."""
 
     name: str
     at_work: str = ""
@@ -164,7 +167,7 @@ class Row:
 
 
 def measure(folder: Path, only: str = "") -> list[Row]:
-    """One row a kill. The first is the undisturbed one, which the others are compared with."""
+    """One row per kill. The first has no kill; the others are compared with it."""
     videos = [folder / f"clip-{number}.mp4" for number in range(UPLOADS)]
     for number, video in enumerate(videos):
         render(video, replace(CLIP, duration_s=SECONDS, seed=CLIP.seed + number))
@@ -220,7 +223,7 @@ def _row(folder: Path, kill: Kill, videos: Sequence[Path]) -> Row:
 
 
 def _wait_for_work(home: Home) -> str:
-    """Until a job has made progress and the run of another has no job yet; what was at work."""
+    """Waits until a job has made progress and the run of another has no job yet. Returns a description of both."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         jobs = home.jobs() or []
@@ -228,11 +231,11 @@ def _wait_for_work(home: Home) -> str:
         running = [job for job in jobs if job.status is DetectJobStatus.RUNNING and job.progress > 0]
         if running and len(workers) > len([job for job in jobs if job.status is DetectJobStatus.RUNNING]):
             return f"{len(running)} at work, {len(workers) - len(running)} starting"
-        # The others may never start at such a moment on a slow machine: later, what is at work is enough.
+        # On a slow machine this moment may never come: after a while, a running job is enough.
         if running and len(jobs) >= 2:
             return f"{len(running)} at work, {UPLOADS - len(jobs)} not begun"
-        time.sleep(LOOK_S)
-    raise TouchlineError(f"no upload was taken up within {PATIENCE_S:.0f} s: {home.said(0)[-2000:]}")
+        time.sleep(CHECK_S)
+    raise TouchlineError(f"no upload was processed within {PATIENCE_S:.0f} s: {home.said(0)[-2000:]}")
 
 
 def _wait_for_reports(home: Home, row: Row, before: int, began: float, *, told: bool) -> None:
@@ -250,7 +253,7 @@ def _wait_for_reports(home: Home, row: Row, before: int, began: float, *, told: 
                 break
         if home.served.poll() is not None:
             break
-        time.sleep(LOOK_S)
+        time.sleep(CHECK_S)
     row.done_s = time.monotonic() - began
 
 
@@ -259,9 +262,9 @@ def _is_done(job: DetectJob) -> bool:
 
 
 def _report(home: Home, job: DetectJob) -> str:
-    """report.json from the web server, without what differs between two runs that found the same."""
+    """report.json from the webserver, without fields that differ between runs with the same result."""
     settings = Settings.from_environment({"TOUCHLINE_HOME": str(home.folder)})
-    url = f"{parts_of(home.folder)['url']}/detection/reports/{job.id}/report.json"
+    url = f"{state_of(home.folder)['url']}/detection/reports/{job.id}/report.json"
     try:
         with urlopen(Request(url, headers={"Authorization": f"Bearer {known_token(settings)}"}), timeout=30) as answer:  # noqa: S310
             report: dict[str, Any] = json.load(answer)
@@ -271,12 +274,12 @@ def _report(home: Home, job: DetectJob) -> str:
         report.pop(name, None)
     for stage in report["stages"].values():
         stage.pop("wall_s", None), stage.pop("reused", None)
-    # Notes name the folder in which models were looked for.
+    # Notes contain the path of the folder for models.
     return json.dumps(report, sort_keys=True).replace(str(home.folder), "HOME")
 
 
 def _look_after(folder: Path, row: Row) -> None:
-    """What is there once everything has ended: faults in what is stored, and processes."""
+    """The state after everything has ended: faults of stored objects, and remaining processes."""
     environment = _environment(folder)
     line = [sys.executable, "-m", "touchline_cli", "doctor", "--verify"]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
@@ -301,7 +304,7 @@ def _served(folder: Path) -> Iterator[Home]:
 
 
 def _start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    """`touchline serve`, once it can be asked."""
+    """Starts `touchline serve` and waits until it answers."""
     before = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
         line = [sys.executable, "-m", "touchline_cli", "serve", "--port", "0"]
@@ -309,7 +312,7 @@ def _start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
     while b"Ctrl-C" not in log.read_bytes()[before:]:
         if served.poll() is not None:
             raise TouchlineError(f"touchline serve ended: {log.read_text('utf-8')[-2000:]}")
-        time.sleep(LOOK_S)
+        time.sleep(CHECK_S)
     return served
 
 

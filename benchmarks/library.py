@@ -1,7 +1,7 @@
-"""What a library of ten thousand sources costs: ticks of the sensor, partitions, and the questions of `touchline jobs`.
+"""The cost of a library of ten thousand sources: ticks of the sensor, partitions, and queries of `touchline jobs`.
 
-Belongs here: filling a database, a bucket and a folder with rows and tiny files, and timing looks at them. No video is
-decoded but a picture of one colour.
+Belongs here: filling a database, a bucket and a folder with rows and tiny files, and timing queries. Only a picture of
+one colour is decoded.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from touchline.library.naming import partition_key, source_asset_id
 from touchline.library.tables import DetectJob, DetectJobStatus, SourceAsset, Upload
 
 TIMES: Final = 3
-"""How often each thing is timed; the middle one counts."""
+"""Number of measurements of each operation; the median counts."""
 Figures = dict[str, float]
 
 
 def measure(runner: Runner, folder: Path, count: int = 10_000) -> Figures:
-    """Seconds of each thing, by its name. `folder` becomes the watched one."""
+    """Seconds of each operation, by its name. `folder` becomes the watched folder."""
     folder.mkdir()
     os.environ["TOUCHLINE_UPLOADS"] = str(folder)
     # The first tick of a process loads the definitions.
@@ -97,7 +97,7 @@ def _timed(work: Callable[[], Any]) -> float:
 
 
 def _tick(runner: Runner) -> int:
-    """One evaluation of the sensor as the daemon has it; returns how many runs it asked for."""
+    """One tick of the sensor as in the daemon; returns the number of requested runs."""
     with dg.build_sensor_context(
         instance_ref=runner.instance.get_ref(), definitions=build_defs(), resources={"storage": Storage()}
     ) as context:
@@ -105,7 +105,7 @@ def _tick(runner: Runner) -> int:
 
 
 def _fill(runner: Runner, folder: Path, count: int) -> None:
-    """Half of the uploads in the bucket, half in the folder, all of them old enough."""
+    """Puts half of the uploads into the bucket and half into the folder, all of them old enough."""
     ok, png = cv2.imencode(".png", np.full((64, 96, 3), 40, np.uint8))
     assert ok
     data = png.tobytes()
@@ -118,7 +118,7 @@ def _fill(runner: Runner, folder: Path, count: int) -> None:
 
 
 def _register(runner: Runner, places: list[BucketUploads | FolderUploads]) -> None:
-    """Makes all uploads started ones, each with a source, a partition and a finished or failed job."""
+    """Sets all uploads to started, each with a source, a partition and a completed or failed job."""
     now = datetime.now(UTC)
     rows: dict[type, list[dict[str, Any]]] = {SourceAsset: [], DetectJob: [], Upload: []}
     keys = []

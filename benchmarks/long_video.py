@@ -1,7 +1,7 @@
-"""A video as long as a customer's: how fast it is worked through, and how much of that is plumbing.
+"""The speed of a run on a long video, and the share of its overhead.
 
-Belongs here: the one run and where its time goes. The video is the rendered demo broadcast, repeated; the baseline,
-which takes as long for every repetition, is timed on the broadcast itself.
+Belongs here: one run and its times. The video is the rendered demo broadcast, repeated; the baseline, which takes the
+same time for every repetition, is timed on one broadcast.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from touchline.synthetic import DEMO, render
 
 
 def measure(runner: Runner, folder: Path, minutes: float) -> dict[str, Any]:
-    """A run with all defaults on `minutes` of 720p video: wall time [s] by stage, outside the stages, and within them
-    in checkpoints and the database (of all threads, so also what ran beside the work).
+    """Runs `minutes` of 720p video with all defaults: wall time [s] by stage, outside the stages, and within them in
+    checkpoints and the database (summed over all threads, so partly in parallel with the work).
     """
     short, video = folder / "short.mp4", folder / "long.mp4"
     render(short, DEMO)
@@ -54,7 +54,7 @@ def measure(runner: Runner, folder: Path, minutes: float) -> dict[str, Any]:
 
 
 def _baseline_s(video: Path) -> float:
-    """What the baseline takes for a video, its models loaded [s]."""
+    """Wall time of the baseline for a video, without loading its models [s]."""
     plain = PlainOcr(shipped())
     plain.run(video)
     began = time.perf_counter()
@@ -84,7 +84,7 @@ def page(found: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _timed() -> Iterator[dict[str, float]]:
-    """Adds up the seconds that calls of the stores take, whatever thread makes them; calls within calls count once."""
+    """Sums the seconds of calls of the stores in all threads; nested calls count once."""
     spent = {"frames": 0.0, "documents": 0.0, "rows": 0.0}
     busy = threading.local()
     lock = threading.Lock()

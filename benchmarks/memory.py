@@ -1,6 +1,6 @@
-"""Peak memory of a run against the length of its video: it must not grow with it.
+"""Peak memory of a run by the length of its video, which must not affect it.
 
-Belongs here: the curve. The videos are one short rendered broadcast, its packets repeated until they last long enough.
+Belongs here: the measurement. The videos are a short rendered broadcast whose packets are repeated.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from touchline.synthetic import CLIP, render
 
 MINUTES: Final = (1, 10, 90)
 SETTINGS: Final = ("run_ocr.search_interval=20", "run_ocr.strips=false")
-"""Reading is most of the work and holds no more than a frame; less of it makes 90 minutes affordable."""
+"""Settings that reduce OCR, so that 90 minutes of video take less time. OCR holds one frame in memory at a time."""
 
 
 def curve(minutes: tuple[int, ...] = MINUTES) -> dict[int, dict[str, float]]:
-    """For each length the peak resident memory of the run's process [MiB] and its wall time [s]."""
+    """By length [minutes]: the peak resident memory of the run's process [MiB] and its wall time [s]."""
     measured = {}
     with tempfile.TemporaryDirectory(prefix="touchline-memory-") as name:
         folder = Path(name)
@@ -42,7 +42,7 @@ def curve(minutes: tuple[int, ...] = MINUTES) -> dict[int, dict[str, float]]:
 
 
 def repeat(short: Path, target: Path, seconds: float) -> None:
-    """Writes the video of `short` again and again, undecoded, until it lasts `seconds`."""
+    """Repeats the packets of `short`, without decoding, until the video lasts `seconds`."""
     with av.open(str(target), "w") as out:
         begun = 0
         base = Fraction(1)

@@ -1,9 +1,8 @@
-"""How long a replay from `match_brands` takes on a finished clip, beside what Dagster and Python need to start.
+"""The time of a replay from `match_brands` on a finished clip, compared with the start of Python and Dagster.
 
     python -m benchmarks.replay [--replays N]
 
-Renders the demo's clip (24 s), runs it whole once, then replays it. Everything is kept in a temporary home. Reads no
-figure back: what is printed is for reading.
+Renders the demo's clip (24 s), runs all stages once, then replays it, in a temporary home. It prints the figures.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ COMMANDS = {
 
 
 def start_ups(times: int = 5) -> None:
-    """Prints the shortest of some starts: what the machine does besides makes the others longer."""
+    """Prints the shortest of several starts, because other load makes some of them longer."""
     for name, arguments in COMMANDS.items():
         took = []
         for _ in range(times):
@@ -38,8 +37,8 @@ def start_ups(times: int = 5) -> None:
 
 
 def replays(number: int) -> None:
-    """Runs the clip once and replays it; prints the nodes' own time, the run's, and the frames that were read."""
-    from detection_assets.dagster_internals.quiet import quiet
+    """Runs the clip once and replays it; prints the time of the stages, of the run, and the number of frames read."""
+    from detection_assets.dagster_internals.silence import silence_dagster
     from resources.checkpoints import CheckpointStore
     from touchline.library import repository
     from touchline.synthetic import DEMO, render
@@ -55,7 +54,7 @@ def replays(number: int) -> None:
     CheckpointStore.get_frame = counted  # type: ignore[method-assign, assignment]
     video = Path(os.environ["TOUCHLINE_HOME"]) / "clip.mp4"
     render(video, DEMO)
-    quiet()
+    silence_dagster()
     from detection_assets.local.runner import Runner
     from resources.settings import Settings
 
@@ -85,7 +84,7 @@ if __name__ == "__main__":
     for variable in [name for name in os.environ if name.startswith(("TOUCHLINE_", "DAGSTER_"))]:
         del os.environ[variable]
     with tempfile.TemporaryDirectory(prefix="touchline-benchmark-", ignore_cleanup_errors=True) as home:
-        # Postgres as root's stand-in has to enter it.
+        # For root, Postgres runs as another user, who must be able to enter this folder.
         Path(home).chmod(0o755)
         os.environ["TOUCHLINE_HOME"] = home
         start_ups()

@@ -1,7 +1,6 @@
-"""How far a report is from the truth: half-second grid and seconds of exposure.
+"""Scores of a report against ground truth, on a half-second grid and by seconds of exposure.
 
-Belongs here: scores of one brand in one clip, and their sums. The truth's format is that of
-`touchline/synthetic/truth.py`; whose reports are scored, and in which tables, is in `score_reports.py`.
+Belongs here: scores of one clip and of several. The ground truth has the format of `touchline/synthetic/truth.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of grid points and brands, of one brand in one clip or of many; `exposures` of clips, not of stills."""
+    """Counts of grid points of one or several clips; `seconds_errors` has one entry per legible brand and clip."""
 
     hits: int = 0
     false_alarms: int = 0
@@ -53,12 +52,12 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """Share of what was reported that is there; 1 if nothing was reported."""
+        """Share of reported grid points that are correct; 1 if none was reported."""
         return _ratio(self.hits, self.hits + self.false_alarms)
 
     @property
     def recall(self) -> float:
-        """Share of what can be read that was reported; 1 if nothing can be read."""
+        """Share of legible grid points that were reported; 1 if none is legible."""
         return _ratio(self.hits, self.hits + self.misses)
 
     @property

@@ -1,6 +1,6 @@
-"""From upload to report: many short videos dropped into the watched folder of a `touchline serve` of its own.
+"""The time from upload to report of many short videos in the watched folder of a `touchline serve`.
 
-Belongs here: dropping them, waiting, and what the jobs' own times say. The sensor's ticks alone are in `library.py`.
+Belongs here: adding the videos, waiting, and reading the jobs' times. `library.py` measures the sensor's ticks.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from touchline.synthetic import CLIP, render
 
 SECONDS: Final = 2.0
 PATIENCE_S: Final = 3600.0
-"""Longest time without a job that ends."""
+"""Longest time without the end of a job, after which the measurement fails [s]."""
 
 
 def measure(folder: Path, count: int = 200) -> dict[str, Any]:
-    """Seconds from the moment the uploads are there: first and last report, and how long a job takes [s]."""
+    """Seconds from the upload to the first and to the last report, and the median time of a job."""
     folder.mkdir()
     short = folder / "short.mp4"
     render(short, replace(CLIP, duration_s=SECONDS, shots=CLIP.shots[:1]))
@@ -82,7 +82,7 @@ def page(found: dict[str, Any]) -> list[str]:
 
 
 def _wait(connection: Connection, served: subprocess.Popen[bytes], folder: Path, count: int) -> list[DetectJob]:
-    """All jobs, once each source has one that is over."""
+    """Waits until each source has a job that has ended. Returns all jobs."""
     over: list[DetectJob] = []
     deadline = time.monotonic() + PATIENCE_S
     while len(over) < count:

@@ -1,8 +1,8 @@
-"""The Dagster layer: one thin file per node, and what ties them together."""
+"""The Dagster layer: one small file per asset, and the jobs, checks and sensors around them."""
 
 import os
 
 from detection_assets.dagster_internals.telemetry import OFF
 
-# Before Dagster is imported; the processes that are started inherit it.
+# Set before Dagster is imported. Child processes inherit it.
 os.environ.update(OFF)

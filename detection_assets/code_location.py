@@ -1,4 +1,4 @@
-"""The code location that `workspace.yaml` names: what the Dagster webserver and daemon load."""
+"""The code location that `workspace.yaml` names. The Dagster webserver and daemon load it."""
 
 from detection_assets.definitions import build_defs
 

@@ -1,6 +1,6 @@
-"""The definitions: assets, job and resources, put together in one place for production, CLI and tests.
+"""The definitions: assets, checks, jobs, sensors and resources, for the code location, the CLI and tests.
 
-Belongs here: `build_defs` and nothing that runs. https://docs.dagster.io/guides/build/assets
+Belongs here: `build_defs`. https://docs.dagster.io/guides/build/assets
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["JOB", "build_defs"]
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """All nine assets, the job over them, and the resources; any resource can be replaced by name.
+    """All definitions. `resource_overrides` replaces resources by name.
 
-    Nothing is connected and no model is loaded here: definitions load with no server up.
+    Nothing is connected and no model is loaded here: definitions load without servers.
     """
     deserializers.update({name: stage.module.deserialize for name, stage in STAGES.items()})
     own = own_fields(Settings.from_environment())
@@ -43,7 +43,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     job = dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.assets(*ASSETS),
-        description="Every node on one source, from the video to the report. One process a run: models load once.",
+        description="All stages on one source, from the video to the report. A run is one process: models load once.",
         executor_def=dg.in_process_executor,
         tags={RETRY_STRATEGY_TAG: "FROM_ASSET_FAILURE"},
     )

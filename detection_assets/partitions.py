@@ -1,10 +1,10 @@
-"""The partitions: one a source asset, added while the library grows.
+"""The partitions: one per source, added as sources are registered.
 
-Belongs here: the definition alone. Keys are made in `touchline/library/naming.py`.
+Belongs here: the definition. Keys are made in `touchline/library/naming.py`.
 https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
 
 import dagster as dg
 
 sources = dg.DynamicPartitionsDefinition(name="sources")
-"""Keys are `slug-hash8` of a source's path in the library. Frames are never partitions."""
+"""Dynamic partitions; a key is `slug-hash8` of a source's path in the library. Frames are not partitions."""

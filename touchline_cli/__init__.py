@@ -1,1 +1,1 @@
-"""The command line. Belongs here: options, messages and exit codes; work is done in the packages below."""
+"""The command line. Belongs here: options, messages and exit codes. The packages below do the work."""

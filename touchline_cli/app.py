@@ -1,4 +1,4 @@
-"""`touchline`: the commands and their options. Imports stay inside functions, so that --help is quick."""
+"""`touchline`: the commands and their options. Imports are inside functions, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 
 from touchline.disk import is_full, told
 from touchline.errors import BadInputError, TouchlineError
-from touchline_cli.hints import fitted
-from touchline_cli.output import bear_any_text
+from touchline_cli.hints import with_program
+from touchline_cli.output import escape_unencodable
 from touchline_cli.paths import local, videos
 
 app = typer.Typer(
@@ -36,17 +36,16 @@ Report = Annotated[
         "--report", callback=local, help="Write the report into DIR/<stem>: report.html, two CSV files, report.json."
     ),
 ]
-Priority = Annotated[int, typer.Option("--priority", help="Place in Dagster's queue, higher first; kept with the job.")]
+Priority = Annotated[int, typer.Option("--priority", help="Priority in Dagster's queue, higher first.")]
 Server = Annotated[
-    str | None, typer.Option("--server", metavar="URL", help="Dagster webserver; else the one of `touchline serve`.")
+    str | None,
+    typer.Option("--server", metavar="URL", help="Dagster webserver; by default the one of `touchline serve`."),
 ]
-JobId = Annotated[
-    str, typer.Argument(metavar="JOB", help="Id of a job or its beginning, as `touchline jobs` shows it.")
-]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or its prefix, as `touchline jobs` shows it.")]
 Brands = Annotated[
     Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, for this run only.")
 ]
-Source = Annotated[str, typer.Argument(help="Partition key, its beginning, or path of a registered source.")]
+Source = Annotated[str, typer.Argument(help="Partition key, prefix of one, or path of a registered source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -79,7 +78,7 @@ def _help_if_alone(context: typer.Context) -> None:
 
 @app.command()
 def demo(json_output: Json = False) -> None:
-    """Render a synthetic broadcast, run all nodes on it, print the brands found beside those shown."""
+    """Render a synthetic broadcast, run all stages on it, and compare the brands found with those shown."""
     from touchline_cli.demo import demo as command
 
     raise typer.Exit(command(json_output))
@@ -93,21 +92,21 @@ def run(
     brands: Brands = None,
     report: Report = None,
     until: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start from the beginning: reuse and resume nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything: reuse and resume nothing.")] = False,
     priority: Priority = 0,
     debug_pictures: Annotated[
         Path | None,
         typer.Option(
-            "--debug-pictures", metavar="DIR", callback=local, help="Write kept frames with all findings drawn in."
+            "--debug-pictures", metavar="DIR", callback=local, help="Write kept frames with all detections drawn in."
         ),
     ] = None,
     at_once: Annotated[
         int | None,
-        typer.Option("--at-once", min=1, metavar="N", help="Sources worked on at once, sharing the cores."),
+        typer.Option("--at-once", min=1, metavar="N", help="Number of sources run in parallel, sharing the cores."),
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Find the brands in videos or pictures. The same command again continues what was interrupted."""
+    """Find the brands in videos or pictures. Run the same command again to continue after an interruption."""
     from touchline_cli.run import run as command
 
     raise typer.Exit(
@@ -131,15 +130,15 @@ def run(
 def replay(
     source: Source,
     first: Annotated[str, typer.Option("--from", metavar="STAGE", help="First stage to run again.")],
-    job: Annotated[str | None, typer.Option("--job", help="Read the checkpoints of this job; else the newest.")] = None,
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else the source's own.")] = "",
+    job: Annotated[str | None, typer.Option("--job", help="Job to read checkpoints of; by default the newest.")] = None,
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile; by default the source's own.")] = "",
     overrides: Override = None,
     brands: Brands = None,
     report: Report = None,
     priority: Priority = 0,
     json_output: Json = False,
 ) -> None:
-    """Run a source again from a stage on, with everything before it loaded from checkpoints."""
+    """Run a source again from a stage on. Earlier stages are loaded from checkpoints."""
     from touchline_cli.run import replay as command
 
     raise typer.Exit(command(source, first, job, profile, overrides or [], brands, report, priority, json_output))
@@ -148,7 +147,7 @@ def replay(
 @app.command()
 def backfill(
     first: Annotated[str, typer.Option("--from", metavar="STAGE", help="First stage to run again.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile of settings; else each source's own.")] = "",
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile; by default each source's own.")] = "",
     overrides: Override = None,
     brands: Annotated[
         Path | None, typer.Option("--brands", callback=local, help="CSV of brands to match against, for these runs.")
@@ -156,11 +155,11 @@ def backfill(
     only: Annotated[
         str | None, typer.Option("--only", metavar="PATTERN", help="Sources whose key or path matches, as *napoli*.")
     ] = None,
-    priority: Annotated[int, typer.Option("--priority", help="Place in the queue; new uploads have 0.")] = -10,
+    priority: Annotated[int, typer.Option("--priority", help="Priority in the queue; new uploads have 0.")] = -10,
     server: Server = None,
     json_output: Json = False,
 ) -> None:
-    """Run many sources again from a stage on, one run a source: in the queue where the webserver runs, else here."""
+    """Run many sources again from a stage on, one run per source: queued by the webserver, or here if there is none."""
     from touchline_cli.backfill import backfill as command
 
     raise typer.Exit(command(first, profile, overrides or [], brands, only, priority, server, json_output))
@@ -169,9 +168,9 @@ def backfill(
 @app.command()
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address the Dagster webserver listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Its port; 0 takes a free one.")] = 3000,
+    port: Annotated[int, typer.Option("--port", help="Port of the webserver; 0 takes a free one.")] = 3000,
 ) -> None:
-    """Bring everything up: servers, Dagster webserver and daemon. Ctrl-C ends what was started."""
+    """Start the servers, the Dagster webserver and the daemon. Ctrl-C stops them."""
     from touchline_cli.serve import serve as command
 
     raise typer.Exit(command(host, port))
@@ -186,9 +185,9 @@ def report(
             "--out", callback=local, help="Folder to write the report into: report.html, two CSV files, report.json."
         ),
     ],
-    job: Annotated[str | None, typer.Option("--job", help="Report of this job; else the newest.")] = None,
+    job: Annotated[str | None, typer.Option("--job", help="Job of the report; by default the newest.")] = None,
 ) -> None:
-    """Fetch the report of a source."""
+    """Write the report of a source into a folder."""
     from touchline_cli.library import report as command
 
     raise typer.Exit(command(source, out, job))
@@ -197,12 +196,12 @@ def report(
 @app.command()
 def jobs(
     source: Annotated[
-        str | None, typer.Argument(help="Partition key, its beginning, or path; all sources without it.")
+        str | None, typer.Argument(help="Partition key, prefix of one, or path; without it, all sources.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Jobs listed, newest first.")] = 30,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most jobs to list, newest first.")] = 30,
     json_output: Json = False,
 ) -> None:
-    """List jobs: what ran, on what, how far it came."""
+    """List jobs with their source, status and progress."""
     from touchline_cli.library import jobs as command
 
     raise typer.Exit(command(source, limit, json_output))
@@ -215,7 +214,7 @@ def sources(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """List the sources: what they are, how long, and how their newest job stands."""
+    """List the sources with their length, size and the status of their newest job."""
     from touchline_cli.sources import sources as command
 
     raise typer.Exit(command(only, json_output))
@@ -223,7 +222,7 @@ def sources(
 
 @app.command()
 def pause(job: JobId, json_output: Json = False) -> None:
-    """Stop a job at its next chunk; `resume` goes on from there."""
+    """Stop a job at its next chunk; `resume` continues it from there."""
     from touchline_cli.control import pause as command
 
     raise typer.Exit(command(job, json_output))
@@ -234,12 +233,12 @@ def resume(
     job: JobId,
     report: Report = None,
     priority: Annotated[
-        int | None, typer.Option("--priority", help="Place in Dagster's queue; else that of the job.")
+        int | None, typer.Option("--priority", help="Priority in Dagster's queue; by default the job's.")
     ] = None,
     server: Server = None,
     json_output: Json = False,
 ) -> None:
-    """Go on with a job that was paused or failed: in the queue where the webserver runs, else here."""
+    """Continue a paused or failed job: queued by the webserver, or here if there is none."""
     from touchline_cli.control import resume as command
 
     raise typer.Exit(command(job, report, priority, server, json_output))
@@ -247,7 +246,7 @@ def resume(
 
 @app.command()
 def cancel(job: JobId, server: Server = None, json_output: Json = False) -> None:
-    """End a job for good. What it finished is kept and can be reused."""
+    """Cancel a job permanently. Its finished checkpoints are kept and can be reused."""
     from touchline_cli.control import cancel as command
 
     raise typer.Exit(command(job, server, json_output))
@@ -260,7 +259,7 @@ def forget(
     yes: Yes = False,
     json_output: Json = False,
 ) -> None:
-    """Retire a source: its frames, checkpoints, reports, rows and partition. The video itself is not touched."""
+    """Retire a source: delete its frames, checkpoints, reports, rows and partition. The video itself is kept."""
     from touchline_cli.forget import forget as command
 
     raise typer.Exit(command(source, dry_run, yes, json_output))
@@ -270,12 +269,12 @@ def forget(
 def gc(
     dry_run: DryRun = False,
     older_than: Annotated[
-        float, typer.Option("--older-than", metavar="HOURS", min=0, help="Leave alone what is younger than this.")
+        float, typer.Option("--older-than", metavar="HOURS", min=0, help="Keep objects that are younger than this.")
     ] = 1.0,
     yes: Yes = False,
     json_output: Json = False,
 ) -> None:
-    """Free what no checkpoint, journal in use, scenario or report needs. Safe beside running jobs."""
+    """Delete objects that no checkpoint, journal in use, scenario or report needs. Safe while jobs are running."""
     from touchline_cli.gc import gc as command
 
     raise typer.Exit(command(dry_run, older_than, yes, json_output))
@@ -284,19 +283,19 @@ def gc(
 @app.command()
 def doctor(
     source: Annotated[
-        str | None, typer.Argument(help="With --verify: partition key or path; all sources without it.")
+        str | None, typer.Argument(help="With --verify: partition key or path; without it, all sources.")
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every checkpoint and tell which are damaged.")] = False,
-    frames: Annotated[bool, typer.Option("--frames", help="With --verify: read every frame, too.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every checkpoint and list damaged ones.")] = False,
+    frames: Annotated[bool, typer.Option("--frames", help="With --verify: read every frame as well.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Tell what is configured, reachable and installed, and which models are there; or verify what is stored."""
+    """Show configuration, servers, packages and models; or verify what is stored."""
     if verify:
         from touchline_cli.verify import verify as check
 
         raise typer.Exit(check(source, frames, json_output))
     if source is not None or frames:
-        raise BadInputError("doctor: a source and --frames go with --verify")
+        raise BadInputError("doctor: a source and --frames need --verify")
     from touchline_cli.doctor import doctor as command
 
     raise typer.Exit(command(json_output))
@@ -315,10 +314,10 @@ def brands_list(
 @brands_app.command("import")
 def brands_import(
     csv: Annotated[
-        Path, typer.Argument(metavar="CSV", callback=local, help="Columns canonical_name,aliases; | between aliases.")
+        Path, typer.Argument(metavar="CSV", callback=local, help="Columns canonical_name,aliases; aliases split by |.")
     ],
 ) -> None:
-    """Add brands and aliases to the known ones, permanently."""
+    """Add brands and aliases to the known brands, permanently."""
     from touchline_cli.library import brands_import as command
 
     raise typer.Exit(command(csv))
@@ -326,29 +325,29 @@ def brands_import(
 
 @brands_app.command("store")
 def brands_store(
-    csv: Annotated[Path, typer.Argument(metavar="CSV", callback=local, help="A file as `brands import` takes it.")],
+    csv: Annotated[Path, typer.Argument(metavar="CSV", callback=local, help="A file as for `brands import`.")],
 ) -> None:
-    """Store a list of brands for single runs, and print the name that Dagster's launchpad takes."""
+    """Store a list of brands for single runs, and print its name for Dagster's launchpad."""
     from touchline_cli.library import brands_store as command
 
     raise typer.Exit(command(csv))
 
 
 def main() -> None:
-    """Runs the command line. What is wrong is told in one message; exit code 2 means that nothing was started."""
-    from resources.shell import isolate_environment
+    """Runs the command line. An error is printed as one message; exit code 2 means that nothing was started."""
+    from resources.shell import shield
 
-    bear_any_text()
-    isolate_environment()
+    escape_unencodable()
+    shield()
     try:
         app()
     except TouchlineError as error:
-        typer.secho(fitted(f"touchline: {error}"), fg=typer.colors.RED, err=True)
+        typer.secho(with_program(f"touchline: {error}"), fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_full(error):
             raise
-        typer.secho(fitted(f"touchline: {told(error)}"), fg=typer.colors.RED, err=True)
+        typer.secho(with_program(f"touchline: {told(error)}"), fg=typer.colors.RED, err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.secho("touchline: interrupted; run the same command again to continue", err=True)

@@ -1,6 +1,6 @@
-"""`touchline backfill`: many sources again from a stage on, one run a source.
+"""`touchline backfill`: runs many sources again from a stage on, one run per source.
 
-Belongs here: which sources, with which settings and tags, and who runs them. One run in this process is in `run.py`.
+Belongs here: the choice of sources, settings and tags, and launching the runs. `run.py` runs one source.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from detection_assets.dagster_internals.tags import PRIORITY_TAG
 from touchline.errors import BadInputError, TouchlineError
 from touchline.nodes import NODES, REPORT, downstream
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from touchline.library.tables import SourceAsset
 
 BACKFILL_TAG: Final = "touchline/backfill"
+"""Tag of a run: the id of its backfill."""
 
 
 def backfill(
@@ -37,13 +38,13 @@ def backfill(
     server: str | None,
     as_json: bool,
 ) -> int:
-    """Checks everything, then launches (or runs) source by source.
+    """Checks the options, then launches or executes one run per source.
 
-    1 if any failed, 3 if some were stopped by request, 130 after Ctrl-C.
+    Returns the exit code: 1 if a run failed, 3 if runs were only stopped by request, 130 after Ctrl-C.
     """
     from resources.settings import Settings
 
-    quiet()
+    silence_dagster()
     changes = session.check_settings(profile, session.parse_overrides(overrides))
     session.check_stage(first, "--from", report=True)
     stages = session.check_effect(first, None, changes, brands)
@@ -62,8 +63,8 @@ def backfill(
         session.errors.print(f"interrupted after {len(found['runs'])} runs of backfill {identity}")
         return 130
     finally:
-        # Also when something fails half-way: the runs that were launched go on.
-        _tell(found, as_json)
+        # Also after an error: runs that were launched continue.
+        _report(found, as_json)
     return code
 
 
@@ -75,7 +76,7 @@ def _through(
     tags: Mapping[str, str],
     found: dict[str, Any],
 ) -> int:
-    """Launches one run a source through the webserver."""
+    """Launches one run per source through the webserver."""
     from detection_assets.jobs.run_config import JOB, run_config
     from detection_assets.local.registered_files import hand_over
 
@@ -93,19 +94,19 @@ def _through(
 def _here(
     first: str, only: str | None, options: dict[str, Any], tags: Mapping[str, str], found: dict[str, Any], as_json: bool
 ) -> int:
-    """Runs source by source in one process beside this one; returns the exit code."""
+    """Executes the runs one after another in a worker process; returns the exit code."""
     from touchline_cli.outcome import exit_code
-    from touchline_cli.progress import Shown
+    from touchline_cli.progress import ProgressDisplay
     from touchline_cli.run import outcomes, run_source
 
     done = 0
     with ExitStack() as stack:
-        # Before a process is started: there may be nothing to do.
+        # Before a process is started: there may be no source to run.
         connection = stack.enter_context(session.storage())
         sources = _sources(connection.database, downstream(first), only, options["profile"], found)
         keys = [source.partition_key for source in sources]
-        workers, _ = stack.enter_context(session.working(1))
-        progress = stack.enter_context(Shown(as_json))
+        workers, _ = stack.enter_context(session.worker_pool(1))
+        progress = stack.enter_context(ProgressDisplay(as_json))
         total = progress.add_task("sources", total=len(sources), stage="")
         works = [partial(run_source, key, {**options, "first": first, "tags": tags}) for key in keys]
         with closing(outcomes(workers, keys, works, progress, keys, downstream(first))) as ended:
@@ -125,7 +126,7 @@ def _here(
                 done += 1
                 progress.advance(total)
     if done < len(keys):
-        session.complain(f"{len(keys) - done} sources were not begun: a server is gone; run the same command again")
+        session.complain(f"{len(keys) - done} sources were not begun: a server failed; run the same command again")
         return 1
     return exit_code(found["runs"])
 
@@ -133,12 +134,12 @@ def _here(
 def _sources(
     database: Database, stages: Sequence[str], only: str | None, profile: str, found: dict[str, Any]
 ) -> list[SourceAsset]:
-    """The sources that match and have what is read; notes those that lack it, or whose own profile has gone.
+    """The matching sources that have the checkpoints the stages read. Others are recorded in `found` as skipped, as are
+    sources whose own profile is missing.
 
-    Raises BadInputError if none is left, and for a profile that is given and differs from a source's own in what does
-    not run.
+    Raises BadInputError if no source is left, and like `refuse_changed_profile` if a profile is given.
     """
-    from detection_assets.jobs.run_config import refuse_split
+    from detection_assets.jobs.run_config import refuse_changed_profile
     from touchline.library import repository
     from touchline.library.tables import SourceState
     from touchline.profiles import profile_names, profile_of
@@ -149,13 +150,13 @@ def _sources(
         matching = [one for one in matching_sources(opened, only) if one.state is SourceState.ACCEPTED]
         if profile:
             for source in matching:
-                refuse_split(opened, source, profile, stages)
+                refuse_changed_profile(opened, source, profile, stages)
     if not matching:
-        what = f"--only {only}: matches no source that can be worked on" if only else "no source is registered yet"
-        raise BadInputError(f"{what}; `touchline sources` shows those there are")
+        what = f"--only {only}: matches no source that can be run" if only else "no source is registered yet"
+        raise BadInputError(f"{what}; `touchline sources` shows all sources")
     known, kept, lost = set(profile_names()), [], f"no checkpoint of {', '.join(sorted(needed))} to start from"
     for source in matching:
-        reason = "" if ready is None or source.id in ready else f"{lost}; run it whole first"
+        reason = "" if ready is None or source.id in ready else f"{lost}; run all its stages first"
         if not profile and source.profile_name not in known:
             try:
                 profile_of(source.partition_key, source.profile_name)
@@ -172,14 +173,14 @@ def _sources(
 
 
 def _read_before(stages: Collection[str]) -> set[str]:
-    """The stages whose checkpoints these read, besides each other's."""
+    """The stages, other than these, whose checkpoints these stages read."""
     reads = {name for node in NODES if node.name in stages for name in node.reads}
     if REPORT in stages:
         reads.add(NODES[-1].name)
     return reads - set(stages)
 
 
-def _tell(found: dict[str, Any], as_json: bool) -> None:
+def _report(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         if found["runs"]:
             session.print_json(found)

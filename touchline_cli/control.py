@@ -1,7 +1,6 @@
-"""`touchline pause`, `resume` and `cancel`: stopping a job at its next chunk, for a while or for good, and going on.
+"""`touchline pause`, `resume` and `cancel`: stops and continues jobs.
 
-Belongs here: what a person asks of a job from outside. How a run looks for it is in
-`detection_assets/jobs/job_of_run.py`.
+Belongs here: a user's requests. A run checks for them in `detection_assets/jobs/job_of_run.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detection_assets.dagster_internals.tags import PRIORITY_TAG
-from detection_assets.jobs.run_config import refuse_idle
+from detection_assets.jobs.run_config import refuse_unused
 from touchline.errors import BadInputError
 from touchline_cli import session
 from touchline_cli.webserver import Webserver, find
 
 if TYPE_CHECKING:
-    from detection_assets.dagster_internals.books import Books
+    from detection_assets.dagster_internals.clients import Clients
     from detection_assets.jobs.heartbeat import Listener
     from detection_assets.local.runner import Runner
     from touchline.library.tables import DetectJob, DetectJobStatus
@@ -26,56 +25,56 @@ if TYPE_CHECKING:
 
 
 def pause(job_id: str, as_json: bool) -> int:
-    """Asks; a job at work stops at its next chunk, one that is not becomes paused now."""
+    """Pauses a job: a running one stops at its next chunk, any other becomes paused now."""
     from touchline.library.tables import DetectJobStatus
 
-    with session.books() as books:
-        job = _ask(books, job_id, DetectJobStatus.PAUSED)
-    _tell(job, "pauses at its next chunk" if job.stop_requested else "is paused", as_json)
+    with session.clients() as clients:
+        job = _ask(clients, job_id, DetectJobStatus.PAUSED)
+    _report(job, "pauses at its next chunk" if job.stop_requested else "is paused", as_json)
     return 0
 
 
 def cancel(job_id: str, server: str | None, as_json: bool) -> int:
-    """Asks; and has Dagster end the run at once where its webserver can."""
+    """Cancels a job. If the webserver launched its run, Dagster terminates the run at once."""
     from resources.settings import Settings
     from touchline.library.tables import DetectJobStatus
 
     url = find(Settings.from_environment().home, server)
-    with session.books() as books:
-        job = _ask(books, job_id, DetectJobStatus.CANCELLED)
+    with session.clients() as clients:
+        job = _ask(clients, job_id, DetectJobStatus.CANCELLED)
         ends_now = False
         if job.stop_requested and url is not None and job.dagster_run_id:
             ends_now = Webserver(url).terminate(job.dagster_run_id)
-    what = "is being ended" if ends_now else "ends at its next chunk" if job.stop_requested else "is cancelled"
-    _tell(job, what, as_json)
+    what = "is being terminated" if ends_now else "ends at its next chunk" if job.stop_requested else "is cancelled"
+    _report(job, what, as_json)
     return 0
 
 
 def resume(job_id: str, report: Path | None, priority: int | None, server: str | None, as_json: bool) -> int:
-    """Launches a retry through the webserver, or runs it in a process beside.
+    """Launches a retry through the webserver, or executes it in a worker process.
 
-    1 if it failed here, 3 if it was stopped by request, 130 after Ctrl-C.
+    Returns the exit code: 1 if the run failed here, 3 if it was stopped by request, 130 after Ctrl-C.
     """
     from resources.settings import Settings
     from touchline.library import repository
     from touchline.report.files import check_folder
     from touchline_cli.outcome import exit_code, row_of
-    from touchline_cli.progress import Shown
-    from touchline_cli.run import one
+    from touchline_cli.progress import ProgressDisplay
+    from touchline_cli.run import run_one
 
     url = find(Settings.from_environment().home, server)
     if url is not None:
         if report is not None:
-            raise BadInputError(f"--report: the run is done by {url}; `touchline report` fetches it once it has ended")
+            raise BadInputError(f"--report: {url} runs the job; `touchline report` writes its report once it has ended")
         return _queued(url, job_id, priority, as_json)
     if report is not None:
         check_folder("--report", report)
     try:
-        with session.working(1) as (workers, connection), Shown(as_json) as progress:
+        with session.worker_pool(1) as (workers, connection), ProgressDisplay(as_json) as progress:
             with connection.database.session() as db_session:
                 job = repository.get_job(db_session, job_id)
             tags = {PRIORITY_TAG: str(job.priority if priority is None else priority)}
-            ended = one(workers, job.partition_key, partial(_resumed, job_id, tags, report), progress)
+            ended = run_one(workers, job.partition_key, partial(_resumed, job_id, tags, report), progress)
             video = Path(job.video_path)
             row = row_of(connection, ended, video, (report, video.stem) if report else None, progress, as_json)
     except KeyboardInterrupt:
@@ -92,41 +91,41 @@ def _resumed(job_id: str, tags: Mapping[str, str], report: Path | None, runner: 
 
     job = _corrected(runner, job_id)
     if report is not None:
-        refuse_idle(request_of(runner.instance, runner.connection, job).stages, report=report)
+        refuse_unused(request_of(runner.instance, runner.connection, job).stages, report=report)
     return Ended(runner.resume(job, listener=listener, tags=tags))
 
 
 def _queued(url: str, job_id: str, priority: int | None, as_json: bool) -> int:
-    """Has the webserver launch the retry."""
+    """Launches the retry through the webserver."""
     from detection_assets.jobs.job_of_run import CONTINUES_TAG
     from detection_assets.jobs.resume import request_of
     from detection_assets.jobs.run_config import JOB
 
-    with session.books() as books:
-        job = _corrected(books, job_id)
-        request = request_of(books.instance, books.connection, job)
+    with session.clients() as clients:
+        job = _corrected(clients, job_id)
+        request = request_of(clients.instance, clients.connection, job)
         tags = {PRIORITY_TAG: str(job.priority if priority is None else priority), CONTINUES_TAG: str(job.id)}
         run_id = Webserver(url).launch(JOB, request.stages, job.partition_key, request.config, tags)
-    _tell(job, f"resumes as Dagster run {run_id}, which is queued", as_json, continued_by=run_id)
+    _report(job, f"resumes as Dagster run {run_id}, which is queued", as_json, continued_by=run_id)
     return 0
 
 
-def _corrected(books: Books | Runner, job_id: str) -> DetectJob:
-    """The job, after what died meanwhile was put right."""
+def _corrected(clients: Clients | Runner, job_id: str) -> DetectJob:
+    """The job, after jobs and runs of dead processes were reconciled."""
     from detection_assets.jobs.reconcile import reconcile
     from touchline.library import repository
 
-    with books.connection.database.session() as db_session:
+    with clients.connection.database.session() as db_session:
         repository.get_job(db_session, job_id)
-    reconcile(books.instance, books.connection)
-    with books.connection.database.session() as db_session:
+    reconcile(clients.instance, clients.connection)
+    with clients.connection.database.session() as db_session:
         return repository.get_job(db_session, job_id)
 
 
-def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
-    """The job once it was asked to stop. Raises BadInputError if it is over, or another goes on with it.
+def _ask(clients: Clients | Runner, job_id: str, status: DetectJobStatus) -> DetectJob:
+    """Requests that a job stops; returns the job. Raises BadInputError if it has ended, or another job continues it.
 
-    A run that waits in the queue to go on with it is told by a tag: it has no job yet.
+    A queued run that continues it has no job yet; it is tagged instead.
     """
     from detection_assets.dagster_internals.runs import tag_run
     from detection_assets.jobs.job_of_run import STOP_TAG
@@ -134,17 +133,17 @@ def _ask(books: Books | Runner, job_id: str, status: DetectJobStatus) -> DetectJ
     from detection_assets.jobs.resume import continuations, named
     from touchline.library import repository
 
-    job = _corrected(books, job_id)
-    for run, later in continuations(books.instance, books.connection, job):
+    job = _corrected(clients, job_id)
+    for run, later in continuations(clients.instance, clients.connection, job):
         if later is not None and later.status not in repository.FINAL:
             raise BadInputError(f"job {job.id} was continued by {named(run, later)}; name that one")
         if later is None:
-            tag_run(books.instance, run.run_id, {STOP_TAG: str(status)})
-    with books.connection.database.session() as db_session:
+            tag_run(clients.instance, run.run_id, {STOP_TAG: str(status)})
+    with clients.connection.database.session() as db_session:
         return ask(db_session, job.id, status)
 
 
-def _tell(job: DetectJob, what: str, as_json: bool, *, continued_by: str | None = None) -> None:
+def _report(job: DetectJob, what: str, as_json: bool, *, continued_by: str | None = None) -> None:
     if as_json:
         row = {"job_id": str(job.id), "partition_key": job.partition_key, "status": str(job.status)}
         row["dagster_run_id"] = continued_by or job.dagster_run_id or ""

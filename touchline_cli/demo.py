@@ -1,4 +1,4 @@
-"""`touchline demo`: a synthetic broadcast through all nodes, and the brands found beside those shown."""
+"""`touchline demo`: runs all stages on a synthetic broadcast, and compares the brands found with those shown."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from touchline_cli import session
 from touchline_cli.outcome import Ended
-from touchline_cli.progress import Shown
-from touchline_cli.run import one
+from touchline_cli.progress import ProgressDisplay
+from touchline_cli.run import run_one
 
 if TYPE_CHECKING:
     from detection_assets.jobs.heartbeat import Listener
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def demo(as_json: bool) -> int:
-    """0 only if the brands found are exactly those that were rendered."""
+    """Returns the exit code: 0 only if the brands found are exactly those that were rendered."""
     from detection_assets.local.report_files import fetch_report
     from resources.settings import Settings
     from touchline.synthetic import DEMO, render, write_truth
@@ -31,8 +31,8 @@ def demo(as_json: bool) -> int:
     truth = render(video, DEMO)
     write_truth(folder / "broadcast.truth.json", truth)
     shown = {brand.name: brand for brand in truth.brands}
-    with session.working(1) as (workers, connection), Shown(as_json) as progress:
-        outcome = one(workers, video.name, partial(_register_and_run, video), progress).outcome
+    with session.worker_pool(1) as (workers, connection), ProgressDisplay(as_json) as progress:
+        outcome = run_one(workers, video.name, partial(_register_and_run, video), progress).outcome
         if not outcome.succeeded:
             session.complain(f"the demo failed: {outcome.error}")
             return 1

@@ -1,4 +1,4 @@
-"""`touchline doctor`: what is configured, reachable, installed, and which models are there."""
+"""`touchline doctor`: configuration, servers, packages and models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from touchline_cli import session
-from touchline_cli.hints import fitted
+from touchline_cli.hints import with_program
 
 if TYPE_CHECKING:
     from resources.settings import Settings
@@ -31,7 +31,7 @@ OPTIONAL = {"ultralytics": "yolo", "python-doctr": "doctr"}
 
 
 def doctor(as_json: bool) -> int:
-    """Gathers and prints; starts nothing. 1 if a server that was given by address does not answer."""
+    """Prints the state of the installation; starts no server. Returns 1 if an external server does not answer."""
     from resources.local_services import LocalServices
     from resources.settings import ENVIRONMENT, Settings
     from touchline.machine import in_words
@@ -62,7 +62,7 @@ def doctor(as_json: bool) -> int:
 
 
 def _uploads(settings: Settings) -> list[dict[str, str]]:
-    """Uploads that could not be looked into, with the reason; none where no database with Touchline's tables runs."""
+    """Uploads that could not be probed, with the reason; empty if no database with Touchline's tables is running."""
     import sqlalchemy as sa
 
     from resources.database import Database
@@ -85,7 +85,7 @@ def _uploads(settings: Settings) -> list[dict[str, str]]:
 
 
 def _models(settings: Settings) -> dict[str, str]:
-    """Each engine and detector that an installed package offers, and its state; only the detector in use is loaded."""
+    """The state of each engine and detector of the installed packages; only the configured detector is loaded."""
     from resources.models import default_weights
     from touchline.errors import TouchlineError
     from touchline.plugins import DETECTORS, OCR_ENGINES
@@ -109,7 +109,7 @@ def _models(settings: Settings) -> dict[str, str]:
 
 
 def _state(group: Group, name: str) -> str:
-    """Whether a model of an installed package could be loaded, and whose it is; nothing is loaded."""
+    """Whether a model can be loaded, and its package; nothing is loaded."""
     from touchline.errors import TouchlineError
     from touchline.plugins import TellsWhatIsMissing, package_of
 
@@ -152,7 +152,7 @@ def _version(name: str) -> str:
 
 def _print(found: dict[str, Any]) -> None:
     session.say(f"home: {found['home']}    Python {found['python']}")
-    # Its list of features is longer than a line on some.
+    # The list of CPU features can be longer than a line.
     session.console.print(f"processor: {found['processor']}", markup=False, highlight=False)
     services = session.columns("server", "kind", "state", "address", "version", "data", title="Servers")
     for s in found["services"]:
@@ -178,7 +178,7 @@ def _print(found: dict[str, Any]) -> None:
     profiles = session.columns("profile", "where", "state", title="Profiles")
     for profile in found["profiles"]:
         _row(profiles, profile["name"], profile["where"], profile["error"] or "ready")
-    uploads = session.columns("upload", "waits because", title="Uploads that wait")
+    uploads = session.columns("upload", "reason", title="Uploads that could not be probed yet")
     for upload in found["uploads"]:
         _row(uploads, upload["upload"], upload["waits_because"])
     for table in (services, environment, packages, models, profiles, *([uploads] if found["uploads"] else [])):
@@ -187,4 +187,4 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _row(table: Table, *cells: str) -> None:
-    table.add_row(*(session.escaped(fitted(cell)) for cell in cells))
+    table.add_row(*(session.escaped(with_program(cell)) for cell in cells))

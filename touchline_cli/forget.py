@@ -1,4 +1,4 @@
-"""`touchline forget`: retiring a source."""
+"""`touchline forget`: retires a source."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 
 
 def forget(key_or_path: str, dry_run: bool, yes: bool, as_json: bool) -> int:
-    """Removes a source with all that was made of it, or tells what that would be. Asks first, unless `yes`."""
+    """Deletes a source and its data, after a confirmation unless `yes`. With `dry_run` it only lists them."""
     from detection_assets.upkeep import retire_source as work
 
-    with session.books() as books:
+    with session.clients() as clients:
         if yes and not dry_run:
-            found = work.forget(books.instance, books.connection, key_or_path)
+            found = work.forget(clients.instance, clients.connection, key_or_path)
         else:
-            found = work.inventory(books.instance, books.connection, key_or_path)
+            found = work.inventory(clients.instance, clients.connection, key_or_path)
             if not dry_run:
-                _tell(found, gone=False, as_json=as_json)
-                session.confirm("Delete all this for good?", yes, as_json)
-                found = work.forget(books.instance, books.connection, found.source.partition_key)
-    _tell(found, gone=not dry_run, as_json=as_json)
+                _report(found, gone=False, as_json=as_json)
+                session.confirm("Delete all this permanently?", yes, as_json)
+                found = work.forget(clients.instance, clients.connection, found.source.partition_key)
+    _report(found, gone=not dry_run, as_json=as_json)
     return 0
 
 
-def _tell(found: Inventory, *, gone: bool, as_json: bool) -> None:
-    told: dict[str, Any] = {
+def _report(found: Inventory, *, gone: bool, as_json: bool) -> None:
+    row: dict[str, Any] = {
         "partition_key": found.source.partition_key,
         "video_path": found.source.video_path,
         "dry_run": not gone,
@@ -40,12 +40,12 @@ def _tell(found: Inventory, *, gone: bool, as_json: bool) -> None:
         "kept_objects": list(found.kept),
     }
     if as_json:
-        session.print_json(told)
+        session.print_json(row)
         return
     session.say(
-        f"{'forgot' if gone else 'would forget'} {told['partition_key']} ({told['video_path']}): "
-        f"{told['objects']} objects of {told['bytes'] / 1e6:.1f} MB, {told['checkpoints']} checkpoints, "
-        f"{told['jobs']} jobs, {told['sightings']} sightings, its partition"
+        f"{'forgot' if gone else 'would forget'} {row['partition_key']} ({row['video_path']}): "
+        f"{row['objects']} objects of {row['bytes'] / 1e6:.1f} MB, {row['checkpoints']} checkpoints, "
+        f"{row['jobs']} jobs, {row['sightings']} sightings, its partition"
     )
     if found.kept:
-        session.say(f"kept {len(found.kept)} objects that other sources name")
+        session.say(f"kept {len(found.kept)} objects that other sources refer to")

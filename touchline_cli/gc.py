@@ -1,4 +1,4 @@
-"""`touchline gc`: freeing what no checkpoint, journal in use, scenario or report needs."""
+"""`touchline gc`: deletes objects that no checkpoint, journal in use, scenario or report needs."""
 
 from __future__ import annotations
 
@@ -8,55 +8,57 @@ from typing import TYPE_CHECKING, Any, Final
 from touchline_cli import session
 
 if TYPE_CHECKING:
-    from detection_assets.dagster_internals.books import Books
+    from detection_assets.dagster_internals.clients import Clients
     from detection_assets.upkeep.collect_garbage import Collected
 
 MEANING: Final = {
     "orphans": "objects of jobs that do not exist",
-    "journals": "chunks that nobody can go on with",
-    "outputs": "stage outputs that no checkpoint names",
-    "frames": "frames that no checkpoint and no journal names",
-    "reports": "files of reports that no job has",
-    "parts": "uploads in parts that broke off",
-    "logs": "what runs printed more than 30 days ago",
+    "journals": "chunks that no job can resume",
+    "outputs": "stage outputs without a checkpoint",
+    "frames": "frames without a checkpoint or a journal",
+    "reports": "report files without a job",
+    "parts": "multipart uploads that were not completed",
+    "logs": "logs of runs, older than 30 days",
 }
+"""Kinds of garbage, and what they are."""
 KEPT: Final = {
     "needed": "needed",
     "busy": "of sources with a running or queued run",
     "young": "too young to judge",
-    "foreign": "of no known form",
+    "foreign": "not written by Touchline",
 }
+"""Reasons to keep an object."""
 
 
 def gc(dry_run: bool, hours: float, yes: bool, as_json: bool) -> int:
-    """Frees what nothing needs, or tells what that would be. Asks first, unless `yes` or there is nothing to free."""
-    with session.books() as books:
+    """Deletes garbage, after a confirmation unless `yes` or there is none. With `dry_run` it only lists garbage."""
+    with session.clients() as clients:
         if not (yes or dry_run):
-            found = _collect(books, hours, dry_run=True, as_json=as_json)
-            _tell(found, dry_run=True, as_json=as_json)
+            found = _collect(clients, hours, dry_run=True, as_json=as_json)
+            _report(found, dry_run=True, as_json=as_json)
             if not found.objects.total():
                 return 0
-            session.confirm("Delete all this for good?", yes, as_json)
-        _tell(_collect(books, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
+            session.confirm("Delete all this permanently?", yes, as_json)
+        _report(_collect(clients, hours, dry_run=dry_run, as_json=as_json), dry_run=dry_run, as_json=as_json)
     return 0
 
 
-def _collect(books: Books, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
+def _collect(clients: Clients, hours: float, *, dry_run: bool, as_json: bool) -> Collected:
     from detection_assets.upkeep import collect_garbage
 
     with session.bar(as_json) as progress:
         task = progress.add_task("jobs", total=None)
         return collect_garbage.collect(
-            books.instance,
-            books.connection,
+            clients.instance,
+            clients.connection,
             older_than=timedelta(hours=hours),
             dry_run=dry_run,
             listener=lambda done, total: progress.update(task, completed=done, total=total),
         )
 
 
-def _tell(found: Collected, *, dry_run: bool, as_json: bool) -> None:
-    told: dict[str, Any] = {
+def _report(found: Collected, *, dry_run: bool, as_json: bool) -> None:
+    row: dict[str, Any] = {
         "dry_run": dry_run,
         "jobs": found.jobs,
         "objects": found.objects.total(),
@@ -66,19 +68,13 @@ def _tell(found: Collected, *, dry_run: bool, as_json: bool) -> None:
         "not_ours": found.not_ours,
     }
     if as_json:
-        session.print_json(told)
-    else:
-        _print(told)
-
-
-def _print(told: dict[str, Any]) -> None:
-    session.say(
-        f"{'would free' if told['dry_run'] else 'freed'} {told['objects']} objects of {told['bytes'] / 1e6:.1f} MB"
-    )
+        session.print_json(row)
+        return
+    session.say(f"{'would free' if dry_run else 'freed'} {row['objects']} objects of {row['bytes'] / 1e6:.1f} MB")
     for kind, meaning in MEANING.items():
-        if (of_it := told["kinds"][kind])["objects"]:
+        if (of_it := row["kinds"][kind])["objects"]:
             session.say(f"  {kind}: {of_it['objects']} objects of {of_it['bytes'] / 1e6:.1f} MB ({meaning})")
-    kept = [f"{number} {KEPT[reason]}" for reason, number in told["kept"].items() if number]
+    kept = [f"{number} {KEPT[reason]}" for reason, number in row["kept"].items() if number]
     session.say(f"kept: {', '.join(kept) or 'nothing'}")
-    if told["not_ours"]:
-        session.say(f"not touched, because their form is unknown: {', '.join(told['not_ours'])}")
+    if found.not_ours:
+        session.say(f"not deleted, because Touchline did not write them: {', '.join(found.not_ours)}")

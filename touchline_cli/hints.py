@@ -1,6 +1,6 @@
-"""Commands that messages name, as whoever reads them can type them.
+"""Commands in messages, in the form in which this `touchline` can be called.
 
-Belongs here: how this `touchline` was called, and putting that into texts. Messages are written with "`touchline ...`".
+Belongs here: replacing "`touchline ...`" in messages by the path that the command was called by.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HINT: Final = re.compile(rf"`{NAME} (?=[a-z-])")
 
 
 def program() -> str:
-    """What to type for `touchline`: its name where that is found, else the path it was called by."""
+    """How to call `touchline`: by its name if it is on the PATH, else by the path it was called by."""
     called = Path(sys.argv[0])
     if called.parent.name == "touchline_cli":
         return f"{shlex.quote(sys.executable)} -m touchline_cli"
@@ -27,6 +27,6 @@ def program() -> str:
     return NAME if found and Path(found).resolve() == called.resolve() else shlex.quote(str(called))
 
 
-def fitted(text: str) -> str:
-    """A message whose "`touchline ...`" are commands that work here."""
+def with_program(text: str) -> str:
+    """A message in which "`touchline ...`" are commands that work in the user's shell."""
     return _HINT.sub(lambda _: f"`{program()} ", text)

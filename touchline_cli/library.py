@@ -1,4 +1,4 @@
-"""`touchline report`, `jobs`, `brands list` and `brands import`: looking things up."""
+"""`touchline report`, `jobs` and `brands`: reports, jobs and known brands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from touchline.errors import BadInputError
 from touchline.watch import stood_still
 from touchline_cli import session
-from touchline_cli.hints import fitted
+from touchline_cli.hints import with_program
 from touchline_cli.lost import as_rows, show
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ FIELDS: Final = (
     "parent_job_id",
     "dagster_run_id",
 )
-"""Of a job, in JSON."""
+"""The fields of a job in JSON."""
 SHOWN: Final = 120
-"""Characters of an error in the table, about; JSON has it whole."""
+"""Approximate number of characters of an error message in the table; JSON has the complete message."""
 _IN_BACKTICKS: Final = re.compile(r"`[^`]+`")
 
 WORTH_SAYING_S: Final = 60.0
-"""A running job that has shown no progress for so long says so [s]."""
+"""Time without progress after which the table shows it for a running job [s]."""
 
 
 def report(key_or_path: str, out: Path, job: str | None) -> int:
-    """Writes the report files of a source's newest reported job, or of the job named."""
+    """Writes the report files of a job, by default of the source's newest job with a report."""
     from detection_assets.local.report_files import fetch_report, latest_reported_job
     from touchline.library import repository
     from touchline.report.files import check_folder
@@ -71,9 +71,9 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
         found = repository.list_jobs(db_session, source.id if source else None, limit=limit)
         still = repository.seconds_without_progress(db_session, found)
         lengths = {one.id: one.duration for one in repository.list_sources(db_session)}
-        lost = repository.interrupted_uploads(db_session, source.partition_key if source else None)
-        # Those have no source yet.
-        lost += [] if source else repository.uploads_with_errors(db_session)
+        lost = repository.lost_uploads(db_session, source.partition_key if source else None)
+        # Waiting uploads have no source yet.
+        lost += [] if source else repository.troubled_uploads(db_session)
     if as_json:
         rows = [{**{name: getattr(job, name) for name in FIELDS}, "no_progress_s": still.get(job.id)} for job in found]
         session.print_json([*rows, *as_rows(lost, (*FIELDS, "no_progress_s"))])
@@ -91,15 +91,15 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
     if found:
         session.console.print(table)
     elif not lost:
-        session.say("no job yet; `touchline run VIDEO` makes one")
+        session.say("no job yet; `touchline run VIDEO` starts one")
     show(lost)
     return 0
 
 
 def state(job: DetectJob, still_s: float = 0.0) -> str:
-    """How a job stands and how far it came, below what kind it is and what was wrong, as a cell of a table.
+    """Status, progress, kind and error of a job, as a cell of a table.
 
-    `still_s` is for how long a running job has shown no progress [s].
+    `still_s` is the time for which a running job has made no progress [s].
     """
     from touchline.library.tables import DetectJobStatus, RunType
 
@@ -107,18 +107,18 @@ def state(job: DetectJob, still_s: float = 0.0) -> str:
     if job.status is DetectJobStatus.COMPLETED:
         return f"{job.status}, {job.brands_found} brands\n[dim]{kind}[/dim]"
     at = f" at {job.current_stage}" if job.current_stage else ""
-    asked = f", {job.stop_requested} asked for" if job.stop_requested else ""
+    asked = f", {job.stop_requested} requested" if job.stop_requested else ""
     message = " ".join((job.error_message or "").split())
     fault = f"\n[yellow]{stood_still(still_s, job.current_stage)}[/yellow]" if still_s >= WORTH_SAYING_S else ""
     if job.status is DetectJobStatus.FAILED and message:
-        fault = f"\n[red]{session.escaped(fitted(shortened(message)))}[/red]"
+        fault = f"\n[red]{session.escaped(with_program(shortened(message)))}[/red]"
     return f"{job.status}, {job.progress:.0%}{at}{asked}\n[dim]{kind}[/dim]{fault}"
 
 
 def shortened(message: str, most: int = SHOWN) -> str:
-    """A message of `most` characters or little more. Commands in backticks are kept whole, those at its end too.
+    """A message, cut to about `most` characters. Commands in backticks are kept complete, also those after the cut.
 
-    >>> shortened("no progress for 20 minutes in run_ocr; `touchline resume 8` goes on", 20)
+    >>> shortened("no progress for 20 minutes in run_ocr; `touchline resume 8` continues it", 20)
     'no progress for 20 m ... `touchline resume 8`'
     """
     if len(message) <= most:
@@ -150,7 +150,7 @@ def brands_list(as_json: bool) -> int:
 
 
 def brands_import(path: Path) -> int:
-    """Adds the brands of a CSV, all or none: the file is checked whole before anything is changed."""
+    """Adds all brands of a CSV file, or none: the complete file is checked before anything is changed."""
     from touchline.brands import read_csv
     from touchline.library import repository
 
@@ -172,7 +172,7 @@ def brands_import(path: Path) -> int:
 
 
 def brands_store(path: Path) -> int:
-    """Stores a list for single runs and prints its reference."""
+    """Stores a list of brands for single runs and prints its reference."""
     from resources.brand_lists import store_list
     from touchline.brands import read_csv
 
@@ -183,7 +183,7 @@ def brands_store(path: Path) -> int:
 
 
 def _never_found(entries: Sequence[BrandEntry]) -> str:
-    """Which spellings the default recogniser cannot read, in a sentence; empty if it reads all, or is not there."""
+    """A sentence about spellings that the default OCR engine cannot read; empty if there are none, or no engine."""
     from touchline.brands.scripts import never_found, scripts_of, spellings_by_script
     from touchline.errors import ModelUnavailableError
     from touchline.ocr.engine import EngineSettings, KnowsCharacters

@@ -1,7 +1,7 @@
-"""Uploads of which no job tells, as `touchline jobs` shows them: those whose run ended before its work was done, and
-those that could not be looked into.
+"""Uploads without a job, as `touchline jobs` shows them: those whose run ended too early, and those that could not be
+probed.
 
-Belongs here: how they look. Which they are is in `touchline/library/repository/upload_ledger.py`.
+Belongs here: printing them. `touchline/library/repository/upload_ledger.py` selects them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from touchline.library.intake import PAUSES, UploadState
 from touchline_cli import session
-from touchline_cli.hints import fitted
+from touchline_cli.hints import with_program
 
 if TYPE_CHECKING:
     from touchline.library.tables import Upload
 
 TITLE: Final = "uploads whose run ended too early"
-WAITING: Final = "uploads that could not be looked into yet"
+WAITING: Final = "uploads that could not be probed yet"
 
 
 def as_rows(uploads: Sequence[Upload], fields: Sequence[str]) -> list[Mapping[str, Any]]:
-    """In the form of jobs, for JSON: without an id, and `pending` or `failed`."""
+    """Uploads in the form of jobs, for JSON: without an id, `pending` or `failed`."""
     return [
         {
             **dict.fromkeys(fields),
@@ -37,7 +37,7 @@ def as_rows(uploads: Sequence[Upload], fields: Sequence[str]) -> list[Mapping[st
 
 
 def show(uploads: Sequence[Upload]) -> None:
-    """Prints them below the jobs; nothing where there are none."""
+    """Prints the uploads below the jobs, if there are any."""
     _show_waiting([upload for upload in uploads if upload.state is UploadState.WAITING])
     lost = [upload for upload in uploads if upload.state is not UploadState.WAITING]
     if not lost:
@@ -46,10 +46,10 @@ def show(uploads: Sequence[Upload]) -> None:
     for upload in lost:
         name = session.escaped(PurePosixPath(upload.key).name)
         gone = ", the file is gone" if upload.gone_at is not None else ""
-        state = "failed" if upload.state is UploadState.FAILED else f"asked for again ({_count(upload)}){gone}"
+        state = "failed" if upload.state is UploadState.FAILED else f"requested again ({_count(upload)}){gone}"
         table.add_row(
             f"{upload.partition_key}\n[dim]{name}[/dim]",
-            f"{state}\n[red]{session.escaped(fitted(' '.join(upload.reason.split())))}[/red]",
+            f"{state}\n[red]{session.escaped(with_program(' '.join(upload.reason.split())))}[/red]",
             session.when(upload.last_seen),
         )
     session.console.print(table)
@@ -60,7 +60,7 @@ def _show_waiting(uploads: Sequence[Upload]) -> None:
         return
     table = session.columns("upload", "reason", "when", title=WAITING)
     for upload in uploads:
-        reason = session.escaped(fitted(" ".join(upload.reason.split())))
+        reason = session.escaped(with_program(" ".join(upload.reason.split())))
         table.add_row(session.escaped(upload.location + upload.key), reason, session.when(upload.last_seen))
     session.console.print(table)
 

@@ -1,7 +1,6 @@
-"""How one run ended, told to people and machines, and its report written.
+"""Reports how a run ended, and writes its report files.
 
-Belongs here: a row of --json and what is printed for it. Which runs there are is decided in `run.py` and the other
-commands that do some.
+Belongs here: a run's row for --json and its output on the terminal. `run.py` and other commands execute the runs.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
 
 
 STOPPED: Final = 3
-"""Exit code where runs were paused or cancelled by request: nothing is wrong, and they are not done."""
+"""Exit code if runs were paused or cancelled by request and none failed."""
 
 
 @dataclass
 class Ended:
-    """A run that came to its end, and the debug pictures that were drawn of it, if any: their folder and number.
+    """A run that has ended, with the folder and number of its debug pictures, if any.
 
-    `error` is what went wrong after the run.
+    `error` is an error that occurred after the run.
     """
 
     outcome: RunOutcome
@@ -47,10 +46,10 @@ def row_of(
     progress: Progress,
     as_json: bool,
 ) -> dict[str, Any]:
-    """Tells how one run ended and writes its report; returns its row for --json.
+    """Prints how a run ended and writes its report. Returns the run's row for --json.
 
-    `report` is the folder for reports and the name of this one. Whatever cannot be done is the row's `error`: others
-    are not concerned.
+    `report` is the folder for reports and the name of this report. An error is recorded as the row's `error`, so that
+    it does not affect other runs.
     """
     if isinstance(ended, TouchlineError):
         refused = isinstance(ended, BadInputError)
@@ -66,15 +65,15 @@ def row_of(
 
     def say(what: Any) -> None:
         if not as_json:
-            # As it is: brackets in file names are no markup.
+            # Without markup: file names may contain brackets.
             progress.console.print(what, markup=False, highlight=False, soft_wrap=isinstance(what, str))
 
     if outcome.continued is not None:
         row["continued_job"] = str(outcome.continued.id)
-        say(f"{video.name}: went on with the unfinished job {outcome.continued.id}")
+        say(f"{video.name}: continued the unfinished job {outcome.continued.id}")
     troubles = [outcome.error if not outcome.succeeded else "", ended.error]
     if outcome.succeeded and not outcome.job.report_prefix:
-        say(f"{video.name}: done, {outcome.job.run_type} job {outcome.job.id}; no report was asked for")
+        say(f"{video.name}: done, {outcome.job.run_type} job {outcome.job.id}; no report was requested")
     elif outcome.succeeded:
         try:
             contents = json.loads(connection.objects.get(outcome.job.report_prefix + "report.json"))
@@ -92,14 +91,14 @@ def row_of(
         say(f"  {ended.drawn} debug pictures: {ended.pictures}")
     if any(troubles):
         row["error"] = "; ".join(filter(None, troubles))
-        # What somebody asked for is no fault.
+        # A stop by request is not an error.
         asked = outcome.stopped and not ended.error
         session.complain(f"{video.name}: {row['error']}", "yellow" if asked else "red")
     return row
 
 
 def exit_code(rows: Iterable[Mapping[str, Any]]) -> int:
-    """What a command ends with that did these runs: 1 if one failed, else STOPPED if one was stopped, else 0."""
+    """The exit code for runs with these rows: 1 if one failed, else STOPPED if one was stopped, else 0."""
     wrong = [row for row in rows if "error" in row]
     if any(row["status"] not in ("paused", "cancelled") for row in wrong):
         return 1

@@ -1,6 +1,6 @@
-"""What the two outputs of a command bear, set once before anything is printed.
+"""Encoding errors of standard output and standard error.
 
-Belongs here: encodings. What is printed is in `session.py` and the commands.
+Belongs here: encodings. `session.py` and the commands print.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import io
 import sys
 
 
-def bear_any_text() -> None:
-    """Lets both outputs take every text: letters that their encoding lacks are written as backslash and number.
+def escape_unencodable() -> None:
+    """Writes characters that an output's encoding lacks as backslash escapes.
 
-    A name with such a letter, or one that is no text at all, must not cost the work whose result is printed.
+    A file name with such a character must not fail a command that has done its work.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,6 +1,6 @@
-"""Paths given on the command line that are no paths of this machine: addresses.
+"""Refuses addresses where the command line expects paths.
 
-Belongs here: refusing them in words that say what to do instead. Whether a file is a video is found out elsewhere.
+Belongs here: recognising addresses, and messages that say what to do instead. Files are probed elsewhere.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from urllib.parse import unquote, urlsplit
 
 from touchline.errors import BadInputError
 
-# A Path has one of two slashes left.
+# `Path` reduces two slashes to one.
 ADDRESS: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/+(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
 def videos(texts: list[str]) -> list[Path]:
-    """The paths of videos or pictures. Raises BadInputError for an address, saying how what is there can be used."""
+    """The paths of videos or pictures. Raises BadInputError for an address; the message says how to use its content."""
     for text in texts:
         found = _address(text)
         if found is None:
             continue
         scheme, address = found
         if scheme == "file":
-            raise BadInputError(f"{address}: addresses are not taken; give the path, {unquote(urlsplit(address).path)}")
+            path = unquote(urlsplit(address).path)
+            raise BadInputError(f"{address}: expected a path, not an address; give the path, {path}")
         if scheme == "s3":
             raise BadInputError(
-                f"{address}: objects are not read from here. One under uploads/ of Touchline's own bucket is processed "
-                f"by `touchline serve`, and once it is a source `touchline replay {address} --from extract_frames` "
-                "works on it again; any other must be copied to this machine first"
+                f"{address}: objects are not read from here. `touchline serve` processes objects under uploads/ of "
+                f"Touchline's own bucket, and `touchline replay {address} --from extract_frames` runs a registered one "
+                "again; copy any other object to this machine first"
             )
         raise BadInputError(
             f"{address}: addresses are not fetched; download the video first, then give the path of its file"
@@ -38,14 +39,14 @@ def videos(texts: list[str]) -> list[Path]:
 
 
 def local(path: Path | None) -> Path | None:
-    """A path of this machine, as it is. Raises BadInputError for an address: a folder of that name would be made."""
+    """The path unchanged. Raises BadInputError for an address, which would become a folder of that name."""
     if path is not None and (found := _address(str(path))):
         raise BadInputError(f"{found[1]}: addresses are neither read nor written; expected a path of this machine")
     return path
 
 
 def _address(text: str) -> tuple[str, str] | None:
-    """Scheme and whole address of a text that is one, and no file that is there."""
+    """Scheme and complete address of a text that is an address and not an existing file."""
     match = ADDRESS.fullmatch(text)
     if match is None or Path(text).exists():
         return None

@@ -1,6 +1,6 @@
-"""How far runs have come: a bar for each at a terminal, a plain line now and then elsewhere.
+"""Progress of runs: one bar per run at a terminal, otherwise a line from time to time.
 
-Belongs here: showing progress. What is shown is told by `detection_assets/jobs/heartbeat.py`.
+Belongs here: the display. `detection_assets/jobs/heartbeat.py` reports the progress.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from touchline.watch import in_minutes
 from touchline_cli import session
 
 LONGEST_NAME: Final = 28
-"""Letters shown of a name, so that a line fits a narrow terminal."""
+"""Most characters of a name, so that a line fits a narrow terminal."""
 LINE_S: Final = 60.0
-"""Where there is no terminal, a line is printed of each source no more often than this [s]."""
+"""Least time between two lines of a source without a terminal [s]."""
 FIRM: Final = 0.02
-"""Share that must be done before the end is estimated."""
+"""Share that must be done before the remaining time is estimated."""
 
 
 @dataclass
 class Pace:
-    """How fast one run gets on, by what it has done since it was first heard of."""
+    """The speed of one run, measured since its first report."""
 
     since: float
-    """When that was, on the monotonic clock [s]."""
+    """Time of the first report, by time.monotonic() [s]."""
     first: float
-    """The share that was done then: what is taken over costs no time."""
+    """Share that was done at the first report; reused checkpoints take no time."""
     share: float
+    """Share that is done."""
     at: float
-    """When the share was told [s]."""
+    """Time of the last report, by time.monotonic() [s]."""
 
     def left_s(self, now: float) -> float | None:
-        """Seconds to the end at this pace; nothing as long as that would be a guess."""
+        """Estimated seconds to the end; None while too little is done for an estimate."""
         if self.share - self.first < FIRM or self.at <= self.since:
             return None
         per_share = (self.at - self.since) / (self.share - self.first)
@@ -47,9 +48,9 @@ class Pace:
 
 
 class Bars:
-    """One bar for each run that has begun. `stages` are those that the runs go through; unknown, all."""
+    """One bar per run that has begun. `stages` are those that the runs execute; all, if empty."""
 
-    def __init__(self, names: Sequence[str], progress: Shown, stages: Collection[str] = ()) -> None:
+    def __init__(self, names: Sequence[str], progress: ProgressDisplay, stages: Collection[str] = ()) -> None:
         self._names, self._progress = [_short(name) for name in names], progress
         self._stages = stages or (*NODE_NAMES, REPORT)
         self._tasks: dict[int, TaskID] = {}
@@ -57,14 +58,14 @@ class Bars:
         self._lines: dict[int, float] = {}
 
     def show(self, number: int) -> TaskID:
-        """A bar for what begins, if it has none yet."""
+        """Adds the bar of a run, if it has none yet."""
         if number not in self._tasks:
             self._lines[number] = time.monotonic()
             self._tasks[number] = self._progress.add_task(self._names[number], total=1.0, stage="starting", pace=None)
         return self._tasks[number]
 
     def move(self, number: int, stage: str, share: float) -> None:
-        """Shows that `share` (0..1) of a stage is done, which is the one at work."""
+        """Shows the current stage of a run and its share done, 0..1."""
         task, now = self.show(number), time.monotonic()
         done = share_done(self._stages, stage, share) if stage in self._stages else 0.0
         pace = self._paces.setdefault(number, Pace(now, done, done, now))
@@ -75,14 +76,14 @@ class Bars:
             session.say(f"{self._names[number]}: {pace.share:.0%}, {stage}, {_times(now - pace.since, pace, now)}")
 
     def remove(self, number: int) -> None:
-        """Takes away the bar of what has ended."""
+        """Removes the bar of a run that has ended."""
         if number in self._tasks:
             self._progress.remove_task(self._tasks.pop(number))
             self._paces.pop(number, None)
 
 
-class Shown(Progress):
-    """Bars at a terminal; elsewhere none, but `lines` if people may read them. Nothing where a machine reads."""
+class ProgressDisplay(Progress):
+    """Bars at a terminal; without one, `lines`. Nothing if `hidden`."""
 
     def __init__(self, hidden: bool) -> None:
         terminal = session.console.is_terminal
@@ -92,26 +93,26 @@ class Shown(Progress):
         super().__init__(*columns, console=session.console, disable=off, transient=True, redirect_stderr=both)
 
     def start(self) -> None:
-        """Shows the bars; faults that are told meanwhile come above them."""
+        """Shows the bars; errors are printed above them."""
         super().start()
         if not self.disable and session.errors.is_terminal:
             session.above = self.console
 
     def stop(self) -> None:
-        """Takes the bars away."""
+        """Removes the bars."""
         session.above = None
         super().stop()
 
 
 class _What(ProgressColumn):
-    """Name and stage, as they are: brackets are no markup."""
+    """Name and stage, without markup."""
 
     def render(self, task: Task) -> Text:
         return Text.assemble(task.description, "  ", (str(task.fields.get("stage", "")), "dim"))
 
 
 class _Times(ProgressColumn):
-    """How long it has taken, and how long it will."""
+    """Elapsed time, and estimated time left."""
 
     def render(self, task: Task) -> Text:
         return Text(_times(task.elapsed or 0.0, task.fields.get("pace"), time.monotonic()), style="dim")

@@ -1,6 +1,6 @@
-"""`touchline run` and `touchline replay`: the inputs, the work in other processes, and what is told of its end.
+"""`touchline run` and `touchline replay`: checks the inputs, runs them in worker processes, and reports the outcome.
 
-Belongs here: what these commands check, do and print. Bars are in `progress.py`, the processes in
+Belongs here: what these commands check, do and print. Bars are in `progress.py`, the worker processes in
 `detection_assets/local/worker_pool.py`.
 """
 
@@ -18,7 +18,7 @@ from touchline.errors import BadInputError, TouchlineError, in_words
 from touchline.parallel import cores
 from touchline_cli import session
 from touchline_cli.outcome import Ended, exit_code, row_of
-from touchline_cli.progress import Bars, Shown
+from touchline_cli.progress import Bars, ProgressDisplay
 
 if TYPE_CHECKING:
     from detection_assets.jobs.heartbeat import Listener
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from detection_assets.local.worker_pool import Workers
 
 AT_ONCE: Final = 2
-"""Sources worked on at once where nothing else is asked: each takes some 800 MB, and the pool `ocr` has two places."""
+"""Default number of sources run in parallel. Each needs about 800 MB, and the pool `ocr` has two slots."""
 WORTH_S: Final = 60.0
-"""Less video than this [s] is sooner done by one process than processes are started."""
+"""Total length of video below which one process is faster than starting several [s]."""
 Work = Callable[["Runner", "Listener"], Ended]
+"""A task for a worker process: called with its runner and a listener."""
 
 
 def run(
@@ -45,10 +46,10 @@ def run(
     at_once: int | None,
     as_json: bool,
 ) -> int:
-    """Checks everything, then runs what can be run.
+    """Checks the options and the inputs, then runs the valid inputs.
 
-    0 if all ended well, 1 if any failed or was refused, 2 if all were refused, 3 if some were stopped by request and
-    the others ended well, 130 after Ctrl-C.
+    Returns the exit code: 0 if all runs succeeded, 1 if one failed or was refused, 2 if all were refused, 3 if some
+    were stopped by request and the others succeeded, 130 after Ctrl-C.
     """
     from touchline.report.files import check_folder
 
@@ -60,7 +61,7 @@ def run(
     for option, folder in folders.items():
         if folder is not None:
             _check_stems(videos, option)
-    lengths, refused = _looked_into(videos, folders)
+    lengths, refused = _probe_all(videos, folders)
     if not lengths:
         raise BadInputError("\n".join(refused.values()))
     for option, folder in folders.items():
@@ -79,14 +80,14 @@ def run(
     }
     for why in refused.values():
         session.complain(why)
-    # The longest first, so that no process is left alone with it at the end.
+    # The longest first, so that the processes end at about the same time.
     order = sorted(lengths, key=lambda number: -lengths[number])
     works = [partial(_register_and_run, videos[number], profile, options, debug_pictures) for number in order]
     names = [str(videos[number].resolve()) for number in order]
     try:
         with (
-            session.working(processes(at_once, list(lengths.values()))) as (workers, connection),
-            Shown(as_json) as bars,
+            session.worker_pool(processes(at_once, list(lengths.values()))) as (workers, connection),
+            ProgressDisplay(as_json) as bars,
         ):
             total = bars.add_task("sources", total=len(order), visible=len(order) > 1, stage=f"0 of {len(order)}")
             with closing(outcomes(workers, names, works, bars, [videos[n].name for n in order])) as ended:
@@ -100,7 +101,7 @@ def run(
         session.errors.print("interrupted; run the same command again to continue")
         return 130
     for number in set(lengths) - set(rows):
-        why = f"{videos[number].name}: not begun, for a server is gone; run the same command again once it is back"
+        why = f"{videos[number].name}: not begun, because a server failed; run the same command again once it is back"
         rows[number] = {"source": str(videos[number]), "status": "not begun", "error": why}
         session.complain(why)
     if as_json:
@@ -110,10 +111,10 @@ def run(
     return exit_code(rows.values())
 
 
-def _looked_into(videos: Sequence[Path], folders: Mapping[str, Path | None]) -> tuple[dict[int, float], dict[int, str]]:
-    """Lengths [s] of the inputs that can be worked on, and for the others why not, both by number.
+def _probe_all(videos: Sequence[Path], folders: Mapping[str, Path | None]) -> tuple[dict[int, float], dict[int, str]]:
+    """Lengths [s] of the valid inputs, and the reasons for which the others are refused, both by number.
 
-    Whatever goes wrong while one input is looked into is that input's refusal.
+    Any error while one input is probed refuses that input only.
     """
     from touchline.report.files import check_folder
     from touchline.video.opening import probe
@@ -124,13 +125,13 @@ def _looked_into(videos: Sequence[Path], folders: Mapping[str, Path | None]) -> 
         try:
             lengths[number] = probe(video).duration_s
             for option, base in folders.items():
-                # Those that are there: others can be made once the folder above can.
+                # Existing folders only: others can be created if their parent can be written.
                 if base is not None and (base / video.stem).exists():
                     check_folder(option, base / video.stem)
         except BadInputError as error:
             refused[number] = str(error)
         except Exception as error:
-            refused[number] = f"{video}: it cannot be looked into ({in_words(error)}); convert it, or leave it out"
+            refused[number] = f"{video}: it cannot be probed ({in_words(error)}); convert it, or leave it out"
         if number in refused:
             lengths.pop(number, None)
     return lengths, refused
@@ -157,26 +158,27 @@ def outcomes(
     workers: Workers,
     keys: Sequence[str],
     works: Sequence[Work],
-    progress: Shown,
+    progress: ProgressDisplay,
     names: Sequence[str],
     stages: Sequence[str] = (),
 ) -> Generator[tuple[int, Ended | TouchlineError]]:
-    """Number and outcome of each piece of work as they end, with a bar for each that is being done.
+    """Executes the tasks with one bar each. Yields number and outcome as they end.
 
-    `keys` tell which are of one source, `names` are shown, `stages` are those that the runs go through.
+    Tasks with the same key are not run at the same time. `names` label the bars; `stages` are those that the runs
+    execute.
     """
-    from detection_assets.local.worker_pool import Piece
+    from detection_assets.local.worker_pool import Task
 
     bars = Bars(names, progress, stages)
     bars.show(0)
-    with closing(workers.do([Piece(*item) for item in zip(keys, works, strict=True)], bars.move)) as done:
+    with closing(workers.run([Task(*item) for item in zip(keys, works, strict=True)], bars.move)) as done:
         for number, outcome in done:
             bars.remove(number)
             yield number, outcome
 
 
-def one(workers: Workers, name: str, work: Work, progress: Shown, stages: Sequence[str] = ()) -> Ended:
-    """One piece of work with a bar. Raises TouchlineError where it does not come to a job's end."""
+def run_one(workers: Workers, name: str, work: Work, progress: ProgressDisplay, stages: Sequence[str] = ()) -> Ended:
+    """Executes one task with a bar. Raises TouchlineError if it ends without a job."""
     [(_, outcome)] = outcomes(workers, [name], [work], progress, [name], stages)
     if isinstance(outcome, TouchlineError):
         raise outcome
@@ -184,7 +186,7 @@ def one(workers: Workers, name: str, work: Work, progress: Shown, stages: Sequen
 
 
 def processes(at_once: int | None, lengths: Sequence[float]) -> int:
-    """How many sources of these lengths [s] are worked on at once; `at_once` is what was asked for, if anything."""
+    """The number of worker processes for sources of these lengths [s]; `at_once` is the user's choice, if any."""
     if at_once is None:
         at_once = min(AT_ONCE, cores()) if sum(lengths) >= WORTH_S else 1
     return min(at_once, len(lengths))
@@ -213,7 +215,7 @@ def replay(
     if report is not None:
         check_folder("--report", report)
     try:
-        with session.working(1) as (workers, connection), Shown(as_json) as progress:
+        with session.worker_pool(1) as (workers, connection), ProgressDisplay(as_json) as progress:
             with connection.database.session() as db_session:
                 source = repository.named_source(db_session, key_or_path)
                 read = repository.get_job(db_session, job) if job else None
@@ -221,7 +223,7 @@ def replay(
             options |= {"from_job": read.id if read else None, "tags": {PRIORITY_TAG: str(priority)}}
             work = partial(run_source, source.partition_key, options)
             video = Path(source.video_path)
-            ended = one(workers, source.partition_key, work, progress, downstream(first))
+            ended = run_one(workers, source.partition_key, work, progress, downstream(first))
             row = row_of(connection, ended, video, _under(report, video), progress, as_json)
     except KeyboardInterrupt:
         session.complain("interrupted; `touchline jobs` shows the job to resume", "yellow")
@@ -232,7 +234,7 @@ def replay(
 
 
 def run_source(key: str, options: Mapping[str, Any], runner: Runner, listener: Listener) -> Ended:
-    """A run of a registered source, in whichever process has the runner."""
+    """Runs a registered source with the runner of a worker process."""
     from touchline.library import repository
 
     with runner.connection.database.session() as db_session:
@@ -241,12 +243,12 @@ def run_source(key: str, options: Mapping[str, Any], runner: Runner, listener: L
 
 
 def _under(report: Path | None, video: Path) -> tuple[Path, str] | None:
-    """Where a report goes: the folder, and the name of the one in it."""
+    """The folder for reports and the name of this video's report in it."""
     return None if report is None else (report, video.stem)
 
 
 def _check_stems(videos: Sequence[Path], option: str) -> None:
-    """Two files of one name would write one report over the other."""
+    """Raises BadInputError if two inputs have the same file name, since their reports would have the same folder."""
     twice = [stem for stem, count in Counter(video.stem for video in videos).items() if count > 1]
     if twice:
         raise BadInputError(

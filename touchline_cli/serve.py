@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from touchline.errors import ServiceError, TouchlineError, in_words
 from touchline_cli import session
 from touchline_cli.parts import UMASK, Guardian, Part, Parts
-from touchline_cli.serving import Place, alone, listen
+from touchline_cli.serving import HomeLock, hold_home, listen
 from touchline_cli.webserver import address, announced, version_of
 from webapp.token import FILE as TOKEN_FILE
 from webapp.token import token_of
@@ -31,26 +31,30 @@ if TYPE_CHECKING:
 MODULE: Final = "detection_assets.code_location"
 DAEMON: Final = "detection_assets.dagster_internals.daemon"
 LOCATION: Final = "touchline"
+"""Name of the code location."""
 LONGEST_SOCKET: Final = 100
-"""Bytes of a path that a Unix socket may have; the system's own bound is a little above [sun_path]."""
+"""Most bytes of the path of a Unix socket; the system's limit (`sun_path`) is 104 to 108."""
 START_S: Final = 120.0
-"""For a part to answer after its start [s]."""
-LOOK_S: Final = 0.5
-"""Between two looks at the parts [s]."""
+"""Time that a part may take to answer after its start [s]."""
+CHECK_S: Final = 0.5
+"""Interval between two checks of the parts [s]."""
 REVIVE_S: Final = 1.0
-"""Between two looks at the embedded servers [s]."""
+"""Interval between two checks of the embedded servers [s]."""
 STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end `touchline serve`."""
+QUIET: Final = ("--log-level", "warning")
+"""Options that keep the parts' log from scrolling the addresses off the screen."""
 
 
 class _StopError(Exception):
-    """Somebody asked us to end."""
+    """A signal asks the process to end."""
 
 
 def serve(host: str, port: int) -> int:
-    """Starts everything, prints the addresses, watches the parts, ends everything in order.
+    """Starts everything, prints the addresses, watches the parts, and ends everything in order.
 
-    Raises BadInputError at once if the home is served already, or the port cannot be listened on; ServiceError if a
-    part does not start, or dies again and again.
+    Raises BadInputError if the home is already served or the port cannot be used; ServiceError if a part does not
+    start, or dies too often.
     """
     from resources.settings import Settings
 
@@ -58,18 +62,18 @@ def serve(host: str, port: int) -> int:
     with _stoppable():
         try:
             with (
-                alone(settings.home, session.say) as place,
+                hold_home(settings.home, session.say) as lock,
                 listen(host, port) as listening,
-                Guardian(place) as guardian,
+                Guardian(lock) as guardian,
             ):
-                return _serve(settings, place, host, listening, guardian)
+                return _serve(settings, lock, host, listening, guardian)
         except _StopError:
             return 0
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """The first SIGINT, SIGTERM or SIGHUP raises _StopError; the next ones change nothing: the end has begun."""
+    """The first SIGINT, SIGTERM or SIGHUP raises _StopError; later ones are ignored."""
     asked = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -78,7 +82,7 @@ def _stoppable() -> Iterator[None]:
             asked = True
             raise _StopError
 
-    # nohup has SIGHUP ignored, and so it stays.
+    # Under nohup, SIGHUP stays ignored.
     wanted = [number for number in STOPS if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, stop) for number in wanted}
     try:
@@ -88,23 +92,23 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _serve(settings: Settings, place: Place, host: str, listening: socket.socket, guardian: Guardian) -> int:
-    from detection_assets.dagster_internals.books import prepare
+def _serve(settings: Settings, lock: HomeLock, host: str, listening: socket.socket, guardian: Guardian) -> int:
+    from detection_assets.dagster_internals.clients import prepare
     from resources.connection import connect
     from resources.local_services import LocalServices, profile_of
     from resources.uploads import PREFIX
 
     url = address(host, listening.getsockname()[1])
-    place.url(url)
+    lock.url(url)
     token = token_of(settings)
     services = LocalServices(settings)
     with services as endpoints, _code_socket(settings.home) as code:
-        parts = Parts(place, session.warn)
+        parts = Parts(lock, session.warn)
         try:
             connect(endpoints).database.ping()
             dagster_home = prepare(settings, endpoints)
             if settings.uploads == settings.home / "uploads":
-                # One that was named may be a mount that is not there yet.
+                # A configured folder can be a mount that is not there yet.
                 settings.uploads.mkdir(exist_ok=True)
             _start(parts, endpoints, dagster_home, code, host, listening)
             _wait_for_web(url, token, parts)
@@ -120,28 +124,28 @@ def _serve(settings: Settings, place: Place, host: str, listening: socket.socket
                 session.say(f"uploads:      {settings.uploads}, s3://{endpoints.s3_bucket}/{PREFIX}")
                 session.say("Ctrl-C ends everything that was started here.")
                 while True:
-                    parts.look()
-                    guardian.look()
-                    time.sleep(LOOK_S)
+                    parts.check()
+                    guardian.check()
+                    time.sleep(CHECK_S)
         finally:
             parts.end()
-            _put_right(endpoints)
+            _reconcile_at_end(endpoints)
 
 
 def _start(
     parts: Parts, endpoints: Endpoints, dagster_home: Path, code: Path, host: str, listening: socket.socket
 ) -> None:
-    """Starts the parts, each after what it needs, and puts right what the last time left."""
+    """Reconciles jobs of the last `touchline serve`, then starts the parts in order."""
     from dagster import DagsterInstance
 
     from detection_assets.jobs.reconcile import reconcile
     from resources.connection import connect
 
     with DagsterInstance.get() as instance:
-        # Before the code server: a run that was about to start is over if nothing listens on its server's socket.
+        # Before the code server starts: a run that was about to start counts as ended if its server's socket is dead.
         found = reconcile(instance, connect(endpoints), begun_before=True)
     if found.runs or found.jobs or found.uploads:
-        session.say(f"after the last time: {found}")
+        session.say(f"since the last time: {found}")
     workspace = dagster_home / "workspace.yaml"
     location = {"grpc_server": {"socket": str(code), "location_name": LOCATION}}
     workspace.write_text(json.dumps({"load_from": [location]}) + "\n", "utf-8")
@@ -158,12 +162,8 @@ def _start(
     parts.start(Part("daemon", (DAEMON, "run", "-w", str(workspace), *QUIET)))
 
 
-QUIET: Final = ("--log-level", "warning")
-"""So that what parts tell does not push the addresses off the screen."""
-
-
 def _say_where(settings: Settings, url: str, token: str) -> None:
-    """The address, with the token where a person reads it: what is printed elsewhere is kept in logs."""
+    """Prints the webserver's address; with the token only at a terminal, because other output may be kept in logs."""
     if session.console.is_terminal:
         session.say(f"Dagster:      {url}/login?token={token}")
     else:
@@ -173,9 +173,9 @@ def _say_where(settings: Settings, url: str, token: str) -> None:
 
 @contextmanager
 def _code_socket(home: Path) -> Iterator[Path]:
-    """Where the code server listens: a socket in a folder that other users cannot enter.
+    """The path of the code server's socket, in a folder that other users cannot enter.
 
-    Whoever reaches it can have code run. A path can be too long for a socket; then the folder is a temporary one.
+    Whoever reaches this socket can execute code. If the path is too long for a socket, a temporary folder is used.
     """
     folder = home / "dagster" / "code"
     own = len(os.fsencode(folder / "grpc")) <= LONGEST_SOCKET
@@ -194,9 +194,9 @@ def _code_socket(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def _watching(settings: Settings, endpoints: Endpoints) -> Iterator[None]:
-    """Ends jobs of this machine that hang, as long as the block runs.
+    """Ends hanging jobs of this machine while the block runs.
 
-    In a thread of this process, which no run and no part of Dagster can hold up.
+    It runs in a thread of this process, which neither a run nor a part of Dagster can block.
     """
     over = threading.Event()
     thread = threading.Thread(target=_watch, args=(settings, endpoints, over), name="watchdog", daemon=True)
@@ -210,21 +210,21 @@ def _watching(settings: Settings, endpoints: Endpoints) -> Iterator[None]:
 
 @contextmanager
 def _reviving(services: LocalServices) -> Iterator[None]:
-    """Starts dead embedded servers again as long as the block runs, in a thread: a start may take a minute."""
+    """Restarts dead embedded servers while the block runs, in a thread, because a start may take a minute."""
     over = threading.Event()
 
     def revive() -> None:
-        told = ""
+        last = ""
         while not over.wait(REVIVE_S):
             try:
                 for name in services.revive():
-                    session.warn(f"the embedded {name} had ended; it is there again, and runs continue")
-                told = ""
+                    session.warn(f"the embedded {name} had ended; it is running again, and runs continue")
+                last = ""
             except TouchlineError as error:
-                # The next look tries again.
-                if str(error) != told:
+                # The next check tries again.
+                if str(error) != last:
                     session.complain(str(error))
-                told = str(error)
+                last = str(error)
 
     thread = threading.Thread(target=revive, name="servers", daemon=True)
     thread.start()
@@ -232,28 +232,28 @@ def _reviving(services: LocalServices) -> Iterator[None]:
         yield
     finally:
         over.set()
-        # Not while the servers are being ended.
+        # It must not restart servers that are being stopped.
         thread.join()
 
 
 def _watch(settings: Settings, endpoints: Endpoints, over: threading.Event) -> None:
-    """Looks for hung jobs until `over`. A server that is away, at whichever moment, is asked again at the next look."""
+    """Checks for hanging jobs until `over`. After an error, the next check tries again."""
     from dagster import DagsterInstance
 
-    from detection_assets.jobs.watchdog import LOOK_S, Watchdog
+    from detection_assets.jobs.watchdog import CHECK_S, Watchdog
     from resources.connection import connect
 
     watchdog: Watchdog | None = None
     with ExitStack() as stack:
-        while not over.wait(LOOK_S):
+        while not over.wait(CHECK_S):
             try:
                 if watchdog is None:
                     instance = stack.enter_context(DagsterInstance.get())
                     watchdog = Watchdog(instance, connect(endpoints), settings.stall)
-                for ended in watchdog.look():
+                for ended in watchdog.check():
                     session.complain(str(ended))
             except Exception as error:
-                session.complain(f"hung jobs could not be looked for: {in_words(error)}")
+                session.complain(f"jobs could not be checked for hangs: {in_words(error)}")
 
 
 def _wait_for_code(code: Path, check: Callable[[], None]) -> None:
@@ -265,25 +265,25 @@ def _wait_for_code(code: Path, check: Callable[[], None]) -> None:
         if code_server_answers(code):
             return
         time.sleep(0.2)
-    raise ServiceError(f"Dagster's code server did not answer within {START_S:.0f} s; what it said is above")
+    raise ServiceError(f"Dagster's code server did not answer within {START_S:.0f} s; its output is above")
 
 
 def _wait_for_web(url: str, token: str, parts: Parts) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        parts.look()
+        parts.check()
         try:
             if version_of(url, headers, timeout_s=2):
                 return
         except (OSError, ValueError):
             pass
         time.sleep(0.2)
-    raise ServiceError(f"the Dagster webserver did not answer at {url} within {START_S:.0f} s; what it said is above")
+    raise ServiceError(f"the Dagster webserver did not answer at {url} within {START_S:.0f} s; its output is above")
 
 
-def _put_right(endpoints: Endpoints) -> None:
-    """Tells the jobs of runs that were killed at the end, which could not do so themselves."""
+def _reconcile_at_end(endpoints: Endpoints) -> None:
+    """Updates the jobs of runs that were killed at the end."""
     from dagster import DagsterInstance
 
     from detection_assets.jobs.reconcile import reconcile

@@ -1,6 +1,6 @@
-"""What commands share: servers, what is opened on them, tables, and checks before any work.
+"""Shared by the commands: servers and clients, checks of options, and output.
 
-Belongs here: opening and closing what a command needs, and refusing bad input.
+Belongs here: opening and closing what a command needs, refusing bad input, and printing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from touchline.errors import BadInputError
-from touchline_cli.hints import fitted
+from touchline_cli.hints import with_program
 
 if TYPE_CHECKING:
-    from detection_assets.dagster_internals.books import Books
+    from detection_assets.dagster_internals.clients import Clients
     from detection_assets.local.worker_pool import Workers
     from resources.connection import Connection
     from resources.database import Database
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 console = Console()
 errors = Console(stderr=True)
 above: Console | None = None
-"""Where faults go while bars are at the bottom of the terminal: what is printed past them is drawn over."""
+"""The console for errors while progress bars are shown; lines on another console would be overwritten by the bars."""
 
 
 @contextmanager
 def servers(*, objects: bool = True) -> Iterator[Endpoints]:
-    """The servers, started if need be; let go of at the end. Without `objects` the object store is left alone."""
+    """The servers' addresses; embedded servers are started if needed. Without `objects`, the database only."""
     from resources.local_services import OBJECTS, POSTGRES, LocalServices
     from resources.settings import Settings
 
@@ -52,7 +52,7 @@ def servers(*, objects: bool = True) -> Iterator[Endpoints]:
 
 @contextmanager
 def storage() -> Iterator[Connection]:
-    """Database and object store, without Dagster."""
+    """The database and the object store, without Dagster."""
     from resources.connection import connect
 
     with servers() as endpoints:
@@ -60,10 +60,10 @@ def storage() -> Iterator[Connection]:
 
 
 @contextmanager
-def working(count: int) -> Iterator[tuple[Workers, Connection]]:
-    """`count` processes that do runs, and the storage they use; they load while the servers start.
+def worker_pool(count: int) -> Iterator[tuple[Workers, Connection]]:
+    """`count` worker processes for runs, and their storage. The processes load while the servers start.
 
-    SIGTERM and the end of the terminal interrupt them as Ctrl-C does.
+    SIGTERM and SIGHUP interrupt them as Ctrl-C does.
     """
     from detection_assets.local.worker_pool import Workers
     from resources.connection import connect
@@ -78,13 +78,13 @@ def working(count: int) -> Iterator[tuple[Workers, Connection]]:
             workers.connect(endpoints)
             yield workers, connection
         finally:
-            # Before the servers that they use.
+            # Before their servers stop.
             workers.close()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, unless whoever started us had them ignored (nohup)."""
+    """SIGTERM and SIGHUP interrupt the block as Ctrl-C does, unless they were ignored at the start (nohup)."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -103,7 +103,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def database() -> Iterator[Database]:
-    """The database alone, its tables up to date: for looking things up."""
+    """The database only, with its tables migrated."""
     from resources.database import Database
 
     with servers(objects=False) as endpoints:
@@ -116,14 +116,14 @@ def database() -> Iterator[Database]:
 
 
 @contextmanager
-def books() -> Iterator[Books]:
-    """Database, object store, and what Dagster knows of runs; no definitions."""
-    quiet()
-    from detection_assets.dagster_internals.books import Books
+def clients() -> Iterator[Clients]:
+    """The database, the object store and Dagster's instance, without definitions."""
+    silence_dagster()
+    from detection_assets.dagster_internals.clients import Clients
     from resources.settings import Settings
 
     with servers() as endpoints:
-        opened = Books(Settings.from_environment(), endpoints)
+        opened = Clients(Settings.from_environment(), endpoints)
         try:
             yield opened
         finally:
@@ -131,7 +131,7 @@ def books() -> Iterator[Books]:
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
-    """The settings of `stage.field=value` pairs, their values read as YAML: here, and nowhere after."""
+    """The settings of `stage.field=value` pairs. Values are parsed as YAML here, once."""
     from touchline.profiles import parse_override
 
     found: dict[str, Any] = {}
@@ -144,9 +144,9 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
 
 
 def check_settings(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides with the values that stages will see and their names of today; warns of former names.
+    """The overrides with validated values and current names; warns about former names.
 
-    Raises BadInputError for an unknown profile, stage or field, and for a value that does not fit.
+    Raises BadInputError for an unknown profile, stage or field, and for an invalid value.
     """
     from touchline.profiles import DEFAULT_PROFILE, by_stage, current_names, load_profile, with_settings
 
@@ -158,7 +158,7 @@ def check_settings(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_stage(name: str | None, option: str, *, report: bool) -> None:
-    """Refuses a name that is no stage."""
+    """Raises BadInputError for a name that is not a stage."""
     from touchline.nodes import NODE_NAMES, REPORT
 
     known = (*NODE_NAMES, REPORT) if report else NODE_NAMES
@@ -174,17 +174,17 @@ def check_effect(
     job: str | None = None,
     report: Path | None = None,
 ) -> tuple[str, ...]:
-    """The stages that run. Refuses what has no effect on them, whichever command was told it."""
-    from detection_assets.jobs.run_config import refuse_idle
+    """The stages that run. Raises BadInputError for options without effect on them."""
+    from detection_assets.jobs.run_config import refuse_unused
     from touchline.nodes import selection
 
     stages = selection(first, until)
-    refuse_idle(stages, overrides=overrides, brands_csv=brands, from_job=job, report=report)
+    refuse_unused(stages, overrides=overrides, brands_csv=brands, from_job=job, report=report)
     return stages
 
 
 def check_brands(path: Path | None) -> None:
-    """Refuses a list of brands that cannot be used, and tells what of it is left out."""
+    """Raises BadInputError for a list of brands that cannot be used; warns about rows that are left out."""
     if path is not None:
         from touchline.brands import read_csv
 
@@ -192,22 +192,22 @@ def check_brands(path: Path | None) -> None:
 
 
 def say(text: str) -> None:
-    """One line for people, as it is: brackets are no markup, and paths are not broken; commands fit who reads them."""
-    console.print(fitted(text), markup=False, highlight=False, soft_wrap=True)
+    """Prints one line without markup or wrapping; `touchline` commands in it are adapted by `with_program`."""
+    console.print(with_program(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def complain(text: str, style: str = "red") -> None:
-    """The same on standard error, in colour."""
-    (above or errors).print(fitted(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    """Prints one line on standard error, in colour, as `say` does."""
+    (above or errors).print(with_program(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """The same, of what is no fault and must be known."""
+    """Prints a warning on standard error."""
     complain(text, "yellow")
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output, nothing else there; letters that its encoding lacks are escaped as JSON does."""
+    """Prints JSON on standard output; if its encoding is not UTF-8, other characters than ASCII are escaped."""
     plain = not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
     print(json.dumps(value, indent=2, ensure_ascii=plain, default=str))
 
@@ -226,32 +226,32 @@ def columns(*names: str, title: str | None = None) -> Table:
 
 
 def bar(as_json: bool) -> Progress:
-    """A bar for work of a known length, at a terminal alone: elsewhere it would leave an empty line."""
+    """A progress bar on standard error, shown at a terminal only: elsewhere it would leave an empty line."""
     return Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal)
 
 
 def confirm(question: str, yes: bool, as_json: bool) -> None:
-    """Returns if what was told may be done: by --yes, or by whoever sits at the terminal.
+    """Returns if the user agrees, by --yes or at the terminal.
 
-    Raises BadInputError where nobody can be asked, or the answer is no.
+    Raises BadInputError if there is no terminal, or the answer is no.
     """
     if yes:
         return
     if as_json or not sys.stdin.isatty() or not errors.is_terminal:
-        raise BadInputError("nothing was deleted: it is asked for at a terminal alone; elsewhere --yes does it")
+        raise BadInputError("nothing was deleted: there is no terminal to confirm at; add --yes")
     errors.print(f"{question} [y/N] ", end="", markup=False, highlight=False)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise BadInputError("nothing was deleted")
 
 
 def when(moment: datetime) -> str:
-    """A moment in local time, short: without the year where it is this one."""
+    """A moment in local time: month, day and time in the current year, else the date."""
     local = moment.astimezone()
     return f"{local:%m-%d %H:%M}" if local.year == datetime.now().astimezone().year else f"{local:%Y-%m-%d}"
 
 
 def length(seconds: float | None) -> str:
-    """A duration as h:mm:ss or m:ss; nothing for a picture or what is unknown."""
+    """A duration in seconds as h:mm:ss or m:ss; "" for pictures and unknown durations."""
     if not seconds:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -260,7 +260,7 @@ def length(seconds: float | None) -> str:
 
 
 def size(number: int | None) -> str:
-    """Bytes in a unit that suits them."""
+    """A number of bytes in B, kB, MB or GB; "" for None."""
     if number is None:
         return ""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -270,7 +270,7 @@ def size(number: int | None) -> str:
 
 
 def brand_table(report: dict[str, Any], title: str, extra: dict[str, str] | None = None) -> Table:
-    """The brands of a report.json, most seconds first; of a still picture, which has none, where they are seen.
+    """A table of the brands of a report.json, most seconds first. Still pictures have no seconds.
 
     `extra` adds a column of true seconds by brand.
     """

@@ -1,7 +1,7 @@
-"""`touchline sources`: the videos and pictures of the library, each with its newest job; and which ones are meant.
+"""`touchline sources`: lists the videos and pictures of the library, each with its newest job.
 
-Belongs here: choosing several sources by a pattern, and listing them. One source by its name is found by
-`touchline/library/repository/sources.py`.
+Belongs here: choosing sources by a pattern, and listing them. `touchline/library/repository/sources.py` finds one
+source by its name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def sources(only: str | None, as_json: bool) -> int:
-    """Lists sources by key."""
+    """Lists sources in the order of their keys."""
     from touchline.errors import BadInputError
     from touchline.library import repository
 
@@ -47,14 +47,14 @@ def sources(only: str | None, as_json: bool) -> int:
         )
     if rows:
         session.console.print(table)
-    session.say(f"{len(rows)} sources" if rows else "no source yet; `touchline run VIDEO` makes one")
+    session.say(f"{len(rows)} sources" if rows else "no source yet; `touchline run VIDEO` registers one")
     return 0
 
 
 def matching_sources(opened: Session, only: str | None) -> list[SourceAsset]:
-    """All sources, or those whose key or path matches the pattern `only`; without `*`, `?` and `[` the one it names.
+    """All sources, or those whose key or path matches the pattern `only`. Without `*`, `?` and `[` it names one source.
 
-    A pattern of a path may be relative, with links and `..`. Raises BadInputError for a name that is none.
+    A pattern can be a relative path, with links and `..`. Raises BadInputError for the name of no source.
     """
     from touchline.library import repository
     from touchline.library.naming import library_path
@@ -74,7 +74,7 @@ def matching_sources(opened: Session, only: str | None) -> list[SourceAsset]:
 
 
 def _composed(text: str) -> str:
-    """One of the two ways to write an accent."""
+    """The text with composed accents, as file systems differ in how they write them."""
     return unicodedata.normalize("NFC", text)
 
 

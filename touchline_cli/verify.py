@@ -1,4 +1,4 @@
-"""`touchline doctor --verify`: whether everything that checkpoints and reports name is there and whole."""
+"""`touchline doctor --verify`: checks that all objects of checkpoints and reports exist and are intact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COUNTS: Final = ("checkpoints", "documents", "bytes", "frames", "reports", "repo
 
 
 def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
-    """Reads what there is of one source or of all; 1 if anything is wrong that no newer checkpoint makes good."""
+    """Reads the objects of one source or of all. Returns 1 if there is a fault that no newer checkpoint replaces."""
     from resources.audit import verify as check
     from touchline.library import repository
 
@@ -27,7 +27,7 @@ def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
             frames=frames,
             listener=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "ok": found.ok,
         "sources": len(sources),
         **{name: found.counts[name] for name in COUNTS},
@@ -48,27 +48,27 @@ def verify(key_or_path: str | None, frames: bool, as_json: bool) -> int:
         ],
     }
     if as_json:
-        session.print_json(told)
+        session.print_json(row)
     else:
-        _print(told)
+        _print(row)
     return 0 if found.ok else 1
 
 
-def _print(told: dict[str, Any]) -> None:
-    for fault in told["faults"]:
+def _print(row: dict[str, Any]) -> None:
+    for fault in row["faults"]:
         where = f"{fault['source']}, {fault['stage']} of job {fault['job_id']}: {fault['message']}"
         if fault["replaced"]:
-            session.say(f"{where}\n  a newer one stands for it; nothing is to be done")
+            session.say(f"{where}\n  a newer one replaces it; nothing to do")
         else:
             session.complain(f"{where}\n  next: `{fault['remedy']}`")
-    if old := told["reports_without_digests"]:
+    if old := row["reports_without_digests"]:
         session.say(
-            f"{old} of {told['reports']} reports are of an earlier version, which kept no digests of their files: that "
-            "these are there and whose they are was looked at, and no more. A new run of brand_report makes them again"
+            f"{old} of {row['reports']} reports are from an earlier version without digests of their files: only their "
+            "existence and their source were checked. A new run of brand_report records digests"
         )
-    wrong = sum(not fault["replaced"] for fault in told["faults"])
+    wrong = sum(not fault["replaced"] for fault in row["faults"])
     session.say(
-        f"{told['checkpoints']} checkpoints of {told['sources']} sources with {told['documents']} documents, "
-        f"{told['frames']} frames ({'read' if told['frames_read'] else 'listed'}), {told['reports']} reports: "
-        f"{f'{wrong} faults' if wrong else 'all is well'}"
+        f"{row['checkpoints']} checkpoints of {row['sources']} sources with {row['documents']} documents, "
+        f"{row['frames']} frames ({'read' if row['frames_read'] else 'listed'}), {row['reports']} reports: "
+        f"{f'{wrong} faults' if wrong else 'no faults'}"
     )

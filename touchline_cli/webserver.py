@@ -1,6 +1,6 @@
-"""The Dagster webserver that `touchline serve` started: where it is, and launching runs through it.
+"""The Dagster webserver of `touchline serve`: finding it, and launching and terminating runs through it.
 
-Belongs here: what a command says to the webserver. Starting and ending it is in `serve.py`.
+Belongs here: a command's requests to the webserver. `serve.py` starts and ends it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from touchline_cli.serving import is_served
 from webapp.token import known_token
 
 FILE: Final = "serve.json"
-"""In the home: the address of the webserver and the process of `touchline serve`, as long as it is up."""
+"""Name of the file in the home that has the webserver's address and the PID of a running `touchline serve`."""
 
 
 def address(host: str, port: int) -> str:
-    """Where a webserver that listens on `host` is reached from this machine."""
+    """The address at which a webserver that listens on `host` is reached from this machine."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 (compared, not bound)
         host = "127.0.0.1"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -34,7 +34,7 @@ def address(host: str, port: int) -> str:
 
 @contextmanager
 def announced(home: Path, host: str, port: int) -> Iterator[str]:
-    """Writes the webserver's address into the home while the block runs; gives the address."""
+    """Writes the webserver's address into the home while the block runs; yields the address."""
     url = address(host, port)
     path = home / FILE
     draft = path.with_suffix(".new")
@@ -47,10 +47,10 @@ def announced(home: Path, host: str, port: int) -> Iterator[str]:
 
 
 def find(home: Path, given: str | None) -> str | None:
-    """The address of a webserver that answers: the one given, else the one that `touchline serve` wrote down.
+    """The address of a webserver that answers: the given one, else that of the home's `touchline serve`, if any.
 
-    Raises BadInputError where the one given is no address or does not answer. An address that was left behind by a
-    killed `touchline serve` counts as none.
+    Raises BadInputError if the given one is not an address or does not answer. The address of a killed `touchline
+    serve` is ignored.
     """
     if given is not None:
         if urlsplit(given).scheme not in ("http", "https"):
@@ -63,7 +63,7 @@ def find(home: Path, given: str | None) -> str | None:
 
 
 class Webserver:
-    """Launches runs of the job as the launchpad does: they wait in the queue until the daemon starts them."""
+    """Launches runs of the job as the launchpad does: they are queued until the daemon starts them."""
 
     def __init__(self, url: str) -> None:
         from dagster_graphql import DagsterGraphQLClient
@@ -81,7 +81,7 @@ class Webserver:
     def launch(
         self, job: str, assets: Sequence[str], partition_key: str, config: Mapping[str, Any], tags: Mapping[str, str]
     ) -> str:
-        """The id of a new run of some assets on one partition. Raises ServiceError if the webserver refuses it."""
+        """Launches a run of some assets on one partition. Returns its id. Raises ServiceError if it is refused."""
         from dagster_graphql import DagsterGraphQLClientError
 
         try:
@@ -93,10 +93,10 @@ class Webserver:
             )
         except DagsterGraphQLClientError as error:
             cause = error.__cause__ or error
-            raise ServiceError(f"{self._url} did not take a run of {partition_key}: {cause}") from error
+            raise ServiceError(f"{self._url} did not launch a run of {partition_key}: {cause}") from error
 
     def terminate(self, run_id: str) -> bool:
-        """Whether a run was told to end; not if the webserver did not start it, or it is over."""
+        """Terminates a run. Returns False if the webserver did not launch it, or if it has ended."""
         from dagster_graphql import DagsterGraphQLClientError
 
         try:
@@ -107,9 +107,9 @@ class Webserver:
 
 
 def authorization(url: str) -> dict[str, str]:
-    """The header with the token for a webserver; empty if there is none for it.
+    """The header with the token for a webserver; empty without a token.
 
-    The home's own token is for its own `touchline serve` alone: another address gets what the environment names.
+    The home's own token is sent only to its own `touchline serve`; other addresses get the environment's token.
     """
     settings = Settings.from_environment()
     own = is_served(settings.home) and url.rstrip("/") == _announced(settings.home)
@@ -118,9 +118,9 @@ def authorization(url: str) -> dict[str, str]:
 
 
 def version_of(url: str, headers: Mapping[str, str], timeout_s: float) -> str:
-    """The version of Dagster that a webserver tells by GraphQL; empty if it tells none.
+    """The version of Dagster of a webserver, by GraphQL; empty if the response has none.
 
-    Raises HTTPError, URLError or OSError where it does not answer, ValueError where it answers no JSON.
+    Raises HTTPError, URLError or OSError if it does not answer, ValueError if the response is not JSON.
     """
     request = Request(  # noqa: S310 (http or https)
         f"{url.rstrip('/')}/graphql",
@@ -128,8 +128,8 @@ def version_of(url: str, headers: Mapping[str, str], timeout_s: float) -> str:
         {**headers, "Content-Type": "application/json"},
     )
     with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 (http or https)
-        told = json.load(answer)
-    data = told.get("data") if isinstance(told, dict) else None
+        response = json.load(answer)
+    data = response.get("data") if isinstance(response, dict) else None
     return str(data["version"]) if isinstance(data, dict) and data.get("version") else ""
 
 
@@ -148,7 +148,7 @@ def _answers(url: str) -> bool:
     except HTTPError as error:
         if error.code == 401:
             raise BadInputError(
-                f"{url} asks for a token: set TOUCHLINE_TOKEN to that of the `touchline serve` there"
+                f"{url} requires a token: set TOUCHLINE_TOKEN to the token of that `touchline serve`"
             ) from error
         return False
     except (URLError, OSError, ValueError):

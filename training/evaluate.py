@@ -21,7 +21,7 @@ from benchmarks.__main__ import servers
 from benchmarks.clips import Clip, Material, footage
 from benchmarks.pipeline import Measured, run
 from benchmarks.scoring import score, total
-from detection_assets.dagster_internals.quiet import quiet
+from detection_assets.dagster_internals.silence import silence_dagster
 from detection_assets.local.runner import Runner
 from touchline.values import Image
 from touchline.vision.yolo import YoloDetector
@@ -34,7 +34,7 @@ COLOURS: Final = {"player": (0, 0, 255), "board": (255, 255, 0), "scorebug": (0,
 def main() -> None:
     """Measures, draws and prints."""
     options = _options()
-    quiet()
+    silence_dagster()
     weights = options.weights.resolve()
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     material = footage(options.footage)

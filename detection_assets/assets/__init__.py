@@ -1,4 +1,4 @@
-"""The nine assets, one a file: eight nodes in order, and the report after them."""
+"""The nine assets, one per file: eight stages in order, then the report."""
 
 from detection_assets.assets.brand_report import brand_report
 from detection_assets.assets.detect_edges import detect_edges

@@ -1,4 +1,4 @@
-"""The asset `brand_report`: the deliverable. How it is computed is in `touchline/stages/brand_report.py`."""
+"""The asset `brand_report`: the deliverable. The computation is in `touchline/stages/brand_report.py`."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from detection_assets.execution.registry import STAGES, takes_settings
 from detection_assets.execution.run_stage import ancestors, frame_loader, frames_of, job_overrides, telling
 from detection_assets.execution.stage_asset import GROUP
 from detection_assets.jobs.heartbeat import Heartbeat, announce
-from detection_assets.jobs.job_of_run import open_job, selected_stages, truthful
+from detection_assets.jobs.job_of_run import open_job, record_failure, selected_stages
 from detection_assets.jobs.run_config import given
 from detection_assets.metadata.markdown import bullets, command, tables
 from detection_assets.metadata.provenance import input_tags, read_from
@@ -41,8 +41,8 @@ from touchline.weights import sha256_of
     deps=TRACES[REPORT],
     partitions_def=sources,
     group_name=GROUP,
-    description="Which brands were seen, where, for how long and how well: report.html, report.json, summary.csv and "
-    "exposures.csv. Always derived, never replayed from.",
+    description="Exposure of each brand: zones, seconds and visibility. Writes report.html, report.json, summary.csv "
+    "and exposures.csv. It is computed from checkpoints on every run.",
     owners=["team:sponsorship-analytics"],
     kinds={"html", "json", "python"},
     code_version=stage.VERSION,
@@ -55,7 +55,7 @@ def brand_report(
     storage: Storage,
     run_settings: RunSettings,
 ) -> dg.MaterializeResult[None]:
-    """Exposure arithmetic and the report's files; the job's summary; the source's sightings."""
+    """Computes the exposure, stores the report's files, and records the job's totals and the source's sightings."""
     began = time.perf_counter()
     connection = storage.connect()
     with connection.database.session() as session:
@@ -64,7 +64,7 @@ def brand_report(
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     run_id = context.run.run_id
     heart = Heartbeat(connection, job.id, "brand_report", selected_stages(context.run), run_id)
-    with truthful(connection, job):
+    with record_failure(connection, job):
         heart.begin()
         profile = with_settings(base, {"brand_report": given(config.model_dump())}, silently)
         rows = ancestors(connection, escalate_cloud.row, NODE_NAMES)
@@ -89,8 +89,8 @@ def brand_report(
             stages=[_summary(job, row) for row in rows.values()],
             config=profile.brand_report,
         )
-        if told := replacement(connection, source, str(extracted.stats.get("checksum") or "")):
-            report = replace(report, warnings=[told, *report.warnings])
+        if warning := replacement(connection, source, str(extracted.stats.get("checksum") or "")):
+            report = replace(report, warnings=[warning, *report.warnings])
         check(run_id)
         prefix, files = _store(connection, job, report)
         _record(connection, job, report, rows, prefix, files, guard_of(run_id))
@@ -104,7 +104,7 @@ def brand_report(
             "wall_s": dg.MetadataValue.float(round(time.perf_counter() - began, 3)),
             **stored_metadata(connection.objects.uri(f"{prefix}{FIRST}"), len(report.brands)),
             "whole_report": command(f"touchline report {source.partition_key} --job {job.id} --out DIR"),
-            # Of `touchline serve`; Dagster's own webserver has no such page, and there the command above is the way.
+            # Served by `touchline serve` only. With Dagster's own webserver, use the command above.
             "report": dg.MetadataValue.url(path_of(str(job.id))),
             "report_object": dg.MetadataValue.path(f"{prefix}{FIRST}"),
             "job_id": str(job.id),
@@ -115,13 +115,13 @@ def brand_report(
 
 
 def _summary(job: DetectJob, row: StageCheckpoint) -> StageSummary:
-    """A stage's work, as far as this job did it."""
+    """The stage's work in this job; a reused checkpoint counts 0 s."""
     reused = row.job_id != job.id or row.reused_from is not None
     return StageSummary(row.stage, 0.0 if reused else row.wall_s, row.item_count, reused, row.stats)
 
 
 def _store(connection: Connection, job: DetectJob, report: Report) -> tuple[str, dict[str, Any]]:
-    """Puts the files under reports/{job_id}/; returns that prefix, and by name each file's size and SHA-256."""
+    """Stores the files under reports/{job_id}/. Returns that prefix, and size and SHA-256 of each file by name."""
     prefix = f"reports/{job.id}/"
     files: dict[str, Any] = {}
     with scratch_folder(prefix) as folder:
@@ -140,7 +140,7 @@ def _record(
     files: dict[str, Any],
     guard: Callable[[Session], None],
 ) -> None:
-    """The job's totals and the source's sightings, in one transaction."""
+    """Records the job's totals and the source's sightings in one transaction."""
     cloud = rows["escalate_cloud"].stats
     sightings = [
         repository.Sighting(

@@ -1,4 +1,4 @@
-"""The asset checks, by subject: frames, blobs, brands, exposure for each source; and the library as a whole."""
+"""The asset checks: frames, stored outputs, brands and exposure of each source, and the library as a whole."""
 
 from detection_assets.checks import blobs, brands, exposure, frames, library
 from detection_assets.checks.library import LIBRARY, LIBRARY_CHECK

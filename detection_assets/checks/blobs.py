@@ -1,6 +1,6 @@
-"""The check that every node has: its blob is what its row says. Nodes with rules of their own have it beside those.
+"""The check `output_intact` of the stages that have no other check.
 
-Belongs here: the nodes without a rule of their own.
+Belongs here: those stages. Stages with a rule of their own run this check together with the rule.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Final
 
 import dagster as dg
 
-from detection_assets.checks.outputs import INTACT, examine, intact_spec, row_of, wanted
+from detection_assets.checks.outputs import INTACT, examine, intact_spec, row_of, selected
 from resources.storage import Storage
 
 PLAIN: Final = ("detect_edges", "detect_objects", "run_ocr", "escalate_vlm", "escalate_cloud")
@@ -20,7 +20,7 @@ def _blob_check(stage: str) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, storage: Storage) -> Iterator[dg.AssetCheckResult]:
         connection = storage.connect()
         intact, _ = examine(connection, row_of(context, connection, stage), lambda d: deque(d, maxlen=0))
-        yield from wanted(context, {INTACT: intact})
+        yield from selected(context, {INTACT: intact})
 
     return check
 

@@ -1,6 +1,6 @@
-"""Check of `match_brands`: every brand it found is one we know.
+"""Check of `match_brands`: every detected brand is a known brand.
 
-Belongs here: going from the stored detections to the registry, or to the run's own list of brands.
+Belongs here: comparing the stored detections with the registry, or with the run's own list of brands.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ from touchline.library import repository
         spec(
             "match_brands",
             "brands_known",
-            "Every brand that was detected is in the registry of known brands, or in the list that the run was given. "
-            "Sightings and reports of any other could not be told apart.",
+            "Every detected brand is in the registry of known brands or in the run's own list of brands. Sightings "
+            "and reports are joined by the brand's id.",
             blocking=False,
         ),
     ],
@@ -32,7 +32,7 @@ from touchline.library import repository
 def match_brands_checks(
     context: dg.AssetCheckExecutionContext, storage: Storage, run_settings: RunSettings
 ) -> Iterator[dg.AssetCheckResult]:
-    """Compares ids: names may be changed."""
+    """Compares ids, because a brand can be renamed."""
     connection = storage.connect()
     row = row_of(context, connection, "match_brands")
 

@@ -1,4 +1,4 @@
-"""Checks of `brand_report`: what an analyst bills by cannot be impossible.
+"""Checks of `brand_report`: its seconds and intervals are consistent with the video.
 
 Belongs here: reading the stored report. The rules are in `touchline/checks.py`.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from detection_assets.checks.outputs import result, source_of, spec, wanted
+from detection_assets.checks.outputs import result, selected, source_of, spec
 from resources.storage import Connection, Storage
 from touchline.checks import RuleResult, exposure_fits, intervals_in_order
 from touchline.errors import CheckpointError
@@ -26,38 +26,38 @@ RULES = {"exposure_fits_the_video": exposure_fits, "intervals_in_order": interva
         spec(
             REPORT,
             "exposure_fits_the_video",
-            "No brand is on screen, in all or in one zone, for longer than the video lasts, nor alone for longer than "
-            "at all.",
+            "No brand is on screen for longer than the video lasts, in total or in one zone. Its exclusive time is "
+            "not longer than its total time.",
             blocking=False,
         ),
         spec(
             REPORT,
             "intervals_in_order",
-            "Every brand's intervals rise, do not overlap, lie between 0 and the video's end, and add up to its "
-            "seconds.",
+            "The intervals of each brand are in ascending order, do not overlap, lie between 0 and the end of the "
+            "video, and add up to its seconds.",
             blocking=False,
         ),
     ],
 )
 def brand_report_checks(context: dg.AssetCheckExecutionContext, storage: Storage) -> Iterator[dg.AssetCheckResult]:
-    """Reads `report.json` as it lies in the store."""
+    """Reads the stored `report.json`."""
     connection = storage.connect()
     key = _report_key(context, connection, source_of(context, connection))
     try:
         report = json.loads(connection.objects.get(key))
-        judged = {name: rule(report) for name, rule in RULES.items()}
+        outcomes = {name: rule(report) for name, rule in RULES.items()}
     except (CheckpointError, ValueError, KeyError, TypeError) as error:
-        why = RuleResult(False, f"{key} cannot be read ({error}); materialize brand_report again", {"report": key})
-        judged = dict.fromkeys(RULES, why)
+        failure = RuleResult(False, f"{key} cannot be read ({error}); materialize brand_report again", {"report": key})
+        outcomes = dict.fromkeys(RULES, failure)
     results = {
         name: result(REPORT, name, RuleResult(v.passed, v.message, {"report": key, **v.compared}, v.severe))
-        for name, v in judged.items()
+        for name, v in outcomes.items()
     }
-    yield from wanted(context, results)
+    yield from selected(context, results)
 
 
 def _report_key(context: dg.AssetCheckExecutionContext, connection: Connection, source: SourceAsset) -> str:
-    """Of this run's job; for a check that is run by itself, of the newest job with a report."""
+    """The report.json of this run's job. For a check that runs alone: that of the newest job with a report."""
     with connection.database.session() as session:
         job = repository.job_of_run(session, context.run.run_id, source.id)
         if job is None or not job.report_prefix:

@@ -1,6 +1,6 @@
-"""Checks of the first two nodes: enough frames were taken, and some are left to look at.
+"""Checks of `extract_frames` and `filter_scenes`: the number of frames, and that some were kept.
 
-Belongs here: `extract_frames` and `filter_scenes`.
+Belongs here: counting the stored frames. The rules are in `touchline/checks.py`.
 """
 
 from collections.abc import Iterator
@@ -23,18 +23,18 @@ from touchline.values import SceneFrame
         spec(
             "extract_frames",
             "frame_count",
-            "As many frames as the video's length and the sampling rate promise, within 5 %. Too few or too many is a "
-            "warning (a video that breaks off, a wrong length in its header); none at all stops the run.",
+            "The number of frames is the video's length times the sampling rate, within 5 %. Too few or too many "
+            "frames are a warning (a truncated video, a wrong length in its header). No frame at all stops the run.",
             blocking=True,
         ),
     ],
 )
 def extract_frames_checks(context: dg.AssetCheckExecutionContext, storage: Storage) -> Iterator[dg.AssetCheckResult]:
-    """Counts the frames in the stored output, not in the row."""
+    """Counts the frames of the stored output; the row's count is not used."""
     connection = storage.connect()
     source = source_of(context, connection)
     row = row_of(context, connection, "extract_frames")
-    # Where the clock steps, what its first and last times promise is no length.
+    # Where timestamps jump, the difference of the first and the last one is not the length.
     announced = None if row.stats.get("clock_steps") else source.duration
     rule = partial(
         frame_count,
@@ -54,8 +54,8 @@ def extract_frames_checks(context: dg.AssetCheckExecutionContext, storage: Stora
         spec(
             "filter_scenes",
             "frames_kept",
-            "At least one frame is neither black nor blurred nor a duplicate. None at all is a warning: the report of "
-            "a black video is rightly empty.",
+            "At least one frame was kept: neither black nor blurred nor a duplicate. Otherwise the check warns, "
+            "because the report of a black video is correctly empty.",
             blocking=False,
         ),
     ],

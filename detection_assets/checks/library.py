@@ -1,7 +1,7 @@
-"""Standing checks of the whole library, once a day: what Dagster's overview alone shows as green.
+"""Checks of the whole library, once a day: failed sources, stale checkpoints, lost keys, failed uploads.
 
-Belongs here: the asset they stand on, the checks and their schedule. Queries are in
-`touchline/library/repository/overview.py`, what counts as stale in `touchline/fingerprint.py`.
+Belongs here: the asset `library`, its checks and their schedule. Queries are in
+`touchline/library/repository/overview.py`, the rules of staleness in `touchline/fingerprint.py`.
 """
 
 from collections import defaultdict
@@ -26,68 +26,68 @@ LIBRARY: Final = dg.AssetSpec(
     group_name="touchline",
     kinds={"postgres", "s3"},
     owners=["team:operations"],
-    description="All sources together. Nothing is materialized here: the library's standing checks are shown on it, "
-    "and evaluated daily by the schedule library_check.",
+    description="All sources together. It is not materialized. It carries the library's checks, which the schedule "
+    "library_check evaluates daily.",
 )
 
 
 @dg.asset_check(
     asset="library",
-    description="No source's newest job has failed. A failed one is continued by re-executing its run from failure, or "
-    "by `touchline run` with the same video.",
+    description="The newest job of no source has failed. To continue a failed job, re-execute its run from failure or "
+    "use `touchline run` with the same video.",
 )
 def no_failed_sources(storage: Storage) -> dg.AssetCheckResult:
-    """The first offenders with their errors."""
-    return _told(failed_sources(storage.connect()), "sources whose newest job has failed")
+    """Lists failed sources with their errors."""
+    return _listed(failed_sources(storage.connect()), "sources whose newest job has failed")
 
 
 @dg.asset_check(
     asset="library",
-    description="Every newest checkpoint is what its stage would make today: same settings in the profile, code, "
-    "models, brands, upstream and video. What is stale is right for its time; a backfill brings it up to date.",
+    description="The newest checkpoint of each stage is what the stage would compute today: same settings of the "
+    "profile, code, models, brands, upstream checkpoints and video. A backfill recomputes stale checkpoints.",
 )
 def no_stale_checkpoints(storage: Storage, models: Models) -> dg.AssetCheckResult:
-    """The first offenders with every cause."""
-    return _told(stale_checkpoints(storage.connect(), models), "stale checkpoints")
+    """Lists stale checkpoints with all their causes."""
+    return _listed(stale_checkpoints(storage.connect(), models), "stale checkpoints")
 
 
 @dg.asset_check(
     asset="library",
-    description="Every partition key of Dagster has its source in the database, and every accepted source its "
+    description="Every partition key in Dagster has a source in the database, and every accepted source has a "
     "partition key.",
 )
 def keys_match_sources(context: dg.AssetCheckExecutionContext, storage: Storage) -> dg.AssetCheckResult:
-    """Both directions."""
+    """Lists keys without a source and sources without a key."""
     found = unmatched_keys(context.instance, storage.connect())
-    return _told(found, "partition keys without a source, or sources without a partition key", severe=True)
+    return _listed(found, "partition keys without a source, or sources without a partition key", severe=True)
 
 
 @dg.asset_check(
     asset="library",
-    description="Every upload that has arrived could be looked into. One that could not waits, is tried again after "
-    "all others, and says in the table uploads what hinders it.",
+    description="Every complete upload could be probed. A failed probe is retried after all other uploads; the table "
+    "uploads has its reason.",
 )
 def uploads_looked_into(storage: Storage) -> dg.AssetCheckResult:
-    """The first offenders with their reasons."""
-    return _told(waiting_uploads(storage.connect()), "uploads that could not be looked into")
+    """Lists uploads whose probe failed, with the reasons."""
+    return _listed(waiting_uploads(storage.connect()), "uploads that could not be probed")
 
 
 def waiting_uploads(connection: Connection) -> list[str]:
-    """One line for each upload that waits because a look into it failed."""
+    """One line per upload that waits because its probe failed."""
     with connection.database.session() as session:
         troubled = repository.uploads_with_errors(session)
     return [f"{upload.location}{upload.key}: {_short(upload.reason)}" for upload in troubled]
 
 
 def failed_sources(connection: Connection) -> list[str]:
-    """One line for each source whose newest job has failed."""
+    """One line per source whose newest job has failed."""
     with connection.database.session() as session:
         jobs = repository.failed_sources(session)
     return [f"{job.partition_key}: job {job.id}, {_short(job.error_message or 'no message')}" for job in jobs]
 
 
 def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
-    """One line for each source and stage whose newest checkpoint is not what the stage would make today."""
+    """One line per source and stage whose newest checkpoint is not what the stage would compute today."""
     with connection.database.session() as session:
         brands = repository.brand_book(session)
     deps = Context(models, lambda: brands)
@@ -99,7 +99,7 @@ def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
     newest: dict[str, dict[str, str]] = defaultdict(dict)
     with connection.database.session() as session:
         for made in repository.newest_checkpoints(session):
-            # Stages come in order, so those upstream are there already; sources come one after another.
+            # Rows are sorted by source, then by stage: upstream stages come first.
             if made.partition_key not in newest:
                 newest.clear()
             newest[made.partition_key][made.stage] = made.fingerprint
@@ -116,27 +116,27 @@ def stale_checkpoints(connection: Connection, models: Models) -> list[str]:
                 extracted_from=made_of,
                 brands_version=str(made.stats.get("brands_version") or ""),
             )
-            if made.stage == NODE_NAMES[0] and (told := replacement(connection, made, made_of)):
-                reasons.append(told)
+            if made.stage == NODE_NAMES[0] and (reason := replacement(connection, made, made_of)):
+                reasons.append(reason)
             if reasons:
                 lines.append(f"{made.partition_key} {made.stage}: {_short('; '.join(reasons))}")
     return lines
 
 
 def unmatched_keys(instance: dg.DagsterInstance, connection: Connection) -> list[str]:
-    """One line for each key that is known on one side alone."""
+    """One line per partition key without a source, and per accepted source without a partition key."""
     with connection.database.session() as session:
         known, accepted = repository.source_keys(session)
     keys = set(instance.get_dynamic_partitions(str(sources.name)))
     lost = [
-        f"{key}: a partition without a source; `touchline forget` cannot know it, delete it in Dagster"
+        f"{key}: a partition without a source; `touchline forget` cannot remove it, delete it in Dagster"
         for key in keys - known
     ]
     hidden = [f"{key}: a source without a partition; `touchline run` with its video adds it" for key in accepted - keys]
     return sorted(lost) + sorted(hidden)
 
 
-def _told(lines: Sequence[str], what: str, *, severe: bool = False) -> dg.AssetCheckResult:
+def _listed(lines: Sequence[str], what: str, *, severe: bool = False) -> dg.AssetCheckResult:
     compared: dict[str, Any] = {"offenders": len(lines)}
     if lines:
         compared["first"] = list(lines[:LISTED])
@@ -149,7 +149,7 @@ def _told(lines: Sequence[str], what: str, *, severe: bool = False) -> dg.AssetC
 
 
 def _short(text: str, limit: int = 300) -> str:
-    """On one line, and no longer than a table can show."""
+    """The text on one line, cut to `limit` characters."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[:limit] + " ..."
 
@@ -161,10 +161,10 @@ LIBRARY_CHECK: Final = dg.ScheduleDefinition(
     job=dg.define_asset_job(
         "library_check",
         selection=dg.AssetSelection.checks(*CHECKS),
-        description="The standing checks of the library: failed sources, stale checkpoints, keys without sources.",
+        description="The checks of the library: failed sources, stale checkpoints, unmatched keys, failed uploads.",
         executor_def=dg.in_process_executor,
     ),
     cron_schedule="23 4 * * *",
-    description="Evaluates the standing checks of the library every day at 4:23 UTC.",
+    description="Evaluates the checks of the library every day at 04:23 UTC.",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )

@@ -1,7 +1,7 @@
-"""What the checks of all nodes share: which checkpoint is checked, and reading it in one pass.
+"""Shared by the asset checks: resolving the checkpoint, reading it in one pass, and making Dagster's results.
 
-Belongs here: going from a check's context to documents, and from rules to Dagster's results. The rules are in
-`touchline/checks.py`. https://docs.dagster.io/guides/test/asset-checks
+Belongs here: the way from a check's context to documents, and from a rule's outcome to an `AssetCheckResult`. The rules
+are in `touchline/checks.py`. https://docs.dagster.io/guides/test/asset-checks
 """
 
 import warnings
@@ -20,30 +20,29 @@ from touchline.library import repository
 from touchline.library.tables import SourceAsset, StageCheckpoint
 
 INTACT: Final = "output_intact"
+"""Name of the check that a stored output is undamaged."""
 LONGEST: Final = 2000
-"""Characters of a result's description, which Dagster shows as Markdown."""
+"""Most characters of a result's description, which Dagster shows as Markdown."""
 
 T = TypeVar("T")
 
 
 def spec(stage: str, name: str, description: str, *, blocking: bool) -> dg.AssetCheckSpec:
-    """A check on one node, one result for each source."""
+    """A check of one asset, partitioned by source."""
     with warnings.catch_warnings():
-        # Dagster says of partitioned checks that they are new; the user can do nothing about it.
+        # Dagster warns that partitioned checks are a preview; the user cannot act on it.
         warnings.filterwarnings("ignore", category=dg.PreviewWarning)
         return dg.AssetCheckSpec(name, asset=stage, description=description, blocking=blocking, partitions_def=sources)
 
 
 def intact_spec(stage: str) -> dg.AssetCheckSpec:
-    """The check that every node has. It blocks: the stages after it could not read a damaged blob anyway."""
-    text = (
-        "The stored output is there, whole, and has the size, SHA-256, form and number of documents that its row says."
-    )
+    """The check `output_intact` of a stage. It blocks: downstream stages cannot read a damaged output."""
+    text = "The stored output exists, is complete, and has the size, SHA-256, format and document count of its row."
     return spec(stage, INTACT, text, blocking=True)
 
 
 def row_of(context: dg.AssetCheckExecutionContext, connection: Connection, stage: str) -> StageCheckpoint:
-    """This run's checkpoint; for a check that is run by itself, the newest. Raises CheckpointError if there is none."""
+    """This run's checkpoint; for a check that runs alone, the newest one. Raises CheckpointError if there is none."""
     with connection.database.session() as session:
         source = repository.get_source(session, context.partition_key)
         job = repository.job_of_run(session, context.run.run_id, source.id)
@@ -60,9 +59,9 @@ def source_of(context: dg.AssetCheckExecutionContext, connection: Connection) ->
 def examine(
     connection: Connection, row: StageCheckpoint, consume: Callable[[Iterator[Any]], T]
 ) -> tuple[dg.AssetCheckResult, T | None]:
-    """Reads a checkpoint from the store once: whether it is intact, and what `consume` made of its documents.
+    """Reads a checkpoint once. Returns the result of `output_intact`, and what `consume` returns for its documents.
 
-    Nothing where it is damaged. Size and SHA-256 are those of the object as it lies in the store now.
+    The second value is None if the checkpoint is damaged. Size and SHA-256 are those of the stored object.
     """
     compared = {
         "key": row.stage_output_key,
@@ -90,7 +89,7 @@ def examine(
 
 
 def result(stage: str, name: str, outcome: RuleResult) -> dg.AssetCheckResult:
-    """The result of a rule as Dagster's; the compared values are its metadata."""
+    """A rule's outcome as an `AssetCheckResult`; the compared values are its metadata."""
     return dg.AssetCheckResult(
         asset_key=dg.AssetKey(stage),
         check_name=name,
@@ -109,27 +108,24 @@ def judged(
     consume: Callable[[Iterator[Any]], T],
     rule: Callable[[T], RuleResult],
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of a stage's own rule and of `output_intact`, in one pass over a checkpoint: what `consume` made of
-    its documents is what the `rule` called `name` judges.
+    """The results of `output_intact` and of the check `name`, from one pass over a checkpoint.
+
+    `rule` gets what `consume` returns for the documents. If they cannot be read, the check `name` fails as well.
     """
     intact, found = examine(connection, row, consume)
-    own = unreadable(row.stage, name) if found is None else result(row.stage, name, rule(found))
-    yield from wanted(context, {INTACT: intact, name: own})
+    unread = RuleResult(False, f"not evaluated: the output of {row.stage} cannot be read, see {INTACT}")
+    own = result(row.stage, name, unread if found is None else rule(found))
+    yield from selected(context, {INTACT: intact, name: own})
 
 
-def unreadable(stage: str, name: str) -> dg.AssetCheckResult:
-    """The result of a rule that could not be judged: the output is damaged, as the check beside it says."""
-    return result(stage, name, RuleResult(False, f"not judged: the output of {stage} cannot be read, see {INTACT}"))
-
-
-def wanted(
+def selected(
     context: dg.AssetCheckExecutionContext, results: Mapping[str, dg.AssetCheckResult]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Those of the results that this run asked for."""
+    """The results of the checks that this run selected."""
     for key in sorted(context.selected_asset_check_keys, key=lambda k: k.name):
         yield results[key.name]
 
 
 def compared_metadata(compared: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as metadata: lists become bullet points."""
+    """Compared values as metadata; lists become bullet points."""
     return {name: bullets(map(str, value)) if isinstance(value, list) else value for name, value in compared.items()}

@@ -1,6 +1,5 @@
-"""Everything of Dagster's that it does not promise to keep, so that an upgrade of Dagster is a matter of this folder.
+"""All uses of Dagster's private API, so that an upgrade of Dagster concerns this folder only.
 
 Belongs here: imports below `dagster._...`, attributes that Dagster does not mark `@public`, and the names of its tags.
-Each module is for one purpose. `tests/unit/test_dagster_internals.py` asks Dagster whether each name is still what it
-was; the same test finds uses outside this folder.
+`tests/unit/test_dagster_internals.py` checks that each name still exists and that no other folder uses private names.
 """

@@ -1,6 +1,6 @@
 """`dagster-daemon` under this interpreter: `python -m detection_assets.dagster_internals.daemon run -w WORKSPACE`.
 
-Belongs here: finding that command by its entry point. Its file may lie anywhere, and Dagster names no module for it.
+Belongs here: finding that command by its entry point. Its path varies, and Dagster documents no module for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ COMMAND: Final = "dagster-daemon"
 
 
 def command() -> Callable[[], Any]:
-    """The command, which reads `sys.argv`. Raises ValueError where Dagster does not install it."""
+    """The command, which reads `sys.argv`. Raises ValueError if Dagster does not install it."""
     (found,) = entry_points(group="console_scripts", name=COMMAND)
     return found.load()  # type: ignore[no-any-return]
 

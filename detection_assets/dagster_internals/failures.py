@@ -1,6 +1,6 @@
-"""Why a run failed, read from the types of its events and the classes of their errors, never from message texts.
+"""Why a run failed, from the types of its events and the classes of their errors. Message texts are not parsed.
 
-Belongs here: Dagster's failure events. What becomes of the job is decided in `jobs/lifecycle.py`.
+Belongs here: reading Dagster's failure events. `jobs/lifecycle.py` decides the job's status.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from resources.leases import LeaseLostError
 from touchline.errors import ServiceError, without_class
 
 INTERRUPTION: Final = dg.DagsterExecutionInterruptedError.__name__
-AWAY: Final = ("OperationalError", "InterfaceError", DagsterPostgresException.__name__)
-"""Classes of errors of SQLAlchemy, psycopg2 and Dagster's storages where the database went away under a run."""
-OUTSIDE: Final = frozenset({INTERRUPTION, ServiceError.__name__, LeaseLostError.__name__, *AWAY})
-"""Classes of errors that are no fault of the work itself."""
+"""Class name of the error that Dagster raises in a run that is interrupted."""
+DATABASE_ERRORS: Final = ("OperationalError", "InterfaceError", DagsterPostgresException.__name__)
+"""Class names of errors of SQLAlchemy, psycopg2 and Dagster's storages when the connection to the database is lost."""
+EXTERNAL: Final = frozenset({INTERRUPTION, ServiceError.__name__, LeaseLostError.__name__, *DATABASE_ERRORS})
+"""Class names of errors that a stage does not cause: interruptions, lost servers, lost leases."""
 
 DagsterPostgresError = DagsterPostgresException
-"""Raised by Dagster's storages once their own retries of a connection are over."""
+"""Raised by Dagster's storages after their own retries of a connection."""
 
 
 @dataclass(frozen=True)
 class Failure:
     """Why a run failed.
 
-    `message` is empty where Dagster has none. `interrupted`: the step that failed, or the run itself, was interrupted.
-    `from_outside`: no step has a fault of its own; its process died or was interrupted, or a server stayed away.
+    `message` is empty if Dagster has none. `interrupted`: the step that failed, or the run itself, was interrupted.
+    `external`: no step failed by itself; its process died or was interrupted, or a server was unreachable.
     """
 
     message: str
     interrupted: bool
-    from_outside: bool
+    external: bool
 
 
 def failure_of(instance: DagsterInstance, run_id: str) -> Failure:
@@ -46,10 +47,10 @@ def failure_of(instance: DagsterInstance, run_id: str) -> Failure:
 
 
 def failure_in(events: Iterable[dg.DagsterEvent]) -> Failure:
-    """Why a run failed, from all its events in order: the first step that did, else the run itself.
+    """Why a run failed, from all its events in order: the error of the first failed step, else that of the run.
 
-    A run that Dagster fails from outside has no error and no reason. Where an engine event stands directly before that,
-    it says what happened, and both messages are joined.
+    A run that was failed by the daemon has neither error nor reason. If an engine event directly precedes its failure,
+    that event says what happened, and the two messages are joined.
     """
     steps: list[SerializableErrorInfo] = []
     own, noted, interrupted = "", "", False
@@ -64,13 +65,13 @@ def failure_in(events: Iterable[dg.DagsterEvent]) -> Failure:
             interrupted = error is not None and INTERRUPTION in _classes(error)
         noted = (event.message or "") if event.is_engine_event else ""
     if not steps:
-        return Failure(own, interrupted, from_outside=True)
-    outside = all(OUTSIDE & {error.cls_name, (error.cause or error).cls_name} for error in steps)
-    return Failure(message_of(steps[0].cause or steps[0]), INTERRUPTION in _classes(steps[0]), outside)
+        return Failure(own, interrupted, external=True)
+    external = all(EXTERNAL & {error.cls_name, (error.cause or error).cls_name} for error in steps)
+    return Failure(message_of(steps[0].cause or steps[0]), INTERRUPTION in _classes(steps[0]), external)
 
 
 def message_of(error: SerializableErrorInfo) -> str:
-    """What Dagster kept of an exception, in words: one that is raised on purpose without the name of its class."""
+    """The message of an exception in an event. Touchline's own exceptions are shown without their class name."""
     return without_class(str(error.message))
 
 

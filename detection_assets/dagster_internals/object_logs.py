@@ -1,6 +1,6 @@
-"""What runs print, kept in the object store, so that the web server shows it whichever machine did the run.
+"""Compute logs in the object store, so that the webserver shows the logs of runs on any machine.
 
-Belongs here: Dagster's own log manager for S3, told of Touchline's object store. How long logs are kept is in
+Belongs here: Dagster's compute log manager for S3, configured for Touchline's object store. The retention time is in
 `touchline/library/retention.py`.
 https://docs.dagster.io/deployment/oss/oss-instance-configuration#s3computelogmanager
 """
@@ -22,25 +22,27 @@ from resources.settings import Settings
 from touchline.library.retention import LOGS
 
 UPLOAD_S: Final = 30
-"""Seconds between two uploads of what a run has printed so far: what is shown of a run on another machine."""
+"""Interval between two uploads of a running step's logs [s]. Other machines see the logs with this delay."""
 CLIENT: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 2})
-"""A store that is away delays a run's end by seconds. Dagster notes in the run that its logs could not be stored."""
+"""Configuration of the S3 client: short timeouts [s], so that an unreachable store delays the end of a run by seconds.
+
+Dagster then records in the run that its logs could not be stored."""
 
 
 class ObjectLogs(S3ComputeLogManager):
-    """`compute_logs` of dagster.yaml. `local_dir` is where a process writes what it captures.
+    """`compute_logs` of dagster.yaml. `local_dir` is the folder for captured logs.
 
-    The store and its keys are those of the environment (`resources/settings.py`), or the embedded server.
+    The environment names the store and its keys (`resources/settings.py`); by default it is the embedded server.
     """
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Dagster's schema of the configuration."""
+        """Schema of the configuration in dagster.yaml."""
         return {"local_dir": StringSource}
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> ObjectLogs:
-        """Made by Dagster from dagster.yaml. Raises ServiceError if there is no object store."""
+        """Called by Dagster. Raises ServiceError if the object store cannot be reached."""
         endpoints = LocalServices(Settings.from_environment(), only=(OBJECTS,)).start()
         with _default_session(endpoints):
             return cls(
@@ -54,7 +56,7 @@ class ObjectLogs(S3ComputeLogManager):
             )
 
     def download_url_for_type(self, log_key: Sequence[str], io_type: Any) -> str | None:
-        """The web server's own address of a log: a signed address of the store would let in whoever has it."""
+        """The webserver's own address of a log. A presigned address of the store would admit anybody who has it."""
         if not self.is_capture_complete(log_key):
             return None
         return "/".join(("/logs", *log_key, "out" if io_type.name == "STDOUT" else "err"))
@@ -62,9 +64,9 @@ class ObjectLogs(S3ComputeLogManager):
 
 @contextmanager
 def _default_session(endpoints: Endpoints) -> Iterator[None]:
-    """Has boto3 make its next client with the store's keys: the log manager takes none, and Dagster shows its settings.
+    """Sets boto3's default session to the store's keys while the log manager makes its client; restores it afterwards.
 
-    Afterwards boto3 is as it was.
+    The log manager takes no keys as parameters, and Dagster's pages show its configuration.
     """
     before = boto3.DEFAULT_SESSION
     session = botocore.session.get_session()

@@ -1,9 +1,9 @@
-"""The variable that keeps Dagster from sending usage statistics.
+"""The environment variable that disables Dagster's telemetry.
 
-Belongs here: its name. `dagster.yaml` says the same in Dagster's public way, but only to who has opened the home.
+Belongs here: its name. The public setting in `dagster.yaml` has an effect only after an instance is opened.
 """
 
 from typing import Final
 
 OFF: Final = {"DAGSTER_DISABLE_TELEMETRY": "1"}
-"""For the environment of a process, before Dagster is imported."""
+"""Environment variables to set before Dagster is imported."""

@@ -1,7 +1,7 @@
-"""Dagster's webserver as an ASGI app, the code server's socket, and the daemon's command.
+"""Dagster's webserver as an ASGI app, and a ping of its code server.
 
-Belongs here: what Dagster's command lines do inside, where Touchline has to do it in its own process. Starting and
-ending the parts is in `touchline_cli/serve.py`, the guard before the app in `webapp/`.
+Belongs here: what Dagster's commands do internally and Touchline does in its own process. `touchline_cli/serve.py`
+starts and stops the processes; the guard in front of the app is in `webapp/`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from dagster_webserver.version import __version__
 from starlette.types import ASGIApp
 
 STATEMENT_TIMEOUT_MS: Final = 15_000
-"""Longest statement of the webserver in the database, as `dagster-webserver` sets it [ms]."""
+"""Longest duration of a webserver's statement in the database [ms]; the default of `dagster-webserver`."""
 RECYCLE_S: Final = 3600
-"""Age at which the webserver replaces a connection to the database, as `dagster-webserver` sets it [s]."""
+"""Age at which the webserver replaces a connection to the database [s]; the default of `dagster-webserver`."""
 OVERFLOW: Final = 20
-"""Connections that the webserver opens beyond the one that it keeps, as `dagster-webserver` sets it."""
+"""Connections of the webserver beyond the pooled one; the default of `dagster-webserver`."""
 POLL_MS: Final = 2000
-"""How often Dagster's pages ask for what is new [ms]."""
+"""Interval at which Dagster's pages poll for updates [ms]."""
 NOTEBOOKS: Final = ("/notebook", "/dagit/notebook")
-"""Dagster's routes for notebooks."""
+"""Dagster's routes that render notebooks."""
 
 
 @contextmanager
 def dagster_app(workspace: Path) -> Iterator[ASGIApp]:
-    """Dagster's webserver as an ASGI app, on the instance of DAGSTER_HOME and the code that `workspace` names."""
+    """Dagster's webserver as an ASGI app, for the instance of DAGSTER_HOME and the code locations of `workspace`."""
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, RECYCLE_S, OVERFLOW)
         target = WorkspaceFileTarget(paths=[str(workspace)])

@@ -1,6 +1,6 @@
-"""What `touchline run --debug-pictures` writes: every kept frame with all that the stages found in it drawn in.
+"""Output of `touchline run --debug-pictures`: every kept frame with the stages' detections drawn in.
 
-Belongs here: reading a job's checkpoints side by side and naming the files. Drawing is in `pictures.py`.
+Belongs here: reading a job's checkpoints in step and naming the files. Labels are drawn by `metadata/labels.py`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,26 @@ from touchline.report.files import SOURCE_FILE, owner, unwritten, write_files
 from touchline.values import BrandDetection, FrameEdges, FrameObjects, Image, Reading, SceneFrame
 
 DRAWN: Final = ("detect_edges", "detect_objects", "run_ocr", "match_brands")
+"""Stages whose detections are drawn."""
 BOARD: Final = (0, 90, 160)
+"""Colour of boards, BGR."""
 OBJECT: Final = (160, 160, 160)
+"""Colour of objects, BGR."""
 LEAST_WIDTH: Final = 1280
-"""Least width of a picture: smaller frames are enlarged to it, so that labels can be read [pixels]."""
+"""Least width of a picture [px]. Smaller frames are enlarged to it, so that labels are readable."""
 LONGEST: Final = 8192
-"""Largest height of an enlarged picture: a JPEG has 65,535 lines at most [pixels]."""
+"""Largest height of an enlarged picture [px]. A JPEG has at most 65,535 lines."""
 
 
 def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path) -> int:
-    """Writes one JPEG a kept frame of a job into `directory`, named by sequence and time; returns their number.
+    """Writes one JPEG per kept frame of a job into `directory`, named by sequence and time. Returns their number.
 
-    Brown: boards of `detect_edges`; grey: objects; by zone (board orange, jersey blue, overlay purple, other yellow):
-    readings with their track and confidence, in brackets where they were carried on from the frame before; green:
-    brands. Stages that the job did not come to are left out. `source.json` tells whose pictures they are. Raises
-    BadInputError for a job without frames or a folder of another source's pictures, CheckpointError for a checkpoint
-    that is damaged, TouchlineError where nothing can be written.
+    Boards of `detect_edges` are brown, objects grey, brands green. Readings are coloured by zone (board orange, jersey
+    blue, overlay purple, other yellow) and labelled with track and confidence, in brackets where they were propagated
+    from the frame before. Stages that the job did not reach are left out. `source.json` names the source.
+
+    Raises BadInputError for a job without frames or a folder with another source's pictures, CheckpointError for a
+    damaged checkpoint, TouchlineError where nothing can be written.
     """
     if (other := owner(directory, SOURCE_FILE)) not in (None, job.partition_key):
         raise BadInputError(f"{directory} holds the pictures of {other or 'something else'}; name another folder")
@@ -50,7 +54,7 @@ def write_debug_pictures(connection: Connection, job: DetectJob, directory: Path
         }
     frames = rows.pop("extract_frames")
     if frames is None or rows["filter_scenes"] is None:
-        raise BadInputError(f"job {job.id} did not come as far as filter_scenes: it has no frames to draw on")
+        raise BadInputError(f"job {job.id} did not reach filter_scenes: it has no frames to draw on")
     whose = {"source": job.partition_key, "video_path": job.video_path, "job_id": str(job.id)}
     _write(directory, SOURCE_FILE, json.dumps(whose, ensure_ascii=False).encode())
     streams = {
@@ -79,21 +83,16 @@ def _write(directory: Path, name: str, data: bytes) -> None:
 
 
 def drawn(image: Image, scene: SceneFrame, found: Sequence[Any]) -> bytes:
-    """The frame (BGR) with the stages' documents on it drawn in and a line below that names it, as a JPEG."""
+    """The frame (BGR) as a JPEG, with the stages' documents and a line of text that names the frame drawn in."""
     width = max(image.shape[1], min(LEAST_WIDTH, LONGEST * image.shape[1] // image.shape[0]))
     picture = annotated(image, [mark for document in found for mark in _marks(document)], width=width)
     scale = width / image.shape[1]
     for document in found:
         if isinstance(document, BrandDetection):
-            # Below the quad: above it stands the reading.
+            # Below the quad: the reading's label is above it.
             left, _, _, bottom = bounds(document.quad)
-            write(
-                picture,
-                plain_ascii(document.brand_name),
-                (int(left * scale), int(bottom * scale) + 12),
-                BRAND,
-                size=0.5,
-            )
+            spot = (int(left * scale), int(bottom * scale) + 12)
+            write(picture, plain_ascii(document.brand_name), spot, BRAND, size=0.5)
     footer = f"frame {scene.sequence}  {scene.timestamp:.2f} s  shot {scene.shot}"
     write(picture, footer, (8, picture.shape[0] - 8), (255, 255, 255), size=0.5)
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])

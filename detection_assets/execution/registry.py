@@ -1,6 +1,6 @@
-"""What Dagster needs to know of each stage: its module, its launchpad settings, how its worker is made.
+"""The registry of stages: for each its module, its settings in the launchpad, and how its worker is made.
 
-Belongs here: the wiring of stages to models and brands. Running a stage chunk by chunk is in `run_stage.py`.
+Belongs here: the wiring of stages to models and brands. `run_stage.py` runs a stage chunk by chunk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Context:
-    """What workers are made from besides their settings and state."""
+    """What a worker is made from, besides its settings and its state."""
 
     models: Models
     brands: Callable[[], BrandBook]
@@ -45,7 +45,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Stage:
-    """One node. `identity` names the models and lists its output depends on; `worker` makes what runs it."""
+    """One stage. `identity` names the models and lists that its output depends on; `worker` makes its worker."""
 
     name: str
     module: ModuleType
@@ -54,7 +54,7 @@ class Stage:
 
     @property
     def version(self) -> str:
-        """Version of the stage's code, part of its fingerprint."""
+        """Version of the stage's code; part of its fingerprint."""
         return str(self.module.VERSION)
 
 
@@ -64,7 +64,7 @@ def _no_models(config: Any, context: Context) -> str:
 
 def _objects_identity(config: detect_objects.DetectObjectsConfig, context: Context) -> str:
     detector, _ = context.models.detector(config)
-    # Why there is none differs with the machine, and changes nothing of what is stored: no objects.
+    # Why there is no detector depends on the machine and does not change the output.
     return detector.identity if detector else "none"
 
 
@@ -92,7 +92,7 @@ STAGES: dict[str, Stage] = {
             lambda c, x: x.brands().version,
             lambda c, x, s: match_brands.MatchBrands(c, x.brands(), s),
         ),
-        # The providers of the two escalations are not configurable yet: both route, count and say so.
+        # No provider can be configured for the two escalations yet. Both select, count and report candidates.
         Stage(
             "escalate_vlm",
             escalate_vlm,
@@ -110,11 +110,11 @@ STAGES: dict[str, Stage] = {
 
 
 def launchpad(config: type[StageConfig]) -> type[dg.Config]:
-    """A Dagster config with the fields of a stage's settings, all optional: what is left out is the profile's.
+    """A Dagster config with the fields of a stage's settings. All are optional; the default is the profile's value.
 
-    Values are checked by the stage's own settings when the stage starts, so that bounds are written once. Where fields
-    were renamed, Dagster lets other names through, so that the former ones are accepted and not shown;
-    `refuse_unknown` in `resources/run_settings.py` refuses the rest.
+    The stage's own settings check values when the stage starts, so that bounds are written once. Where fields were
+    renamed, the config is permissive: former names are accepted and not shown. `refuse_unknown` in
+    `resources/run_settings.py` refuses unknown names.
     """
     fields: dict[str, Any] = {}
     for field_name, field in config.model_fields.items():
@@ -128,7 +128,7 @@ def launchpad(config: type[StageConfig]) -> type[dg.Config]:
 
 
 def limits(field: FieldInfo) -> str:
-    """The bounds of a setting in words, such as "From 0 to 1"; empty where it has none."""
+    """The bounds of a setting in words, such as "From 0 to 1"; empty if it has none."""
     words = {"gt": "above {}", "ge": "from {}", "lt": "below {}", "le": "to {}"}
     given = {word: getattr(mark, word) for mark in field.metadata for word in words if hasattr(mark, word)}
     text = " ".join(words[word].format(given[word]) for word in words if word in given)
@@ -138,14 +138,13 @@ def limits(field: FieldInfo) -> str:
 SETTINGS: Final[Mapping[str, type[dg.Config]]] = {
     stage: launchpad(type(Profile().stage(stage))) for stage in (*NODE_NAMES, REPORT)
 }
-"""What the launchpad takes for each asset."""
+"""The launchpad config of each asset, by stage name."""
 
 
 def takes_settings(stage: str) -> Callable[[F], F]:
-    """A decorator below `@dg.asset`: the function's parameter `config` is what the launchpad takes for that stage.
+    """A decorator, placed below `@dg.asset`, that annotates the parameter `config` with the stage's launchpad config.
 
-    Dagster reads the class from the annotation. The classes are made from the stages' own settings, so that no name of
-    one can be written there.
+    Dagster reads the config class from the annotation. These classes are generated, so it cannot be written in code.
     """
 
     def decorate(function: F) -> F:

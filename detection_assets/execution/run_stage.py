@@ -19,7 +19,7 @@ import dagster as dg
 
 from detection_assets.execution.registry import STAGES, Context, Stage
 from detection_assets.jobs.heartbeat import Heartbeat, announce
-from detection_assets.jobs.job_of_run import open_job, selected_stages, stop_if_asked, truthful
+from detection_assets.jobs.job_of_run import open_job, record_failure, selected_stages, stop_if_asked
 from detection_assets.jobs.run_config import given
 from detection_assets.metadata.materialization import described
 from detection_assets.metadata.pictures import findings
@@ -91,7 +91,7 @@ def run_stage(
         source = repository.get_source(session, context.partition_key)
     base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
-    with truthful(connection, job):
+    with record_failure(connection, job):
         source, video = _video(context, connection, source, stage, inputs)
         profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))

@@ -1,8 +1,7 @@
-"""Makes the asset of one node from what is particular to it.
+"""The factory of stage assets.
 
-Belongs here: what the assets of all nodes share: partitions, inputs, settings, resources. What an asset reads is
-written in `touchline/nodes.py`, what it does in `run_stage.py` and `touchline/stages/`.
-https://docs.dagster.io/guides/build/assets
+Belongs here: what all stage assets share: partitions, inputs, settings, resources. `touchline/nodes.py` says what an
+asset reads, `run_stage.py` and `touchline/stages/` compute it. https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Collection
@@ -19,22 +18,22 @@ from resources.storage import Storage
 from touchline.nodes import READS, TRACES
 
 GROUP = "touchline"
-"""Of all assets that belong to a source."""
+"""The asset group of all assets of a source."""
 
 
 def stage_asset(
     name: str, *, description: str, owners: Collection[str], kinds: Collection[str], pool: str | None = None
 ) -> dg.AssetsDefinition:
-    """The asset of the node `name`: partitioned by source, with the inputs that `touchline/nodes.py` names.
+    """The asset of the stage `name`, partitioned by source, with the inputs that `touchline/nodes.py` names.
 
-    `owners` are as Dagster takes them ("team:..."), `kinds` are shown beside the asset's name, and `pool` limits how
-    many steps run at once.
+    `owners` have Dagster's form ("team:..."). Dagster shows `kinds` next to the asset's name. `pool` is the concurrency
+    pool of its steps.
     """
 
     @dg.asset(
         name=name,
         ins={stage: dg.AssetIn() for stage in READS[name]},
-        # Without a value: a value would be of the newest checkpoint, or cost a look for the right one.
+        # Dependencies without a value: loading a value would cost one query more for the checkpoint of this run.
         deps=TRACES[name],
         partitions_def=sources,
         group_name=GROUP,
@@ -54,7 +53,7 @@ def stage_asset(
         run_settings: RunSettings,
         **inputs: StageInput,
     ) -> dg.MaterializeResult[StageOutput]:
-        # Dagster gives keyword arguments in an order of its own.
+        # Dagster passes keyword arguments in another order.
         ordered = {stage: inputs[stage] for stage in READS[name]}
         return run_stage(context, config, ordered, storage, models, run_settings)
 

@@ -1,1 +1,1 @@
-"""Jobs as Dagster's runs make them: their status, and what becomes of it."""
+"""Jobs of Dagster's runs: their status, their processes, and how they are continued."""

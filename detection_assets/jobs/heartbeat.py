@@ -1,7 +1,7 @@
-"""Telling that a stage gets on: to the listeners of this process, and to its job's row.
+"""Progress of a stage, reported to the listeners of this process and to the job's row.
 
-Belongs here: who is told, and how often. What is made of silence is decided by those who watch from outside:
-`worker_pool.py` its own processes, `watchdog.py` all jobs of this machine.
+Belongs here: who gets the progress, and how often. Hangs are detected by other processes: `worker_pool.py` watches its
+own workers, `watchdog.py` all jobs of this machine.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from touchline.progress import share_done
 
 Listener = Callable[[str, float], None]
 listeners: list[Listener] = []
-"""Called with a stage's name and the share of it that is done, 0..1: progress bars, and those who watch for hangs."""
+"""Functions called with a stage's name and its share done, 0..1: progress bars, and detection of hangs."""
 
 ANNOUNCE_S = 0.5
-"""Listeners hear no more often than this of what gets on within a chunk [s]."""
+"""Least time between two calls of the listeners within a chunk [s]."""
 WRITE_S: Final = 10.0
-"""A job's row is written no more often than this within a chunk [s]."""
+"""Least time between two writes of the job's row within a chunk [s]."""
 
 
 def announce(stage: str, share: float) -> None:
-    """Tells the listeners of this process."""
+    """Calls the listeners of this process with a stage and its share done, 0..1."""
     for listener in list(listeners):
         listener(stage, share)
 
 
 class Heartbeat:
-    """One stage of one job. Safe to use from several threads: frames are loaded by more than one.
+    """Progress of one stage of one job. Thread-safe, because several threads load frames.
 
-    `stages` are those that the job runs, `run_id` the Dagster run whose lease is looked at whenever a chunk is done.
+    `stages` are those that the job runs; the lease of the run `run_id` is checked after each chunk.
     """
 
     def __init__(
@@ -50,31 +50,31 @@ class Heartbeat:
         self._job_id, self._stage, self._stages = job_id, stage, stages
         self._share = 0.0
         self._lock = threading.Lock()
-        self._told = self._written = time.monotonic()
+        self._announced = self._written = time.monotonic()
 
     def begin(self) -> None:
-        """The stage is the one at work."""
+        """Records the stage as the job's current one."""
         self.reached(0.0)
 
     def reached(self, share: float) -> None:
-        """That share of the stage, 0..1, is done and kept. The row is written whatever it takes.
+        """Records that this share of the stage, 0..1, is done and stored. Always writes the row.
 
-        Raises ServiceError where the database stays away, LeaseLostError where the run is not this process's any more.
+        Raises ServiceError if the database stays unreachable, LeaseLostError if another process holds the run's lease.
         """
         with self._lock:
             self._share = share
-            self._told = self._written = time.monotonic()
+            self._announced = self._written = time.monotonic()
             done = share_done(self._stages, self._stage, share)
             self._database.transact(lambda session: self._progress(session, done))
         announce(self._stage, share)
 
     def moved(self, share: float) -> None:
-        """Something was done on the way to that share. Costs next to nothing when it was told a moment ago."""
+        """Reports work within a chunk, towards this share, 0..1. A call within ANNOUNCE_S of the last is ignored."""
         now = time.monotonic()
-        if now - self._told < ANNOUNCE_S or not self._lock.acquire(blocking=False):
+        if now - self._announced < ANNOUNCE_S or not self._lock.acquire(blocking=False):
             return
         try:
-            self._told = now
+            self._announced = now
             self._share = max(self._share, min(1.0, share))
             if now - self._written >= WRITE_S:
                 self._written = now
@@ -90,7 +90,7 @@ class Heartbeat:
     def _write(self) -> None:
         done = share_done(self._stages, self._stage, self._share)
         try:
-            # No patience: whoever needs the database for more than this waits for it, and says so.
+            # No retries: a missed write is harmless, and the next one that matters waits for the database.
             with self._database.session(patience_s=0) as session:
                 repository.report_progress(session, self._job_id, self._stage, done)
         except ServiceError:

@@ -1,7 +1,7 @@
-"""The DetectJob of a run: created before work starts, true whatever happens to the run.
+"""The DetectJob of a run: created before work starts, and kept correct however the run ends.
 
-Belongs here: what Dagster's run says about the job (kind of run, where it begins, what it retries), and noticing that
-somebody asked it to stop. What its status becomes is in `jobs/lifecycle.py`.
+Belongs here: the job's fields that follow from the run (run type, first stage, what it retries), and stopping on
+request. `jobs/lifecycle.py` sets the status.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from touchline.library.tables import DetectJob, DetectJobStatus, RunType, Source
 from touchline.nodes import NODE_INDEX, NODE_NAMES, REPORT
 
 CONTINUES_TAG: Final = "touchline/continues_job"
-"""Set by the CLI: this run goes on with that job."""
+"""Tag of a run, set by the CLI: the id of the job that this run continues."""
 ALONE_TAG: Final = "touchline/alone"
-"""Set by the CLI: this run is refused while another works on its source."""
+"""Tag of a run, set by the CLI: the run is refused while another job of its source is running."""
 STOP_TAG: Final = "touchline/stop"
-"""Set by anybody on a run, queued or at work: "paused" or "cancelled", what its jobs become at the next chunk."""
+"""Tag of a queued or running run, set by anybody: "paused" or "cancelled", the status of its jobs at the next chunk."""
 STOPPED: Final = (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)
+"""The statuses that can be requested."""
 
 
 def selected_stages(run: dg.DagsterRun) -> list[str]:
-    """The stages of a run, in order; all of them where nothing was selected.
+    """The stages of a run, in order; all of them if nothing was selected.
 
-    A run selects assets; a re-execution from failure, or of single steps, keeps that selection and names steps.
+    A run selects assets. A re-execution from failure, or of single steps, keeps that selection and adds step keys.
     """
     names: list[str] = [*NODE_NAMES, REPORT]
     if run.asset_selection:
@@ -55,10 +56,10 @@ def open_job(
     profile: str,
     overrides: Mapping[str, Any],
 ) -> DetectJob:
-    """The job of this run and partition, running; made by the first stage of the run.
+    """The running job of this run and partition. The first stage of the run creates it.
 
-    Raises JobStoppedError if it was paused or cancelled, be it in the stage beside this one, or if another process
-    does the run, and BadInputError if it must be alone with its source and is not.
+    Raises JobStoppedError if it was paused or cancelled, LeaseLostError if another process executes the run, and
+    BadInputError if the run has ALONE_TAG and another job of its source is running.
     """
     keep_connections(context.instance)
     run = context.run
@@ -87,34 +88,34 @@ def open_job(
                 priority=_priority(run),
             )
             if run.parent_run_id is None and {ALONE_TAG, CONTINUES_TAG} & run.tags.keys():
-                # Again, now that nobody else can make a job of this source: two that start at once have both looked.
-                refuse_beside(session, source)
+                # Checked again under the lock of the source: two commands that start together both passed the check.
+                refuse_concurrent(session, source)
             _drop_inherited_stop(context)
         return lifecycle.begin(session, job)
 
     job = connection.database.transact(opened)
-    with truthful(connection, job):
+    with record_failure(connection, job):
         stop_if_asked(context, connection, job)
     return job
 
 
 def claim_run(context: dg.AssetExecutionContext | dg.OpExecutionContext, connection: Connection) -> None:
-    """Makes this process the one that does its run, or finds that it still is. The lease ends with the run.
+    """Takes the lease of a run for this process, or confirms it. The lease ends with the run.
 
-    Raises LeaseLostError where another process does it, or where it was ended before it could begin.
+    Raises LeaseLostError if another process holds it, or if the run ended before it began.
     """
     run_id = context.run.run_id
     if not acquire_lease(connection.database, run_id):
         return
     now = context.instance.get_run_by_id(run_id)
     if now is None or now.is_finished:
-        release_lease(run_id)
-        raise LeaseLostError(f"Dagster run {run_id} was ended before this process could begin it; it does nothing")
+        let_go(run_id)
+        raise LeaseLostError(f"Dagster run {run_id} ended before this process could begin it; nothing was done")
     lifecycle.follow_at_end(context.instance, connection, run_id)
 
 
-def refuse_beside(session: Session, source: SourceAsset) -> None:
-    """Raises BadInputError if a job is at work on a source."""
+def refuse_concurrent(session: Session, source: SourceAsset) -> None:
+    """Raises BadInputError if a job of a source is running."""
     for job in repository.list_jobs(session, source.id, statuses=[DetectJobStatus.RUNNING], limit=1):
         raise BadInputError(
             f"{source.video_path}: job {job.id} is running on it (Dagster run {job.dagster_run_id}); wait for it or "
@@ -123,8 +124,8 @@ def refuse_beside(session: Session, source: SourceAsset) -> None:
 
 
 @contextmanager
-def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
-    """Whatever ends the work early is written to the job before it travels on."""
+def record_failure(connection: Connection, job: DetectJob) -> Iterator[None]:
+    """Records an error that ends the work in the job, then raises it again."""
     try:
         yield
     except JobStoppedError:
@@ -133,29 +134,29 @@ def truthful(connection: Connection, job: DetectJob) -> Iterator[None]:
         if not _interrupted(error):
             lifecycle.fail(connection, job, in_words(error), error)
             raise
-        # A library that was being loaded made an error of its own of it.
+        # A library that was being loaded replaced the interruption by an error of its own.
         lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
         raise dg.DagsterExecutionInterruptedError from error
     except BaseException as error:
-        # Ctrl-C, or Dagster ending the run: the job can be taken up again, unless that was how it was stopped.
+        # Ctrl-C, or Dagster terminates the run: the job can be resumed, unless it was cancelled.
         lifecycle.fail(connection, job, lifecycle.interrupted(job.id), error, interrupted=True)
         raise
 
 
 def _interrupted(error: BaseException) -> bool:
-    """Whether an error was raised while an interruption was on its way up: in its causes, or in what it was raised in.
+    """Whether an interruption is among the causes or contexts of an error.
 
-    Libraries that clean up while they are interrupted can fail at that, and the error hides the interruption.
+    A library can fail while it cleans up after an interruption; its error then hides the interruption.
     """
     return any(isinstance(one, KeyboardInterrupt | dg.DagsterExecutionInterruptedError) for one in causes(error))
 
 
 def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job: DetectJob) -> None:
-    """Between stages and between chunks: paused or cancelled by somebody?
+    """Stops a job that somebody paused or cancelled. Called between stages and between chunks.
 
-    Raises JobStoppedError for a paused job: its run fails, and can be re-executed. Raises
-    DagsterExecutionInterruptedError for a cancelled one, whose run is cancelled too, and for a run that Dagster is
-    cancelling: it interrupts once, and once is lost where Python ignores exceptions.
+    Raises JobStoppedError for a paused job: its run fails and can be re-executed. Raises
+    DagsterExecutionInterruptedError for a cancelled job, whose run is cancelled as well, and for a run that Dagster is
+    cancelling: Dagster interrupts it once, and Python can swallow that exception.
     """
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
@@ -170,7 +171,7 @@ def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job
 
     found = connection.database.transact(stopped)
     if tagged:
-        # A re-execution inherits its parent's tags: what was done must not be asked of it again.
+        # A re-execution inherits its parent's tags and must not stop for the same request.
         tag_run(context.instance, context.run.run_id, {STOP_TAG: ""})
     if found is DetectJobStatus.PAUSED:
         raise JobStoppedError(
@@ -183,7 +184,7 @@ def stop_if_asked(context: dg.AssetExecutionContext, connection: Connection, job
 
 
 def _stop_tag(context: dg.AssetExecutionContext, run: dg.DagsterRun | None) -> DetectJobStatus | None:
-    """What the tag of the run, as it is now, asks for."""
+    """The status that the run's current tag requests, if any."""
     value = run.tags.get(STOP_TAG, "") if run else ""
     if value and value not in STOPPED:
         context.log.warning(f"tag {STOP_TAG}: expected {' or '.join(STOPPED)}, got {value!r}; the run continues")
@@ -191,7 +192,7 @@ def _stop_tag(context: dg.AssetExecutionContext, run: dg.DagsterRun | None) -> D
 
 
 def _drop_inherited_stop(context: dg.AssetExecutionContext) -> None:
-    """A run that was asked to stop and ended before it could must not stop its re-execution."""
+    """Clears a stop tag that a re-execution inherited from a run that ended before it could stop."""
     run = context.run
     parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
     if parent is not None and run.tags.get(STOP_TAG) and run.tags.get(STOP_TAG) == parent.tags.get(STOP_TAG):
@@ -199,10 +200,10 @@ def _drop_inherited_stop(context: dg.AssetExecutionContext) -> None:
 
 
 def _retries(context: dg.AssetExecutionContext, connection: Connection, source: SourceAsset) -> bool:
-    """Whether this run goes on with one that did not finish."""
+    """Whether this run continues a run that did not finish."""
     run = context.run
     if run.parent_run_id is None:
-        # A re-execution inherits the tags of its parent, this one too.
+        # A re-execution inherits this tag from its parent.
         return CONTINUES_TAG in run.tags
     with connection.database.session() as session:
         job = repository.job_of_run(session, run.parent_run_id, source.id)
@@ -213,7 +214,7 @@ def _retries(context: dg.AssetExecutionContext, connection: Connection, source: 
 
 
 def _priority(run: dg.DagsterRun) -> int:
-    """The run's priority; as in Dagster's own queue, a tag that is no number counts as 0."""
+    """The run's priority. As in Dagster's queue, a tag that is not a number counts as 0."""
     try:
         return int(run.tags.get(PRIORITY_TAG, "0"))
     except ValueError:

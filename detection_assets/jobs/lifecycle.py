@@ -1,8 +1,7 @@
-"""The one place that gives a job its status: it begins, is stopped, fails, and ends as its Dagster run ends.
+"""The one module that sets a job's status: it begins, is stopped, fails, and ends as its Dagster run ends.
 
-Belongs here: every change of a job's status, and what the job is told with it. Which change is legal is decided in
-`touchline/library/job_lifecycle.py`; who looks for runs that ended without an error is
-`detection_assets/jobs/reconcile.py`.
+Belongs here: every change of a job's status, and the error message recorded with it. The legal changes are in
+`touchline/library/job_lifecycle.py`. `detection_assets/jobs/reconcile.py` finds runs that ended without an error.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 from sqlalchemy.orm import Session
 
 from detection_assets.dagster_internals.failures import Failure, failure_of
-from detection_assets.dagster_internals.storage import when_over
+from detection_assets.dagster_internals.storage import on_run_end
 from resources.connection import Connection
 from resources.leases import release_lease
 from touchline.errors import ServiceError
@@ -25,60 +24,62 @@ from touchline.library.job_lifecycle import ACTIVE
 from touchline.library.tables import DetectJob, DetectJobStatus
 
 INTERRUPTED: Final = "interrupted"
-"""How the message of a job begins that was ended from outside, not by a fault."""
+"""Start of the error message of a job that was interrupted and has no error of its own."""
 AGAIN: Final = "run the same again to continue"
+"""The remedy at the end of a run's failure message."""
 
 Change = tuple[UUID, DetectJobStatus]
-"""A job and the status that it got."""
+"""A job's id and its new status."""
 
 
 def begin(session: Session, job: DetectJob) -> DetectJob:
-    """A job that waits runs; any other is returned as it is.
+    """Sets a pending job to running; any other job is returned unchanged.
 
-    After a failed stage Dagster still runs the stages beside it: what they do is kept, but the job has failed.
+    After a failed stage, Dagster still executes stages that do not depend on it. Their results are stored; the job
+    stays failed.
     """
     return repository.set_job_status(session, job.id, DetectJobStatus.RUNNING)
 
 
 def ask(session: Session, job_id: UUID, status: DetectJobStatus) -> DetectJob:
-    """Asks a job to become `paused` or `cancelled`; raises as `repository.request_stop`."""
+    """Requests that a job becomes `paused` or `cancelled`. Raises like `repository.request_stop`."""
     return repository.request_stop(session, job_id, status)
 
 
 def stop(session: Session, job_id: UUID, asked: DetectJobStatus) -> DetectJobStatus:
-    """The job's work ends here because somebody asked for it. Returns its status, which may be another."""
+    """Sets the job to the requested status. Returns its status, which differs if it had ended before."""
     return repository.set_job_status(session, job_id, asked, error_message=f"{asked} by request").status
 
 
 def fail(
     connection: Connection, job: DetectJob, message: str, error: BaseException, *, interrupted: bool = False
 ) -> None:
-    """Tells the job what ended it, if the database is there to be told; else a note is put on `error`.
+    """Sets a job to failed with `message`. If the database cannot be reached, a note is added to `error` instead.
 
-    One that was `interrupted` after somebody had asked it to stop is what it was asked to be. A job that could not be
-    told still says that it runs; the next run of the source corrects it.
+    A job that was `interrupted` after a stop request gets the requested status. A job whose end could not be recorded
+    stays running until the next run of its source corrects it.
     """
     try:
-        # No patience: the database may be what failed, and was waited for already.
+        # No retries: the database may be what failed, after all its retries.
         with connection.database.session(patience_s=0) as session:
             asked = repository.stop_requested(session, job.id) if interrupted else None
-            status, told = (asked, f"{asked} by request") if asked else (DetectJobStatus.FAILED, message)
-            repository.set_job_status(session, job.id, status, error_message=told)
-    except ServiceError as gone:
-        error.add_note(f"the end of job {job.id} could not be recorded: {gone}")
+            status, text = (asked, f"{asked} by request") if asked else (DetectJobStatus.FAILED, message)
+            repository.set_job_status(session, job.id, status, error_message=text)
+    except ServiceError as unreachable:
+        error.add_note(f"the end of job {job.id} could not be recorded: {unreachable}")
 
 
 def fail_if_still(
     session: Session, job_id: UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
 ) -> DetectJobStatus | None:
-    """Ends a running job from outside, as `repository.fail_if_still`."""
-    return repository.fail_if_still(session, job_id, still, end, message)
+    """Ends a running job of another process, like `repository.end_if`."""
+    return repository.end_if(session, job_id, still, end, message)
 
 
 def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str) -> None:
-    """Has the jobs of a run follow it, and its lease end, as soon as this process tells Dagster that the run is over.
+    """Calls `follow` and ends the lease of a run as soon as this process has reported the run's end to Dagster.
 
-    What fails here is left to those who look from outside: the run itself is over.
+    An error here is logged and left to `reconcile.py`, because the run has ended.
     """
 
     def ended() -> None:
@@ -89,16 +90,16 @@ def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str
         finally:
             release_lease(run_id)
 
-    when_over(instance, run_id, ended)
+    on_run_end(instance, run_id, ended)
 
 
 def follow(
     instance: DagsterInstance, connection: Connection, run: dg.DagsterRun, jobs: Iterable[DetectJob] | None = None
 ) -> list[Change]:
-    """Gives the jobs of a run that has ended the status that follows; returns those that were changed.
+    """Sets the status of the jobs of a run that has ended. Returns the changes.
 
-    A run that succeeded completes its jobs; one that failed fails those that wait for its result. A cancelled one
-    cancels those that it interrupted, too: that is what was asked for. Paused and final jobs stay as they are.
+    A successful run completes its jobs; a failed run fails its active jobs. A cancelled run also cancels jobs that its
+    interruption has set to failed. Paused jobs and jobs with a final status stay unchanged.
     """
     if jobs is None:
         with connection.database.session() as session:
@@ -112,44 +113,44 @@ def follow(
         if not waiting:
             return []
         failure = failure_of(instance, run.run_id)
-        told = told_of(failure)
-        words = {job.id: _with_remedy(job, told) if failure.from_outside else told for job in waiting}
-        return [c for job in waiting for c in _settle(connection, [job], DetectJobStatus.FAILED, words[job.id])]
+        text = failure_text(failure)
+        messages = {job.id: _with_remedy(job, text) if failure.external else text for job in waiting}
+        return [c for job in waiting for c in _settle(connection, [job], DetectJobStatus.FAILED, messages[job.id])]
     if run.status is DagsterRunStatus.SUCCESS:
         return _settle(connection, jobs, DetectJobStatus.COMPLETED, None)
     return []
 
 
-def lose(connection: Connection, job: DetectJob) -> list[Change]:
-    """Fails a job whose run Dagster does not know any more."""
+def fail_without_run(connection: Connection, job: DetectJob) -> list[Change]:
+    """Fails a job whose run was deleted in Dagster."""
     why = f"its Dagster run {job.dagster_run_id} is not known to Dagster any more; {AGAIN}"
     return _settle(connection, [job], DetectJobStatus.FAILED, why)
 
 
-def told_of(failure: Failure) -> str:
-    """What a job says of a run's failure: "interrupted" where it was ended from outside by an interruption."""
+def failure_text(failure: Failure) -> str:
+    """The error message for a run's failure; "interrupted" if the run was interrupted."""
     return INTERRUPTED if failure.interrupted else failure.message or "the run failed without a message"
 
 
 def interrupted(job_id: UUID) -> str:
-    """What a job says whose run was ended from outside."""
-    return f"{INTERRUPTED}; {goes_on(job_id)}"
+    """The error message of a job whose run was interrupted."""
+    return f"{INTERRUPTED}; {how_to_resume(job_id)}"
 
 
-def goes_on(job_id: UUID) -> str:
-    """How to continue a job."""
+def how_to_resume(job_id: UUID) -> str:
+    """The remedy at the end of a job's error message: how to continue the job."""
     return f"what is finished is kept: `touchline resume {job_id}`, or the same command again, resumes it"
 
 
 def _with_remedy(job: DetectJob, message: str) -> str:
-    """What ended the job's run from outside, and how to continue the job."""
+    """A failure's message with the remedy for this job."""
     fault = message.removesuffix(f"; {AGAIN}").rstrip(".")
-    return message if "run the same again" in fault else f"{fault}; {goes_on(job.id)}"
+    return message if "run the same again" in fault else f"{fault}; {how_to_resume(job.id)}"
 
 
 def _cancelled(job: DetectJob) -> str:
     fault = job.error_message or INTERRUPTED
-    # The interruption can come where the job does not look, between two steps.
+    # The interruption can come between two steps, where the job does not check for requests.
     by = "by request" if job.stop_requested is DetectJobStatus.CANCELLED else "in Dagster"
     return f"cancelled {by}" + ("" if fault.startswith(INTERRUPTED) else f", after: {fault}")
 

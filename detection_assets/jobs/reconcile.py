@@ -1,8 +1,7 @@
-"""Bringing jobs in line with their Dagster runs, and runs in line with their processes.
+"""Reconciles jobs with their Dagster runs, and runs with their processes.
 
-Belongs here: what is corrected after something died. What becomes of a job's status is in
-`jobs/lifecycle.py`; which process does a run, in `process_liveness.py`; when this is called, in
-`sensors/run_status.py`.
+Belongs here: corrections after a process died. `jobs/lifecycle.py` sets a job's status, `process_liveness.py` checks
+processes, `sensors/run_status.py` calls this module.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 from detection_assets.dagster_internals.runs import cancel_run, fail_run, notes_code_servers, runs_where
 from detection_assets.dagster_internals.tags import LAUNCHER_TAG
 from detection_assets.jobs import lifecycle
-from detection_assets.jobs.process_liveness import dead_process, done_here, marked
+from detection_assets.jobs.process_liveness import dead_process, finished_here, marked
 from detection_assets.upkeep.retry_uploads import recover_uploads
 from resources.holders import is_gone, is_working, name_of
 from resources.storage import Connection
@@ -28,38 +27,40 @@ from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunLease
 from touchline.watch import in_minutes
 
-AT_WORK: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
-NEVER_BEGAN: Final = "the server that launched it ended before the run began"
+IN_PROGRESS: Final = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
+"""Statuses of runs that a process should be executing."""
+NEVER_STARTED: Final = "the server that launched it ended before the run began"
+"""Failure message of a run that no process has begun."""
 BATCH: Final = 500
-"""Runs asked for at a time."""
+"""Runs per query."""
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What was corrected: Dagster runs that were ended, jobs with the status they got, and what uploads were lost."""
+    """What was corrected: ids of ended Dagster runs, jobs with their new status, one sentence per lost upload run."""
 
     runs: tuple[str, ...]
     jobs: tuple[tuple[UUID, DetectJobStatus], ...]
     uploads: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One sentence for logs."""
+        """A summary in one sentence, for logs."""
         if not self.runs and not self.jobs and not self.uploads:
             return "every job agrees with its run"
         jobs = ", ".join(f"{job} is {status}" for job, status in self.jobs) or "none"
-        uploads = "".join(f"; {told}" for told in self.uploads)
+        uploads = "".join(f"; {sentence}" for sentence in self.uploads)
         return f"ended {len(self.runs)} run(s) of dead processes; jobs corrected: {jobs}{uploads}"
 
 
 def reconcile(instance: DagsterInstance, connection: Connection, *, begun_before: bool = False) -> Reconciled:
-    """Ends the runs whose process is dead, then corrects every job that says it is at work and whose run is not.
+    """Ends the runs of dead processes, then corrects every active job whose run has ended or was deleted.
 
-    Uploads whose run ended too early are asked for again. Runs of living processes are left alone. A process on another
-    machine counts as dead when it was not heard of for too long, at two looks some time apart. Safe at any time, from
-    any number of processes at once; a second call finds nothing to do.
+    Uploads whose run ended too early are requested again. Runs of living processes are left alone. A process on another
+    machine counts as dead if its lease was not renewed for too long, at two checks some time apart. It is safe to call
+    this at any time and from several processes; a second call has no effect.
 
-    `begun_before`: nothing that Dagster's servers of this machine have launched is alive, as when `touchline serve`
-    starts. Runs that were about to start are then over.
+    `begun_before`: no process launched by this machine's Dagster servers is alive, as when `touchline serve` starts.
+    Runs that were about to start then count as ended.
     """
     ended = _end_dead_runs(instance, connection, begun_before=begun_before)
     with connection.database.session() as session:
@@ -72,7 +73,7 @@ def reconcile(instance: DagsterInstance, connection: Connection, *, begun_before
         for job in batch:
             run = runs.get(job.dagster_run_id or "")
             if run is None:
-                corrected += lifecycle.lose(connection, job)
+                corrected += lifecycle.fail_without_run(connection, job)
             elif run.is_finished:
                 corrected += lifecycle.follow(instance, connection, run, [job])
     return Reconciled(tuple(ended), tuple(corrected), tuple(recover_uploads(instance, connection)))
@@ -83,27 +84,27 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
         repository.mark_silent_leases(session)
         silent = repository.expired_leases(session)
         leases = {lease.run_id: lease for lease in repository.list_leases(session)}
-    runs = runs_where(instance, dg.RunsFilter(statuses=list(AT_WORK)))
+    runs = runs_where(instance, dg.RunsFilter(statuses=list(IN_PROGRESS)))
     ended = []
     for run in runs:
         lease = leases.pop(run.run_id, None)
-        if lease is not None and run.run_id not in done_here:
-            why = _lost(connection, lease, silent.get(run.run_id))
+        if lease is not None and run.run_id not in finished_here:
+            why = _take_lost_lease(connection, lease, silent.get(run.run_id))
         else:
             process = dead_process(run.tags, run.run_id)
             why = f"{process} ended without reporting an error" if process else ""
-            if not why and begun_before and never_began(instance, run):
-                why = NEVER_BEGAN
+            if not why and begun_before and never_started(instance, run):
+                why = NEVER_STARTED
         if why and end_run(instance, run.run_id, why):
             ended.append(run.run_id)
     with connection.database.session() as session:
-        repository.delete_leases(session, ended)
-    _forget(instance, connection, leases.values())
+        repository.forget_leases(session, ended)
+    _forget_ended(instance, connection, leases.values())
     return ended
 
 
-def _lost(connection: Connection, lease: RunLease, silent_s: float | None) -> str:
-    """Takes the lease of a run from a process that is dead or was silent for too long; says which, or nothing."""
+def _take_lost_lease(connection: Connection, lease: RunLease, silent_s: float | None) -> str:
+    """Takes the lease of a run from a process that is dead or silent for too long. Returns the reason, or ""."""
     process = name_of(lease.host, lease.process)
     if lease.holder == repository.REVOKED:
         return f"{process} was given up"
@@ -118,8 +119,8 @@ def _lost(connection: Connection, lease: RunLease, silent_s: float | None) -> st
     return why if taken else ""
 
 
-def _forget(instance: DagsterInstance, connection: Connection, leases: Iterable[RunLease]) -> None:
-    """Removes the leases of runs that are not at work any more: whoever holds one writes nothing for it from now on."""
+def _forget_ended(instance: DagsterInstance, connection: Connection, leases: Iterable[RunLease]) -> None:
+    """Removes the leases of runs that have ended; their holders can write nothing for them from now on."""
     over = []
     for lease in leases:
         run = instance.get_run_by_id(lease.run_id)
@@ -130,8 +131,8 @@ def _forget(instance: DagsterInstance, connection: Connection, leases: Iterable[
 
 
 def end_run(instance: DagsterInstance, run_id: str, why: str) -> bool:
-    """Tells Dagster that a run has failed, or is cancelled if it was being cancelled; whether it was still going."""
-    # Whoever launched the run may have noticed in the meantime.
+    """Reports a run to Dagster as failed, or as cancelled if it was being cancelled. Returns False if it had ended."""
+    # The run's launcher may have reported its end in the meantime.
     now = instance.get_run_by_id(run_id)
     if now is None or now.is_finished:
         return False
@@ -142,23 +143,23 @@ def end_run(instance: DagsterInstance, run_id: str, why: str) -> bool:
     return True
 
 
-def not_begun(instance: DagsterInstance, connection: Connection) -> list[dg.DagsterRun]:
-    """Runs at work, as Dagster has it, that nobody does: as `never_began`, and nobody holds their lease."""
+def unstarted_runs(instance: DagsterInstance, connection: Connection) -> list[dg.DagsterRun]:
+    """Runs in progress, according to Dagster, that have never started (see `never_started`) and have no lease."""
     with connection.database.session() as session:
         held = {lease.run_id for lease in repository.list_leases(session)}
-    runs = runs_where(instance, dg.RunsFilter(statuses=list(AT_WORK)))
-    return [run for run in runs if run.run_id not in held and never_began(instance, run)]
+    runs = runs_where(instance, dg.RunsFilter(statuses=list(IN_PROGRESS)))
+    return [run for run in runs if run.run_id not in held and never_started(instance, run)]
 
 
-def never_began(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run was launched by a server of this machine that is gone, and no process says that it does the run.
+def never_started(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run was launched by a server of this machine that is gone, and has no process tag.
 
-    Such a process may still be loading: the answer counts where nothing launched can be alive, or after a while.
+    Its process may still be loading. So the answer counts only if no launched process can be alive, or after a while.
     """
     if marked(run.tags, run.run_id):
         return False
     if LAUNCHER_TAG not in run.tags:
-        # Dagster's own launcher says so before anything else; one that had no time to has launched nothing.
+        # Dagster's launcher writes this tag first; a launcher that died before that has launched nothing.
         return run.status is DagsterRunStatus.STARTING and notes_code_servers(instance)
     try:
         server = json.loads(run.tags.get(LAUNCHER_TAG, ""))
@@ -173,13 +174,13 @@ def never_began(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _answers(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
-    with socket.socket(family) as asked:
-        asked.settimeout(1.0)
+    with socket.socket(family) as client:
+        client.settimeout(1.0)
         try:
-            asked.connect(address)
+            client.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError:
-            # A server that is slow to answer is there.
+            # A timeout: the server exists and is slow.
             return True
     return True

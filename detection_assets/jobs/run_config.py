@@ -1,7 +1,8 @@
-"""The run config of a run, as the launchpad shows it: settings of stages, and what the run as a whole is told.
+"""The run config, as the launchpad shows it: settings of the stages, and settings of the run as a whole.
 
-Belongs here: its form, and refusing what would have no effect on the stages that run; without Dagster, so that commands
-which only ask a webserver start fast. What the fields mean is in the profile and in `resources/run_settings.py`.
+Belongs here: its structure, and refusing options without effect on the selected stages. It does not import Dagster, so
+that commands that only query a webserver start fast. The fields are defined in the profile and in
+`resources/run_settings.py`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from touchline.library.tables import SourceAsset
 
 JOB: Final = "detect_brands"
-"""The job over all assets."""
-"""Dagster's own run tag: a run's place in the queue, higher first."""
+"""Name of the asset job over all assets."""
 MATCHING: Final = "match_brands"
-"""The stage that reads the list of brands of a run."""
+"""The stage that reads a run's list of brands."""
 
 
-def refuse_idle(
+def refuse_unused(
     stages: Collection[str],
     *,
     overrides: Iterable[str] = (),
@@ -34,10 +34,10 @@ def refuse_idle(
     from_job: UUID | str | None = None,
     report: Path | None = None,
 ) -> None:
-    """Refuses what has no effect on a run of `stages`: settings ("run_ocr.min_confidence") of other stages, brands
-    where nothing is matched, a report where none is made, a job to read from where nothing is read.
+    """Refuses options without effect on a run of `stages`: settings ("run_ocr.min_confidence") of other stages, brands
+    without `match_brands`, a report without `brand_report`, a job to read from if no checkpoint is read.
 
-    Raises BadInputError that names the option, the stage that does not run, and what would make it run.
+    Raises BadInputError that names the option, the stage that does not run, and the option that would run it.
     """
     named = list(overrides)
     idle = [path for path in named if path.partition(".")[0] not in stages]
@@ -49,18 +49,18 @@ def refuse_idle(
             raise BadInputError(f"{option} {given}: {_idle(stage, stages, {stage})}")
     if from_job and NODE_NAMES[0] in stages:
         raise BadInputError(
-            f"--job {from_job}: {NODE_NAMES[0]} runs, so that no checkpoint of another job is read; begin later "
-            "(--from), or leave it out"
+            f"--job {from_job}: {NODE_NAMES[0]} runs, so that no checkpoint of another job is read; begin at a later "
+            "stage (--from), or leave --job out"
         )
 
 
-def refuse_split(
+def refuse_changed_profile(
     session: Session, source: SourceAsset, given: str, stages: Collection[str], from_job: UUID | None = None
 ) -> None:
-    """Refuses a run of `stages` of a source whose profile cannot hold for it.
+    """Refuses a run of `stages` whose profile differs from that of the checkpoints it reads.
 
-    Raises BadInputError as `profile_of`, and for a profile that is `given` and has other settings than the checkpoints
-    of earlier stages that the run reads: those do not run again. Fields that were overridden then do not count.
+    Raises BadInputError like `profile_of`, and if the `given` profile has other settings than the checkpoints of
+    earlier stages, which do not run again. Fields that were overridden for those checkpoints are ignored.
     """
     from touchline.config import silently
     from touchline.library.repository import resolve_checkpoint
@@ -71,7 +71,7 @@ def refuse_split(
         try:
             row, _ = resolve_checkpoint(session, source.id, stage, job_id=None, from_job=from_job)
         except CheckpointError:
-            # What is missing is told when it is read.
+            # A missing checkpoint is reported when the run reads it.
             continue
         config = profile.stage(stage)
         now = config.decisive()
@@ -88,15 +88,15 @@ def refuse_split(
 
 
 def _idle(stage: str, stages: Collection[str], wanted: Collection[str]) -> str:
-    """That a stage does not run, and with which option it would."""
+    """A sentence that a stage does not run, and which option would run it."""
     order = (*NODE_NAMES, REPORT)
-    told = f"{stage} does not run; what runs is {', '.join(name for name in order if name in stages)}"
+    sentence = f"{stage} does not run; what runs is {', '.join(name for name in order if name in stages)}"
     if order.index(stage) > max(map(order.index, stages)):
         last = max(map(order.index, wanted))
-        return f"{told}. {'Leave --until out' if last == len(order) - 1 else f'--until {order[last]}'} to run it"
+        return f"{sentence}. {'Leave --until out' if last == len(order) - 1 else f'--until {order[last]}'} to run it"
     needed = {*stages, *wanted}
     first = next((name for name in reversed(NODE_NAMES) if needed <= set(downstream(name))), NODE_NAMES[0])
-    return f"{told}. --from {first} to run it"
+    return f"{sentence}. --from {first} to run it"
 
 
 def run_config(
@@ -108,18 +108,18 @@ def run_config(
     fresh: bool = False,
     from_job: UUID | None = None,
 ) -> dict[str, Any]:
-    """Dagster's run config of a run of `stages`. Raises BadInputError for what has no effect on them.
+    """Dagster's run config for `stages`. Raises BadInputError for options without effect on them.
 
-    `brands` is the reference of a stored list. Nothing in a config names a file: see `registered_files.py`.
+    `brands` is the reference of a stored list. A run config names no local files: see `registered_files.py`.
     """
     from touchline.profiles import by_stage
 
-    refuse_idle(stages, overrides=overrides or (), from_job=from_job)
+    refuse_unused(stages, overrides=overrides or (), from_job=from_job)
     settings = {"profile": profile, "fresh": fresh, "from_job": str(from_job or ""), "brands": brands}
     ops = {stage: {"config": values} for stage, values in by_stage(overrides or {}).items()}
     return {"ops": ops, "resources": {"run_settings": {"config": settings}}}
 
 
 def given(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the config of one stage changes. The launchpad fills a config with nulls: they keep the profile's values."""
+    """The settings that a stage's config changes. A null, which the launchpad fills in, keeps the profile's value."""
     return {name: value for name, value in config.items() if value is not None}

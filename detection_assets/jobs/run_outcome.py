@@ -1,6 +1,6 @@
-"""How a run ended, as the process that did it tells the one that asked for it.
+"""The outcome of a run, sent from a worker process to the process that requested the run.
 
-Belongs here: this one class, without Dagster: whoever unpickles it does not load the runner with all that it needs.
+Belongs here: this class, without imports of Dagster, so that unpickling it does not load the runner.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from touchline.library.tables import DetectJob, DetectJobStatus
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended. `continued` is the unfinished job that it went on with, if any."""
+    """How a run ended. `continued` is the unfinished job that it continued, if any."""
 
     job: DetectJob
     run_id: str
@@ -22,5 +22,5 @@ class RunOutcome:
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked for the end: that is no fault."""
+        """Whether the job was paused or cancelled on request."""
         return self.job.status in (DetectJobStatus.PAUSED, DetectJobStatus.CANCELLED)

@@ -1,1 +1,1 @@
-"""Runs from a command line: the runner of one process, and a pool of worker processes."""
+"""Runs in a command's own process, and in a pool of worker processes."""

@@ -1,6 +1,6 @@
-"""Reports out of the object store, as files for people.
+"""Downloads reports from the object store.
 
-Belongs here: fetching them. How files are written safely is in `touchline/report/files.py`.
+Belongs here: finding and fetching a report. `touchline/report/files.py` writes the files.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from touchline.report.files import REPORT_FILES, files_of, owner, unwritten, wri
 
 
 def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Path:
-    """Writes a job's report files into `directory`, all of them or none; returns the path of report.json.
+    """Writes all of a job's report files into `directory`, or none. Returns the path of report.json.
 
-    Raises BadInputError for a job without a report, or where the folder holds another source's; TouchlineError where
-    they cannot be written, ServiceError or CheckpointError where they cannot be read.
+    Raises BadInputError for a job without a report, or if the folder holds another source's report; TouchlineError if
+    the files cannot be written; ServiceError or CheckpointError if they cannot be read.
     """
     if not job.report_prefix:
         raise BadInputError(f"job {job.id} has no report; it is {job.status} (run it to the end first)")
@@ -30,8 +30,8 @@ def fetch_report(connection: Connection, job: DetectJob, directory: Path) -> Pat
     contents = {REPORT_FILES[0]: connection.objects.get(job.report_prefix + REPORT_FILES[0])}
     for name in files_of(contents[REPORT_FILES[0]])[1:]:
         contents[name] = connection.objects.get(job.report_prefix + name)
-    for name, said in job.report_files.items():
-        if message := changed_file(contents.get(name, b""), said):
+    for name, recorded in job.report_files.items():
+        if message := changed_file(contents.get(name, b""), recorded):
             raise CheckpointError(
                 f"{job.report_prefix}{name}: {message}. `touchline replay {job.partition_key} --from brand_report "
                 f"--job {job.id}` makes it again"

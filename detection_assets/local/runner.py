@@ -1,4 +1,4 @@
-"""Running the pipeline from a command line: registering sources, one run in this process, fetching reports.
+"""Runs the pipeline in a command's own process: registers sources, executes and resumes runs.
 
 Belongs here: what the CLI and the tests do with Dagster. The CLI itself only reads options and prints.
 """
@@ -14,18 +14,18 @@ from uuid import UUID, uuid4
 import dagster as dg
 import sqlalchemy as sa
 
-from detection_assets.dagster_internals.books import open_instance, prepare
+from detection_assets.dagster_internals.clients import open_instance, prepare
 from detection_assets.dagster_internals.failures import DagsterPostgresError, failure_in
 from detection_assets.dagster_internals.runs import job_of
 from detection_assets.dagster_internals.storage import close, keep_connections
 from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.definitions import JOB, build_defs
 from detection_assets.jobs import heartbeat, lifecycle
-from detection_assets.jobs.job_of_run import ALONE_TAG, CONTINUES_TAG, refuse_beside
-from detection_assets.jobs.process_liveness import done_here, process_tag
+from detection_assets.jobs.job_of_run import ALONE_TAG, CONTINUES_TAG, refuse_concurrent
+from detection_assets.jobs.process_liveness import finished_here, process_tag
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.jobs.resume import Request, request_of
-from detection_assets.jobs.run_config import refuse_idle, refuse_split, run_config
+from detection_assets.jobs.run_config import refuse_changed_profile, refuse_unused, run_config
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.registered_files import hand_over
 from detection_assets.partitions import sources
@@ -43,7 +43,7 @@ from touchline.video.opening import probe
 
 
 class Runner:
-    """Definitions, instance and clients, opened once for any number of runs in this process."""
+    """Definitions, instance and clients, opened once for all runs in this process."""
 
     def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         home = prepare(settings, endpoints)
@@ -54,9 +54,9 @@ class Runner:
         self._job = job_of(build_defs(), JOB)
 
     def register(self, path: Path, profile: str = "") -> SourceAsset:
-        """The source of a video or picture: its row and its partition. Raises BadInputError for what is neither."""
+        """Registers a video or picture: its row and its partition. Raises BadInputError for any other file."""
         info, name = probe(path), library_path(path)
-        # Before it is hashed: content that comes while it is hashed has another mark.
+        # Read before hashing: content that is written while it is hashed gets another mark.
         mark = content_mark(path)
         with self.connection.database.session() as session:
             known = repository.find_source(session, name)
@@ -91,16 +91,16 @@ class Runner:
         listener: heartbeat.Listener | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> RunOutcome:
-        """One run of one source in this process: all nodes, or `first` and what depends on it, up to `until`.
+        """Runs a source in this process: all stages, or `first` and the stages that depend on it, up to `until`.
 
         An unfinished job of the same source and settings is continued unless `fresh`. Raises BadInputError if that job
-        is still at work, for what has no effect on the stages that run, for a profile that is not there, and for files
-        (`brands_csv`, weights in `overrides`) that cannot be handed over to a run.
+        is still running, for options without effect on the selected stages, for a missing profile, and for files
+        (`brands_csv`, weights in `overrides`) that cannot be registered.
         """
         selected = selection(first, until)
         with self.connection.database.session() as session:
-            refuse_split(session, source, profile, selected, from_job)
-        refuse_idle(selected, overrides=overrides or (), brands_csv=brands_csv, from_job=from_job)
+            refuse_changed_profile(session, source, profile, selected, from_job)
+        refuse_unused(selected, overrides=overrides or (), brands_csv=brands_csv, from_job=from_job)
         changes, brands = hand_over(self.connection.objects, overrides or {}, brands_csv)
         config = run_config(selected, profile=profile, overrides=changes, brands=brands, fresh=fresh, from_job=from_job)
         reconcile(self.instance, self.connection)
@@ -111,9 +111,9 @@ class Runner:
     def resume(
         self, job: DetectJob, *, listener: heartbeat.Listener | None = None, tags: Mapping[str, str] | None = None
     ) -> RunOutcome:
-        """Goes on with a paused or failed job in this process, as it was asked for: a retry in its line.
+        """Continues a paused or failed job in this process, with the stages and settings of its run.
 
-        Raises BadInputError for a job that cannot be taken up, or that was taken up before.
+        Raises BadInputError for a job that cannot be continued, or that was continued before.
         """
         request = request_of(self.instance, self.connection, job)
         with self.connection.database.session() as session:
@@ -128,7 +128,7 @@ class Runner:
         listener: heartbeat.Listener | None,
         tags: Mapping[str, str] | None,
     ) -> RunOutcome:
-        """One run in this process."""
+        """Executes one run in this process."""
         run_id = str(uuid4())
         whole = len(request.stages) == len(NODE_NAMES) + 1
         with _listening(listener), self._interruptible(run_id, source):
@@ -150,13 +150,13 @@ class Runner:
             cancelled = job is not None and job.status is DetectJobStatus.CANCELLED
             failure = failure_in(result.all_events)
             if not result.success and not cancelled and failure.interrupted:
-                # Dagster turns Ctrl-C into a failure of the step; to our caller it is still Ctrl-C.
+                # Dagster turns Ctrl-C into a failure of the step; the caller expects KeyboardInterrupt.
                 raise KeyboardInterrupt
         message = failure.message or "it failed before its first step"
         if job is None:
             with self.connection.database.session() as session:
-                refuse_beside(session, source)
-            raise TouchlineError(f"{source.video_path}: run {result.run_id} ended before its job was made: {message}")
+                refuse_concurrent(session, source)
+            raise TouchlineError(f"{source.video_path}: run {result.run_id} ended before it had a job: {message}")
         error = f"job {job.id} was cancelled; what is finished is kept" if cancelled else message
         return RunOutcome(job, result.run_id, result.success, continued, "" if result.success else error)
 
@@ -165,50 +165,50 @@ class Runner:
             return repository.job_of_run(session, run_id, source.id)
 
     def close(self) -> None:
-        """Lets go of the instance's connections."""
+        """Closes the instance's connections."""
         close(self.instance)
 
     @contextmanager
     def _interruptible(self, run_id: str, source: SourceAsset) -> Iterator[None]:
-        """Ctrl-C between two stages, or while a checkpoint is written, is told to the job as well."""
+        """Fails the job if the run is left early: by Ctrl-C between two stages, or because the database is lost."""
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresError) as error:
-            # Dagster could not keep its own books.
-            trouble = self.connection.database.service_error(error.__cause__ or error)
-            self._tell(run_id, source, str(trouble), trouble)
+            # Dagster could not write its own tables.
+            trouble = self.connection.database.trouble(error.__cause__ or error)
+            self._fail_job(run_id, source, str(trouble), trouble)
             raise trouble from error
         except BaseException as error:
-            self._tell(run_id, source, "", error)
+            self._fail_job(run_id, source, "", error)
             raise
         finally:
-            done_here.add(run_id)
-            release_lease(run_id)
+            finished_here.add(run_id)
+            let_go(run_id)
 
     def _follow(self, run_id: str) -> None:
-        """The job was told as the run ended; here what hindered that is raised, and the job told again."""
+        """Sets the job's status again after the run's end: the first attempt only logs its errors, this one raises."""
         run = self.instance.get_run_by_id(run_id)
         if run is not None:
             lifecycle.follow(self.instance, self.connection, run)
 
-    def _tell(self, run_id: str, source: SourceAsset, message: str, error: BaseException) -> None:
-        """Fails the job of a run that was left early; "interrupted" if there is no other `message`.
+    def _fail_job(self, run_id: str, source: SourceAsset, message: str, error: BaseException) -> None:
+        """Fails the job of a run that was left early; its message is "interrupted" if `message` is empty.
 
-        Where the database is what failed, a note is put on `error`: the next run finds the job and corrects it.
+        If the database cannot be reached, a note is added to `error`. The next run of the source corrects the job.
         """
         try:
             with self.connection.database.session(patience_s=0) as session:
                 job = repository.job_of_run(session, run_id, source.id)
-        except ServiceError as gone:
-            error.add_note(f"the job's end could not be recorded: {gone}")
+        except ServiceError as unreachable:
+            error.add_note(f"the job's end could not be recorded: {unreachable}")
             return
         if job is not None:
             lifecycle.fail(self.connection, job, message or lifecycle.interrupted(job.id), error)
 
     def _unfinished(self, source: SourceAsset) -> DetectJob | None:
         with self.connection.database.session() as session:
-            # Those of dead processes were ended before.
-            refuse_beside(session, source)
+            # Jobs of dead processes were failed by `reconcile` before.
+            refuse_concurrent(session, source)
             newest = repository.list_jobs(session, source.id, limit=1)
             return newest[0] if newest and newest[0].status not in repository.FINAL else None
 

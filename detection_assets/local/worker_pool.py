@@ -1,10 +1,10 @@
-"""Pieces of work in processes of their own, watched from here, each with its share of the cores.
+"""A pool of worker processes, each with its share of the CPU cores.
 
-Belongs here: the processes, what passes between them and this one, and how they end, hung ones too. What a piece of
-work does is the caller's: a run of one source, mostly.
+Belongs here: distributing tasks, watching the processes, and ending those that hang. The caller defines the tasks;
+most are runs of one source.
 
-What a run does beside its networks (Dagster's books, scenes, the camera's motion) keeps one core busy at most: two runs
-on a core each take seven tenths of the time of one after the other on both (docs/benchmarks.md).
+Outside its networks (Dagster's events, scenes, camera motion) a run uses one core at most. Two runs at the same time,
+on one core each, take 0.7 times as long as one after the other on both cores (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from detection_assets.local.worker import Worker, shares
+from detection_assets.local.worker import Worker, cpu_shares
 from touchline.errors import ServiceError, TouchlineError, in_words
 from touchline.watch import Watch, stood_still
 
 if TYPE_CHECKING:
-    # Dagster is imported by the processes once they are quiet.
+    # The processes import Dagster after `silence_dagster`.
     from detection_assets.jobs.heartbeat import Listener
     from detection_assets.local.runner import Runner
     from resources.local_services import Endpoints
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOOK_S: Final = 5.0
-"""Seconds between two looks at processes that say nothing."""
+CHECK_S: Final = 5.0
+"""Longest interval between two checks of processes without messages [s]."""
 GRACE_S: Final = 30.0
-"""Seconds that interrupted work has to put itself in order before it is killed."""
+"""Time that an interrupted process has to end before it is killed [s]."""
 
 
 @dataclass(frozen=True)
-class Piece(Generic[T]):
-    """`work`, called with its process's runner and a listener, and sent back and forth by pickle.
+class Task(Generic[T]):
+    """`work` is called with the process's runner and a listener. It and its result must be picklable.
 
-    Pieces of one `key` are never done at once.
+    Tasks with the same `key` are never executed at the same time.
     """
 
     key: str
@@ -46,19 +46,19 @@ class Piece(Generic[T]):
 
 
 class Workers:
-    """`count` processes, each with a runner that is opened once. To be used as a context: its end ends them.
+    """`count` worker processes, each with one runner. A context manager that ends them on exit.
 
-    They begin to load at once, and need `endpoints` to work, given here or by `connect`. Their end comes as well when
-    this process dies, however it dies: work is then interrupted as by Ctrl-C, and its job can be continued. Work that
-    shows no progress for longer than `settings.stall` allows is killed, and fails.
+    They start to load at once. They need `endpoints` before the first task, given here or by `connect`. If this process
+    dies, their tasks are interrupted as by Ctrl-C and their jobs can be continued. A task without progress for longer
+    than `settings.stall` allows is killed and fails.
     """
 
     def __init__(self, settings: Settings, endpoints: Endpoints | None, count: int) -> None:
         self._settings, self._endpoints = settings, endpoints
-        self._workers = [Worker(settings, share) for share in shares(count)]
+        self._workers = [Worker(settings, cpus) for cpus in cpu_shares(count)]
 
     def connect(self, endpoints: Endpoints) -> None:
-        """Where the servers are; the processes are told once there is work for them."""
+        """Sets the servers' addresses, which the processes get together with the first tasks."""
         self._endpoints = endpoints
 
     def __enter__(self) -> Workers:
@@ -68,15 +68,15 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes: at once those that wait or never had work, by an interruption those that work.
+        """Ends idle processes at once and interrupts busy ones.
 
-        What has not ended after GRACE_S, or when Ctrl-C comes again, is killed, and its job told so.
+        A process that has not ended after GRACE_S, or after another Ctrl-C, is killed; its job is failed.
         """
         for worker in self._workers:
             if worker.connected:
-                worker.let_go()
+                worker.close()
             else:
-                # It has nothing to put in order yet, and may be loading for seconds.
+                # It has nothing to clean up yet and may be importing modules for seconds.
                 worker.kill()
         deadline = time.monotonic() + GRACE_S
         try:
@@ -87,38 +87,38 @@ class Workers:
         for worker in self._workers:
             if worker.process.is_alive():
                 worker.kill()
-                if worker.at_work is not None:
-                    self._bury(worker, "interrupted, and ended from outside because it did not end by itself")
+                if worker.task is not None:
+                    self._fail_job(worker, "interrupted, then killed because it did not end")
 
-    def do(
-        self, pieces: Sequence[Piece[T]], listener: Callable[[int, str, float], None] = lambda *_: None
+    def run(
+        self, tasks: Sequence[Task[T]], listener: Callable[[int, str, float], None] = lambda *_: None
     ) -> Generator[tuple[int, T | TouchlineError]]:
-        """Number of each piece and its result, or what made it fail, as they end; begun in the order given.
+        """Starts the tasks in order. Yields the number of each and its result or its error, as they end.
 
-        `listener` hears of number, stage and share done, 0..1. A piece that fails, is killed or hangs does not stop the
-        others; its process is replaced. But when a server is gone for good (a ServiceError) nothing more is begun:
-        those at work are done, and pieces that are left give nothing.
+        `listener` is called with number, stage and share done, 0..1. A task that fails, is killed or hangs does not
+        stop the others; its process is replaced. After a ServiceError no more tasks are started: the running ones are
+        finished, and the others yield nothing.
         """
-        waiting, gone = list(range(len(pieces))), False
+        waiting, gone = list(range(len(tasks))), False
         if self._endpoints is not None:
             for worker in self._workers:
                 worker.connect(self._endpoints)
-        watch = Watch(4 * LOOK_S)
+        watch = Watch(4 * CHECK_S)
         for worker in self._workers:
-            worker.at_work = None
+            worker.task = None
         while True:
             for worker in self._workers:
-                keys = {pieces[w.at_work].key for w in self._workers if w.at_work is not None}
-                free = next((number for number in waiting if pieces[number].key not in keys), None)
-                if worker.at_work is None and free is not None and not gone:
+                keys = {tasks[w.task].key for w in self._workers if w.task is not None}
+                free = next((number for number in waiting if tasks[number].key not in keys), None)
+                if worker.task is None and free is not None and not gone:
                     waiting.remove(free)
-                    worker.begin(free, pieces[free].work)
-            busy = [worker for worker in self._workers if worker.at_work is not None]
+                    worker.begin(free, tasks[free].work)
+            busy = [worker for worker in self._workers if worker.task is not None]
             if not busy:
                 return
             ready = wait([worker.results for worker in busy], self._pause(busy))
             for worker in busy:
-                number = worker.at_work
+                number = worker.task
                 assert number is not None
                 if worker.results in ready:
                     kind, value = worker.receive()
@@ -126,38 +126,37 @@ class Workers:
                         listener(number, *value)
                         continue
                     if kind == "died":
-                        value = self._replaced(worker, pieces[number].key, value)
-                elif (stood := watch.look(worker, (number, worker.heard))) > self._settings.stall.of(worker.stage):
+                        value = self._replace(worker, value)
+                elif (stood := watch.look(worker, (number, worker.messages))) > self._settings.stall.of(worker.stage):
                     worker.kill()
-                    said = f"{stood_still(stood, worker.stage)}, so it was ended from outside"
-                    value = self._replaced(worker, pieces[number].key, said)
+                    value = self._replace(worker, f"{stood_still(stood, worker.stage)}, so its process was killed")
                 else:
                     continue
-                worker.at_work = None
+                worker.task = None
                 gone = gone or isinstance(value, ServiceError)
                 yield number, value
 
     def _pause(self, busy: Sequence[Worker]) -> float:
-        """Seconds until the next look."""
-        return min([LOOK_S, *(self._settings.stall.of(worker.stage) / 4 for worker in busy)])
+        """Seconds until the next check for hangs."""
+        return min([CHECK_S, *(self._settings.stall.of(worker.stage) / 4 for worker in busy)])
 
-    def _replaced(self, worker: Worker, key: str, why: str) -> TouchlineError:
-        """What to tell of a piece whose process is dead; another process takes its place."""
-        told = self._bury(worker, why)
-        place = self._workers.index(worker)
-        self._workers[place] = Worker(self._settings, worker.share)
+    def _replace(self, worker: Worker, why: str) -> TouchlineError:
+        """Replaces a dead process. Returns the error of its task."""
+        message = self._fail_job(worker, why)
+        index = self._workers.index(worker)
+        self._workers[index] = Worker(self._settings, worker.cpus)
         if self._endpoints is not None:
-            self._workers[place].connect(self._endpoints)
-        return TouchlineError(told or f"{why}; run the same command again to continue" + worker.last_words())
+            self._workers[index].connect(self._endpoints)
+        return TouchlineError(message or f"{why}; run the same command again to continue" + worker.last_output())
 
-    def _bury(self, worker: Worker, why: str) -> str:
-        """Has the jobs of a dead process say what became of it; what they say, or nothing if there are none."""
+    def _fail_job(self, worker: Worker, why: str) -> str:
+        """Ends the run of a dead process and fails its job. Returns the job's error message; "" without a job."""
         if self._endpoints is None:
             return ""
-        from detection_assets.dagster_internals.books import bury
+        from detection_assets.dagster_internals.clients import end_run_of_process
 
         try:
-            return bury(self._settings, self._endpoints, (worker.pid, worker.identity), why)
+            return end_run_of_process(self._settings, self._endpoints, (worker.pid, worker.identity), why)
         except TouchlineError as error:
             unrecorded = f"the end of its job could not be recorded ({in_words(error)})"
             return f"{why}; {unrecorded}; run the same command again to continue"

@@ -1,1 +1,1 @@
-"""What materializations show in Dagster's pages: numbers, tables, pictures, provenance."""
+"""Metadata of materializations: numbers, tables, pictures, provenance."""

@@ -1,6 +1,6 @@
-"""Drawing quads and their labels into frames, so that each label can be read.
+"""Draws quads and their labels into frames, so that labels do not overlap.
 
-Belongs here: lines, letters and where they go. What is drawn is said in `pictures.py` and `debug_pictures.py`.
+Belongs here: drawing and the placement of labels. `pictures.py` and `debug_pictures.py` choose what is drawn.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from touchline.geometry import bounds
 from touchline.values import Image, Quad
 
 COLOURS: Final = {"board": (0, 140, 255), "jersey": (255, 120, 0), "overlay": (200, 0, 200), "other": (0, 220, 220)}
-"""By zone, BGR."""
+"""Colours by zone, BGR."""
 BRAND: Final = (60, 225, 60)
+"""Colour of brands, BGR."""
 LONGEST: Final = 28
-"""Characters of a label."""
+"""Most characters of a label."""
 STEPS: Final = 3
-"""Lines that a label may be moved away from its quad."""
+"""Most lines of text that a label may be moved away from its quad."""
 
 Mark = tuple[Quad, str, tuple[int, int, int]]
+"""A quad, its label and their colour (BGR)."""
 Rect = tuple[int, int, int, int]
-"""Left, top, right, bottom [px]."""
+"""A rectangle: left, top, right, bottom [px]."""
 
 
 def annotated(image: Image, marks: Sequence[Mark], *, width: int) -> Image:
-    """A copy of a frame (BGR), `width` pixels wide, with quads and their labels drawn in.
+    """A copy of a frame (BGR), scaled to `width` pixels, with quads and their labels drawn in.
 
-    No label covers another: those that come first have the first choice, and one that finds no place is left out.
+    Labels do not overlap: they are placed in order, and a label without a free place is left out.
     """
     scale = width / image.shape[1]
     resample = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -58,14 +60,14 @@ def annotated(image: Image, marks: Sequence[Mark], *, width: int) -> Image:
 
 
 def write(picture: Image, text: str, spot: tuple[int, int], colour: tuple[int, int, int], *, size: float) -> None:
-    """Draws ASCII text into a picture, its lower left corner at `spot`, edged with black."""
-    # Not drawn thicker for the edge: OpenCV 5 sets thicker letters wider apart.
+    """Draws ASCII text with a black outline into a picture; its lower left corner is at `spot` [px]."""
+    # The outline is not drawn with thicker letters: OpenCV 5 spaces them wider.
     for dx, dy, ink in ((-1, 0, (0, 0, 0)), (1, 0, (0, 0, 0)), (0, -1, (0, 0, 0)), (0, 1, (0, 0, 0)), (0, 0, colour)):
         cv2.putText(picture, text, (spot[0] + dx, spot[1] + dy), cv2.FONT_HERSHEY_SIMPLEX, size, ink, 1, cv2.LINE_AA)
 
 
 def plain_ascii(text: str) -> str:
-    """Hershey fonts hold ASCII alone: accents are dropped, other letters become question marks."""
+    """Text in ASCII for OpenCV's Hershey fonts: accents are dropped, other letters become question marks."""
     apart = unicodedata.normalize("NFKD", text)
     return "".join(c for c in apart if not unicodedata.combining(c)).encode("ascii", "replace").decode()
 
@@ -73,7 +75,7 @@ def plain_ascii(text: str) -> str:
 def _spot(
     rect: Rect, size: tuple[int, int], width: int, height: int, taken: Sequence[Rect], quads: Sequence[Rect]
 ) -> Rect | None:
-    """Where a label goes: beside its quad, on no other label, and on no quad if that can be."""
+    """The place of a label: next to its quad, on no other label, and on no quad if possible. None if there is none."""
     places = list(_places(rect, size, width, height))
     for avoided in ([*taken, *quads], taken):
         for place in places:
@@ -83,7 +85,7 @@ def _spot(
 
 
 def _places(rect: Rect, size: tuple[int, int], width: int, height: int) -> Iterator[Rect]:
-    """Places for a label, the best first: above, below, right, left, then further away. All inside the picture."""
+    """Places for a label inside the picture, in order of preference: above, below, right, left, then further away."""
     x1, y1, x2, y2 = rect
     across, up = size
     corners = [(x1, y1 - up - 1), (x1, y2 + 1), (x2 + 1, y1), (x1 - across - 1, y1)]

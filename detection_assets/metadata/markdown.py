@@ -1,10 +1,10 @@
-"""Text from outside in Dagster's pages: shown as it is, whatever it says.
+"""Untrusted text as Markdown for Dagster's pages.
 
-Dagster shows metadata and descriptions as GitHub's Markdown. What a board says, what a brand, a file, an upload or a
-profile is called could otherwise become a picture that a browser fetches, a link, or HTML.
+Dagster shows metadata and descriptions as GitHub's Markdown. The text of a board, or the name of a brand, a file, an
+upload or a profile could otherwise become a picture that a browser fetches, a link, or HTML.
 
-Belongs here: `plain`, by which all such text is escaped, and the forms of Markdown that materializations and checks
-have. Nothing else makes a Markdown value. https://github.github.com/gfm/
+Belongs here: `plain`, which escapes all such text, and every Markdown value of materializations and checks.
+https://github.github.com/gfm/
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Final
 import dagster as dg
 
 LONGEST: Final = 200
-"""Characters of a text in a cell."""
+"""Most characters of a table cell."""
 JOINER: Final = "\u2060"
-"""A character without width at which no word is parted: addresses with it in them are no addresses."""
+"""The word joiner, an invisible character. An address that contains it is not turned into a link."""
 _ALWAYS: Final = re.compile(r"[\\`*\[\]<|~]")
 _AT_EDGES_OF_WORDS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _ENTITY: Final = re.compile(r"&(?=#?\w+;)")
@@ -29,9 +29,9 @@ _ADDRESS: Final = re.compile(r"(://|www(?=\.)|@|mailto:|xmpp:)", re.IGNORECASE)
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    r"""Text as Markdown that shows just this text, on one line, at most `longest` characters of it.
+    r"""Text as Markdown that shows exactly this text, on one line of at most `longest` characters.
 
-    Characters that are not seen, or that turn the direction of what follows, are left out.
+    Invisible characters and those that change the writing direction are left out.
 
     >>> plain("![x](p.png) & <b>")
     '!\\[x\\](p.png) & \\<b>'
@@ -40,9 +40,9 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 
 def prose(text: str, longest: int = 1000) -> str:
-    r"""A sentence as Markdown in which `code` stays code; all the rest is as of `plain`.
+    r"""A sentence as Markdown in which `code` stays code. The rest is escaped as by `plain`.
 
-    Between two single backticks nothing but code can be: no picture, no link, no HTML. Other backticks are text.
+    Text between two single backticks is code in Markdown, never a picture, link or HTML. Other backticks are escaped.
 
     >>> prose("`touchline gc` frees it; ![x](p.png)")
     '`touchline gc` frees it; !\\[x\\](p.png)'
@@ -66,7 +66,7 @@ def _escaped(line: str) -> str:
 
 
 def bullets(lines: Iterable[str], longest: int = 1000) -> dg.MarkdownMetadataValue:
-    """Sentences as a list; what they write as code is shown as code."""
+    """Sentences as a list; `code` in them stays code."""
     return dg.MetadataValue.md("\n".join(f"- {prose(line, longest)}" for line in lines) or "none")
 
 
@@ -82,12 +82,12 @@ def as_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def tables(markdown: str) -> dg.MarkdownMetadataValue:
-    """What `as_table` made, as metadata."""
+    """A table from `as_table` as metadata."""
     return dg.MetadataValue.md(markdown)
 
 
 def picture(uri: str, alt: str) -> str:
-    """A picture given as a `data:` URI. Raises ValueError for any other: a browser would fetch it."""
+    """A picture from a `data:` URI. Raises ValueError for other URIs, which a browser would fetch."""
     if not re.fullmatch(r"data:image/\w+;base64,[A-Za-z0-9+/=]*", uri):
         raise ValueError("expected a data: URI of a picture")
     return f"![{plain(alt)}]({uri})"
@@ -99,12 +99,15 @@ def pictured(uri: str, alt: str) -> dg.MarkdownMetadataValue:
 
 
 def sentence(text: str) -> dg.MarkdownMetadataValue:
-    """One sentence; what it writes as code is shown as code."""
+    """One sentence; `code` in it stays code."""
     return dg.MetadataValue.md(prose(text))
 
 
 def command(text: str) -> dg.MarkdownMetadataValue:
-    """A command to copy. It must hold no backtick; of text from outside, keys of sources and jobs alone are in it."""
+    """A command to copy. Raises ValueError if it contains a backtick.
+
+    Of untrusted text, it may contain keys of sources and ids of jobs only.
+    """
     if "`" in text:
         raise ValueError(f"expected a command without a backtick, got {text!r}")
     return dg.MetadataValue.md(f"`{text}`")

@@ -1,7 +1,7 @@
-"""What a materialization says in numbers and words, in the order in which it is read.
+"""A stage's stats as metadata of its materialization.
 
-Belongs here: going from a stage's stats to Dagster's metadata. Dagster plots numbers over time and nothing else, so
-each number is an entry of its own. Pictures are in `pictures.py`, the checkpoints that were read in `provenance.py`.
+Belongs here: the order and types of metadata. Dagster plots only numeric metadata, so each number is an entry of its
+own. Pictures are in `pictures.py`, the checkpoints that were read in `provenance.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXTRACTION: Final = NODE_NAMES[0]
 
 
 def described(output: StageOutput) -> dict[str, Any]:
-    """Warnings; every number of the stats, and the seconds of work; the other stats as one table."""
+    """Metadata of a stage's output: warnings, each number of the stats, `wall_s`, and the other stats as one table."""
     found: dict[str, Any] = {}
     if warnings := output.stats.get("warnings"):
         found["warnings"] = bullets(map(str, warnings))
@@ -36,7 +36,7 @@ def described(output: StageOutput) -> dict[str, Any]:
 
 
 def numbers(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Every finite number of a mapping as metadata that can be plotted; counts by name (objects: label, number) too."""
+    """Every finite number of a mapping as numeric metadata; of `objects` (number by label), the sum."""
     found: dict[str, Any] = {}
     for key, value in stats.items():
         if isinstance(value, bool):
@@ -51,7 +51,7 @@ def numbers(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frames(output: StageOutput) -> int | None:
-    """The frames of an extraction; its stats count those of the last attempt only. Nothing for other stages."""
+    """The frames of an extraction, whose stats count only those of the last attempt. None for other stages."""
     if output.frames is not None:
         return len(output.frames)
     return output.reused.item_count if output.reused is not None and output.stage == EXTRACTION else None

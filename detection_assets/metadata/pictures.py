@@ -1,6 +1,6 @@
-"""What a materialization shows: one frame with what was found drawn in, and a table of it.
+"""A picture and a table of detections for a stage's materialization.
 
-Belongs here: pictures and tables for Dagster's event log, which keeps them for ever: a picture is 30 KB at most.
+Belongs here: pictures and tables for Dagster's event log, which keeps them forever. A picture has 30 kB at most.
 """
 
 from __future__ import annotations
@@ -18,41 +18,34 @@ from detection_assets.metadata.labels import BRAND, COLOURS, Mark, annotated, wr
 from detection_assets.metadata.markdown import pictured, sentence, table
 from touchline.errors import CheckpointError, ServiceError, TouchlineError
 from touchline.geometry import bounds, box_quad
-from touchline.values import (
-    BrandDetection,
-    FrameEdges,
-    FrameObjects,
-    Image,
-    Reading,
-    SampledFrame,
-    SceneFrame,
-)
+from touchline.values import BrandDetection, FrameEdges, FrameObjects, Image, Reading, SampledFrame, SceneFrame
 
 MAX_BYTES: Final = 30_000
-"""Of the WebP; base64 makes it a third larger."""
+"""Most bytes of a WebP; base64 makes it a third larger."""
 WIDTH: Final = 1100
-"""Width of pictures [px]: at 640 the text on boards could not be read."""
+"""Width of pictures [px]. At 640 px the text on boards is not legible."""
 QUALITIES: Final = (74, 58)
-"""WebP qualities to try before the surroundings are blurred, and then before the picture is made smaller."""
-AROUND: Final = 6
-"""What stays sharp around a mark where the rest is blurred [px]."""
+"""WebP qualities to try, first on the picture, then with a blurred background, then on smaller pictures."""
+MARGIN: Final = 6
+"""Margin around a mark that stays sharp where the background is blurred [px]."""
 MOST_LABELS: Final = 16
-"""Labels in one picture, the surest first."""
+"""Most labels in one picture; the marks with the highest weights get them."""
 TILES: Final = (4, 2)
 """Columns and rows of a contact sheet."""
 ROWS: Final = 20
+"""Most rows of a table."""
 LONGEST: Final = 80
-"""Characters of what was found."""
+"""Most characters of a detection's name in a table."""
 
 Weighed = tuple[float, Mark]
-"""A mark with how much it says for a frame, 0..1: what stands in an overlay says little."""
+"""A mark and its weight in the choice of the frame to show, 0..1. Marks in overlays have low weights."""
 
 
 def findings(stage: str, documents: Iterable[Any], load: Callable[[int], Image]) -> dict[str, Any]:
-    """Metadata for one materialization: `picture` (the frame with most found, or a contact sheet), `found`, and apart
-    from it `overlays_and_numbers`.
+    """Metadata of one materialization: `picture` (the frame with the most detections, or a contact sheet), and the
+    tables `found` and `overlays_and_numbers`.
 
-    Where a frame cannot be read `picture` says why.
+    If the frame cannot be read, `picture` gives the reason.
     """
     if stage in ("extract_frames", "filter_scenes"):
         return _sheet(documents, load)
@@ -77,7 +70,7 @@ def findings(stage: str, documents: Iterable[Any], load: Callable[[int], Image])
 
 
 def _pictured(make: Callable[[], str], alt: str) -> dg.MarkdownMetadataValue:
-    """A picture, or why there is none: what was found does not depend on it."""
+    """A picture, or the reason why there is none: a missing picture does not fail the stage."""
     try:
         return pictured(make(), alt)
     except (CheckpointError, ServiceError) as error:
@@ -85,7 +78,7 @@ def _pictured(make: Callable[[], str], alt: str) -> dg.MarkdownMetadataValue:
 
 
 def _drawn(image: Image, marks: Sequence[Mark]) -> str:
-    """The part of a frame in which the marks are, with them drawn in, as a `data:` URI."""
+    """The part of a frame that contains the marks, with the marks drawn in, as a `data:` URI."""
     part, (left, top) = _part(image, [bounds(quad) for quad, _, _ in marks])
     moved: list[Mark] = []
     for (a, b, c, d), label, colour in marks:
@@ -96,9 +89,8 @@ def _drawn(image: Image, marks: Sequence[Mark]) -> str:
 
 
 def _part(image: Image, boxes: Sequence[tuple[float, float, float, float]]) -> tuple[Image, tuple[int, int]]:
-    """What of a frame is shown: all boxes (x1, y1, x2, y2 [px]) with room for labels, and at least half its width.
-
-    With the (x, y) of its top left corner [px].
+    """The part of a frame that contains all boxes (x1, y1, x2, y2 [px]) with room for labels, at least half as wide as
+    the frame, and the (x, y) of its top left corner [px].
     """
     height, width = image.shape[:2]
     room = height // 12
@@ -111,9 +103,9 @@ def _part(image: Image, boxes: Sequence[tuple[float, float, float, float]]) -> t
 
 
 def web_picture(*images: Image, max_bytes: int = MAX_BYTES) -> str:
-    """The first of these BGR pictures that fits, as a `data:` URI of a WebP of at most `max_bytes`.
+    """The first of these BGR pictures that fits into `max_bytes` as WebP, as a `data:` URI.
 
-    Each is tried coarser first; then the last is made smaller.
+    Each is tried at all QUALITIES; then the last one is made smaller until it fits.
     """
     tries = list(images)
     while True:
@@ -130,18 +122,18 @@ def web_picture(*images: Image, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _blurred(image: Image, marked: Sequence[tuple[float, float, float, float]]) -> Image:
-    """The picture with little detail but in the marked boxes (x1, y1, x2, y2 [px])."""
+    """The picture, blurred outside the marked boxes (x1, y1, x2, y2 [px])."""
     height, width = image.shape[:2]
     small = cv2.resize(image, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     for x1, y1, x2, y2 in marked:
-        part = (slice(max(0, int(y1) - AROUND), int(y2) + AROUND), slice(max(0, int(x1) - AROUND), int(x2) + AROUND))
+        part = (slice(max(0, int(y1) - MARGIN), int(y2) + MARGIN), slice(max(0, int(x1) - MARGIN), int(x2) + MARGIN))
         soft[part] = image[part]
     return soft
 
 
 def _marks(document: Any, *, escalated: bool) -> tuple[int | None, list[Weighed], list[tuple[str, str]]]:
-    """The frame a document belongs to, what to draw there, and what to count in which table."""
+    """A document's frame, the marks to draw there, and the (table, name) pairs to count."""
     match document:
         case FrameEdges():
             boards = document.boards
@@ -158,7 +150,7 @@ def _marks(document: Any, *, escalated: bool) -> tuple[int | None, list[Weighed]
             weight = document.confidence * (0.01 if aside else 1.0)
             return document.sequence, [(weight, mark)], [("overlays_and_numbers" if aside else "found", document.text)]
         case BrandDetection() if escalated and document.source == "ocr":
-            # It came through the escalation as it was; `match_brands` shows it.
+            # Passed through unchanged; the picture of `match_brands` shows it.
             return None, [], []
         case BrandDetection():
             weight = document.confidence * (0.1 if document.zone == "overlay" else 1.0)
@@ -169,7 +161,7 @@ def _marks(document: Any, *, escalated: bool) -> tuple[int | None, list[Weighed]
 
 
 def _sheet(documents: Iterable[Any], load: Callable[[int], Image]) -> dict[str, Any]:
-    """A contact sheet of eight frames, evenly spread; for scenes, the first frames of shots."""
+    """A contact sheet of eight evenly spaced frames; of scenes, the first frames of shots."""
     frames: dict[int, str] = {}
     dropped: Counter[str] = Counter()
     shots: dict[int, tuple[int, str]] = {}
@@ -201,7 +193,7 @@ def _sheet(documents: Iterable[Any], load: Callable[[int], Image]) -> dict[str, 
 
 
 def _tile(image: Image, label: str) -> Image:
-    """A frame as one tile of a sheet: whole, in its own shape, with bars where the tile has another."""
+    """A frame scaled into one tile of a contact sheet, letterboxed, with its label."""
     width = WIDTH // TILES[0]
     height = width * 9 // 16
     scale = min(width / image.shape[1], height / image.shape[0])

@@ -1,7 +1,7 @@
-"""What a materialization says of the checkpoints it was computed from.
+"""Provenance of a materialization: the checkpoints that it was computed from.
 
-Belongs here: metadata that names them, and the tags from which Dagster tells whether an asset is in step with its
-upstream. Which checkpoint is read is decided in `io_managers/resolution.py`.
+Belongs here: metadata that names them, and the tags from which Dagster computes whether an asset is in sync with its
+upstream. `io_managers/resolution.py` chooses the checkpoints.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from io_managers.stage_io import StageInput
 from touchline.library.tables import StageCheckpoint
 
 LOOK_BACK: Final = 500
-"""Materializations of one partition that are looked through for the one that was read."""
+"""Most materializations of one partition that are searched for the one that was read."""
 
 
 def read_from(inputs: Mapping[str, StageInput]) -> dict[str, Any]:
-    """Metadata: which checkpoint of each upstream stage was read, and why that one."""
+    """Metadata that names the checkpoint that was read of each upstream stage, and the reason for the choice."""
     return {f"read_{name}": f"{i.row.stage_output_key} (checkpoint {i.row.id}: {i.why})" for name, i in inputs.items()}
 
 
 def input_tags(context: dg.AssetExecutionContext, rows: Mapping[str, StageCheckpoint]) -> dict[str, str]:
-    """Tags that point at the materializations of `rows` (checkpoints by stage), where those are not the newest.
+    """Tags that point to the materializations of `rows` (checkpoints by stage) that are not the newest ones.
 
-    Dagster takes it that the newest one is read, and would show an asset computed from an older checkpoint as in step
-    with an upstream that it never saw. An upstream that Dagster has no record of is left as it is.
+    Dagster assumes that the newest one was read. It would show an asset that was computed from an older checkpoint as
+    in sync with its upstream. Upstreams without a record in Dagster get no tag.
     """
     tags: dict[str, str] = {}
     for name, row in rows.items():
@@ -44,7 +44,7 @@ def input_tags(context: dg.AssetExecutionContext, rows: Mapping[str, StageCheckp
 
 
 def _materializations(context: dg.AssetExecutionContext, name: str) -> Any:
-    """The newest materializations of an asset's partition, one page at a time: mostly the first is the one."""
+    """The newest materializations of an asset's partition. The first page has one, which is usually the one wanted."""
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(name), asset_partitions=[context.partition_key])
     seen, cursor, size = 0, None, 1
     while seen < LOOK_BACK:

@@ -1,7 +1,7 @@
-"""Where a job's report is opened in a browser.
+"""The path of a job's report on the webserver.
 
-Belongs here: the address that metadata carries and that the web server answers. It names no host and no port: a
-report is looked at long after the server that ran it has got another.
+Belongs here: the path that metadata contains and the webserver serves. It has no host and no port, because these can
+change after the run.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Final
 from touchline.report.files import REPORT_FILES
 
 OWN: Final = "/detection"
-"""What is under this path is Touchline's own, all else Dagster's."""
+"""Path prefix of Touchline's own pages; all other paths are Dagster's."""
 FIRST: Final = REPORT_FILES[1]
-"""The file that people look at."""
+"""The file that a link to a report opens."""
 
 
 def path_of(job_id: str, name: str = FIRST) -> str:

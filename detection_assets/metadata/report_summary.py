@@ -1,6 +1,6 @@
-"""What the materialization of a report shows of it: its numbers, and a table of brands with small pictures.
+"""Metadata of a report's materialization: its totals, and a table of brands with small pictures.
 
-Belongs here: a summary that Dagster's event log keeps for ever. The report itself is in `touchline/report/`.
+Belongs here: the summary for Dagster's event log, which keeps it forever. The report itself is in `touchline/report/`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from touchline.report import Report
 from touchline.report.model import ZONE_WORDS, BrandRow, zones_seen
 
 PICTURED: Final = 6
-"""Brands whose evidence is shown, most seconds first."""
+"""Number of brands whose evidence is shown, those with most seconds first."""
 PICTURE_WIDTH: Final = 240
-"""Width of a picture of evidence [px]."""
+"""Largest width of a picture of evidence [px]."""
 PICTURE_BYTES: Final = 5_000
+"""Most bytes of a picture of evidence."""
 
 
 def totals(report: Report) -> dict[str, Any]:
-    """The numbers that Dagster plots from one report of a source to the next. Seconds add up, brand by brand."""
+    """A report's totals as numeric metadata. `seconds` is the sum over brands."""
     return numbers(
         {
             "brands": len(report.brands),
@@ -38,7 +39,7 @@ def totals(report: Report) -> dict[str, Any]:
 
 
 def brand_table(report: Report) -> str:
-    """A row a brand, most seconds first: in all and by zone. Dagster shows up to 1000 characters without a click."""
+    """A table with one row per brand, most seconds first, with total seconds and seconds by zone."""
     found = {zone for brand in report.brands for zone in _zones(brand)}
     zones = [zone for zone in ZONE_WORDS if zone in found]
     lines: list[list[str]] = []
@@ -55,13 +56,13 @@ def _zones(brand: BrandRow) -> list[str]:
 
 
 def evidence_table(report: Report) -> str:
-    """The first brands with a small picture of each; empty where nothing was found."""
+    """A table of the first brands with a small picture of each; empty if no brand was found."""
     lines = [[plain(brand.name), _evidence(brand)] for brand in report.brands[:PICTURED] if brand.evidence]
     return as_table(("brand", "seen"), lines) if lines else ""
 
 
 def _evidence(brand: BrandRow) -> str:
-    """The evidence of which the recogniser was surest, small, with its time."""
+    """The evidence with the highest confidence as a small picture, with its time."""
     best = max(brand.evidence, key=lambda one: one.confidence)
     data = np.frombuffer(base64.b64decode(best.crop.partition(",")[2]), np.uint8)
     crop = cv2.imdecode(data, cv2.IMREAD_COLOR)

@@ -1,4 +1,4 @@
-"""The sensors, by subject: what Dagster's daemon looks at between runs."""
+"""The sensors, which Dagster's daemon evaluates: uploads, and the status of runs."""
 
 from detection_assets.sensors.new_uploads import new_uploads, registered_uploads
 from detection_assets.sensors.run_status import SENSORS as RUN_STATUS_SENSORS

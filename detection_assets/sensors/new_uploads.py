@@ -1,7 +1,7 @@
-"""The sensors of uploads: an upload becomes a source, a partition and a run without anybody's help.
+"""The sensors of uploads: an upload becomes a source, a partition and a run.
 
-Belongs here: when to scan, and how Dagster is told. What is scanned and decided is in
-`detection_assets/upkeep/scan_uploads.py`; files are looked into by the job in `detection_assets/upkeep/ingest_job.py`.
+Belongs here: intervals and run requests. `detection_assets/upkeep/scan_uploads.py` scans and decides; the job in
+`detection_assets/upkeep/ingest_job.py` probes files.
 https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -19,24 +19,24 @@ from resources.storage import Storage
 from resources.uploads import watched_locations
 
 SCAN_S: Final = 30
-"""Seconds between two scans: as long as an upload must be unchanged to count as whole."""
-ASK_S: Final = 10
-"""Seconds between two looks into the ledger for uploads whose run is due: one query that finds few rows."""
+"""Interval between two ticks that scan for uploads [s]."""
+REQUEST_S: Final = 10
+"""Interval between two ticks that request the runs of registered uploads [s]. A tick is one query with few rows."""
 UPLOAD_TAG: Final = "touchline/upload"
-"""The library path of the upload, on its run."""
+"""Tag of an upload's run: the upload's path in the library."""
 
 
 @dg.sensor(
     name="new_uploads",
     job_name=ingest_uploads.name,
-    description="Lists uploads/ in the bucket and the folder TOUCHLINE_UPLOADS, and notes what is there in the table "
-    "uploads. For what has arrived whole it asks for a run of ingest_uploads, one at a time for each place. It opens "
-    "no file. The table is the truth; the cursor only tells.",
+    description="Scans uploads/ in the bucket and the folder TOUCHLINE_UPLOADS, and records uploads in the table "
+    "uploads. For complete uploads it requests a run of ingest_uploads, one at a time per location. It opens no file. "
+    "The cursor is for information only; the state is in the table.",
     minimum_interval_seconds=SCAN_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.SensorResult:
-    """Fails, visibly, where a place cannot be read; the runs that are due elsewhere are asked for before that."""
+    """Requests the runs that are due. If there are none and a location cannot be read, the tick fails."""
     connection = storage.connect()
     found = scan(context.instance, connection, watched_locations(connection.objects))
     for trouble in found.troubles:
@@ -56,13 +56,13 @@ def new_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.Sen
 @dg.sensor(
     name="registered_uploads",
     job_name=JOB,
-    description="Asks for a run of all nodes for each upload that ingest_uploads has registered, together with its "
-    "partition, and again for those whose run ended for no fault of theirs. The table uploads says which they are.",
-    minimum_interval_seconds=ASK_S,
+    description="Adds the partition of each upload that ingest_uploads has registered, and requests a run of all "
+    "stages. A run that ended early through no fault of the upload is requested again. The table uploads lists them.",
+    minimum_interval_seconds=REQUEST_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def registered_uploads(context: dg.SensorEvaluationContext, storage: Storage) -> dg.SensorResult:
-    """Asks until Dagster has the run; Dagster makes one for each run key."""
+    """Requests each run until Dagster has it; Dagster creates one run per run key."""
     connection = storage.connect()
     due = registered(context.instance, connection)
     keys = sorted({upload.partition_key for upload in due})

@@ -1,1 +1,1 @@
-"""Upkeep of the library: uploads taken in and asked for again, sources retired, garbage collected."""
+"""Maintenance of the library: ingesting uploads, retiring sources, collecting garbage."""

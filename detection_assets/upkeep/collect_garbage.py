@@ -1,16 +1,16 @@
-"""Freeing what nothing needs any more, beside whatever runs.
+"""Garbage collection of objects, safe while runs are active.
 
-Belongs here: the order of it. The rule is in `touchline/library/retention.py`, its questions to the database in
+Belongs here: the order of the steps. The rules are in `touchline/library/retention.py`, their queries in
 `touchline/library/repository/retention_facts.py`.
 
-Job by job: its objects are listed first, then rows are read. So a row that came after the listing is seen, and an
-object that came after it is not judged. A job that begins after the rows were read finds all that it may read: rows
-stay, and so do the journals it may go on with. Where there is garbage at that first look, Dagster's runs are asked for,
-and rows are read again, under the locks that commits of that job's checkpoints take. Garbage is deleted before they are
-let go: the worker of a job that is said to be over and is not can add no row for a blob that has just gone.
+Jobs are processed one by one. The objects of a job are listed first, then the rows are read. So a row that was added
+after the listing is seen, and an object that was added after it is not judged. A job that begins later finds all that
+it may read: rows are not deleted, nor are journals that can be resumed. If the first pass finds garbage, Dagster is
+asked for unfinished runs, and the rows are read again under the locks that commits of the job's checkpoints take. The
+garbage is deleted under these locks, so that a job that was wrongly recorded as ended cannot add a row for a deleted
+object.
 
-At no time more is held than the ids of all jobs and the objects of one. An end at any point leaves less garbage and
-nothing else; the next call goes on.
+Memory holds the ids of all jobs and the objects of one. Collection can stop at any point; the next call continues.
 """
 
 from __future__ import annotations
@@ -53,21 +53,23 @@ from touchline.library.retention import (
 from touchline.library.tables import DetectJobStatus
 
 OLDER_THAN: Final = timedelta(hours=1)
-"""What was stored within this time is left alone."""
+"""Default age below which objects are kept."""
 PARTS: Final = "parts"
-"""Kind of uploads in parts that were never completed."""
+"""Name, in the counts, of multipart uploads that were never completed."""
 NAMED: Final = 20
-"""Keys told of what is not ours."""
+"""Most foreign keys that are listed."""
 EXTRACTION: Final = "extract_frames"
+"""The stage whose frames may be resumed by a later job."""
 
 Listener = Callable[[int, int], None]
+"""Called with the number of finished jobs and of all jobs."""
 
 
 @dataclass
 class Collected:
-    """What was freed, or would be: objects and bytes by kind; and how many objects were kept, by reason.
+    """What was deleted, or would be: number of objects and bytes by kind; and the number of kept objects by reason.
 
-    `not_ours`: keys, or folders ending in `/`, that have no form known here, the first of them.
+    `not_ours`: the first NAMED foreign keys, or folders ending in `/`: those that Touchline does not write.
     """
 
     objects: Counter[str] = field(default_factory=Counter)
@@ -77,7 +79,7 @@ class Collected:
     not_ours: list[str] = field(default_factory=list)
 
     def add(self, judged: Sequence[tuple[StoredObject, Retention]]) -> None:
-        """Counts objects with what became of them."""
+        """Counts objects by their retention."""
         for item, found in judged:
             if found in GARBAGE:
                 self.objects[found.value] += 1
@@ -104,10 +106,11 @@ def collect(
     dry_run: bool = False,
     listener: Listener | None = None,
 ) -> Collected:
-    """Deletes what nothing needs and tells it; with `dry_run` it only tells. `listener` is given jobs done and all.
+    """Deletes garbage older than `older_than` and returns what it was; with `dry_run` nothing is deleted.
 
-    Jobs of processes that died are put right first. Raises BadInputError, before anything is deleted, if the database
-    knows none of the jobs that have objects: it is not the one that belongs to this bucket. Raises ServiceError.
+    Jobs of dead processes are reconciled first. Raises BadInputError, before anything is deleted, if the database knows
+    none of the jobs that have objects, because it then belongs to another bucket. Raises ServiceError if a server
+    cannot be reached.
     """
     reconcile(instance, connection)
     before = datetime.now(UTC) - older_than
@@ -129,7 +132,7 @@ def collect(
 
 
 def _folders(connection: Connection, collected: Collected) -> list[UUID]:
-    """The jobs that have a folder; what is not ours is noted."""
+    """The ids of jobs that have a folder. Foreign keys and folders are recorded in `collected`."""
     objects = connection.objects
     jobs: set[UUID] = set()
     names, keys = objects.folders()
@@ -158,7 +161,7 @@ def _refuse_strange_bucket(connection: Connection, jobs: Sequence[UUID]) -> None
 
 
 def _job(library: _Library, job: UUID, dry_run: bool) -> list[tuple[StoredObject, Retention]]:
-    """The objects of one job with what became of them."""
+    """The objects of one job with their retention; garbage is deleted unless `dry_run`."""
     objects = library.connection.objects
     listed = [item for folder in FOLDERS for item in objects.stored(f"{folder}/{job}/")]
     if not listed:
@@ -178,9 +181,9 @@ def _job(library: _Library, job: UUID, dry_run: bool) -> list[tuple[StoredObject
 
 
 def _live(library: _Library, job: UUID) -> bool:
-    """Whether Dagster has a running or queued run of this job's source.
+    """Whether Dagster has an unfinished run of this job's source.
 
-    Jobs alone do not tell: after a failed stage, a run goes on with those beside it.
+    The job's status is not enough: after a failed stage, a run still executes stages that do not depend on it.
     """
     with library.connection.database.session() as session:
         standing = repository.job_state(session, job)
@@ -223,7 +226,7 @@ def _facts(library: _Library, session: Session, job: UUID, keys: Sequence[str], 
 def _resumable(
     library: _Library, status: DetectJobStatus, keys: Sequence[str], finished: frozenset[tuple[str, str]]
 ) -> set[str]:
-    """The chunks among `keys` that a later attempt may go on with."""
+    """The chunks among `keys` that a later job may resume."""
     found = set()
     for key in keys:
         part = part_of(key)
@@ -234,8 +237,8 @@ def _resumable(
     return found
 
 
-def _extraction(library: _Library, standing: repository.JobState) -> bool:
-    """Whether a later attempt may go on with extracting the frames of this source."""
+def _extraction(library: _Library, standing: repository.Standing) -> bool:
+    """Whether a later job may resume the extraction of this source's frames."""
     for other, status in standing.adoptable.items():
         chunks = library.connection.objects.stored(f"checkpoints/{other}/stages/{EXTRACTION}.partial/")
         if any(resumable(status, EXTRACTION, _fingerprint(library, c.key), standing.finished) for c in chunks):
@@ -244,7 +247,7 @@ def _extraction(library: _Library, standing: repository.JobState) -> bool:
 
 
 def _fingerprint(library: _Library, key: str) -> str | None:
-    """What a chunk was made from; nothing if it cannot be read."""
+    """The fingerprint in a chunk's header; None if it cannot be read."""
     try:
         with io.BytesIO(library.connection.objects.get(key)) as buffer:
             return read_header(buffer, key=key).fingerprint
@@ -253,7 +256,7 @@ def _fingerprint(library: _Library, key: str) -> str | None:
 
 
 def _uploads(library: _Library, collected: Collected, dry_run: bool) -> None:
-    """Gives up uploads in parts that broke off long ago; those of sources that are busy may still go on."""
+    """Aborts old multipart uploads of jobs that are not active."""
     for upload in library.connection.objects.unfinished(*(f"{folder}/" for folder in FOLDERS)):
         part = part_of(upload.key)
         if part is None:
@@ -273,7 +276,7 @@ def _uploads(library: _Library, collected: Collected, dry_run: bool) -> None:
 
 
 def _logs(connection: Connection, collected: Collected, dry_run: bool) -> None:
-    """Deletes what runs printed long ago. Logs of runs at work are young: they are uploaded while they grow."""
+    """Deletes old compute logs. Logs of running steps are recent, because they are uploaded periodically."""
     before = datetime.now(UTC) - LOGS_KEPT
     old = [item for item in connection.objects.stored(f"{LOGS}/") if item.modified < before]
     if old:

@@ -1,6 +1,6 @@
-"""The job `ingest_uploads`: a run that looks into uploads, so that no sensor has to wait for a stranger's file.
+"""The job `ingest_uploads`, which probes uploads in a run, so that no sensor tick opens untrusted files.
 
-Belongs here: the job, and what its run shows in Dagster. What is done is in `ingest_uploads.py`.
+Belongs here: the job, and what its run logs in Dagster. The work is in `ingest_uploads.py`.
 https://docs.dagster.io/guides/build/jobs/op-jobs
 """
 
@@ -18,42 +18,42 @@ from resources.storage import Storage
 from resources.uploads import location_at
 
 INGEST_TAG: Final = "touchline/ingest"
-"""On the run: the place whose uploads it looks into. `dagster.yaml` allows one such run a place."""
+"""Tag of an ingest run: the location of its uploads. `dagster.yaml` allows one such run per location."""
 
 
 @dg.op(
     name="look_into_uploads",
-    description="Looks into the uploads that the ledger (the table uploads) holds ready for this run, one after "
-    "another, each in a process of its own with bounds on time, memory and bytes read. A video or picture is "
-    "registered, and the sensor registered_uploads asks for its run; what is none is refused with the reason. Killed "
-    "at any moment, it loses nothing: the sensor new_uploads has the rest looked into by another run.",
+    description="Probes the uploads that the table uploads assigns to this run, one after another, each in a process "
+    "of its own with limits on time, memory and bytes read. A video or picture is registered, and the sensor "
+    "registered_uploads requests its run. Any other file is refused with a reason. If this run is killed, the sensor "
+    "new_uploads requests another run for the remaining uploads.",
 )
 def look_into_uploads(context: dg.OpExecutionContext, storage: Storage) -> None:
-    """The work of one ingest run."""
+    """Ingests the uploads of one run and logs the outcome of each."""
     connection = storage.connect()
     key = context.run.tags.get(RUN_KEY_TAG, "")
     if not key:
-        context.log.warning("no upload is held ready for this run: the sensor new_uploads asks for runs of this job")
+        context.log.warning("no upload is assigned to this run: the sensor new_uploads requests runs of this job")
         return
     claim_run(context, connection)
 
-    def told(path: str, reason: str) -> None:
-        said = refusal(path, reason)
-        context.log.warning(said)
+    def refused(path: str, reason: str) -> None:
+        sentence = refusal(path, reason)
+        context.log.warning(sentence)
         metadata = {"refused_because": reason, "path": path}
-        context.log_event(dg.AssetObservation("library", description=plain(said, 1000), metadata=metadata))
+        context.log_event(dg.AssetObservation("library", description=plain(sentence, 1000), metadata=metadata))
 
     found = ingest(
         connection,
         partial(location_at, connection.objects),
         key,
         between=partial(leases.check, context.run_id),
-        refused=told,
+        refused=refused,
     )
     for path in found.registered:
-        context.log.info(f"registered {path}; its run is asked for next")
+        context.log.info(f"registered {path}; the sensor registered_uploads requests its run")
     for path in found.unchanged:
-        context.log.info(f"{path} has the content of the version before; nothing to do")
+        context.log.info(f"{path} has the same content as its previous version; nothing to do")
     for trouble in found.troubles:
         context.log.error(str(trouble))
     context.add_output_metadata(
@@ -61,7 +61,7 @@ def look_into_uploads(context: dg.OpExecutionContext, storage: Storage) -> None:
             "registered": len(found.registered),
             "unchanged": len(found.unchanged),
             "refused": len(found.refused),
-            "to be looked into again": len(found.troubles) + found.left,
+            "to be probed again": len(found.troubles) + found.left,
         }
     )
 
@@ -69,9 +69,9 @@ def look_into_uploads(context: dg.OpExecutionContext, storage: Storage) -> None:
 @dg.job(
     name="ingest_uploads",
     executor_def=dg.in_process_executor,
-    description="Looks into new uploads: videos and pictures are registered, all else is refused with the reason. The "
-    "sensor new_uploads asks for a run as soon as uploads have settled; launched by hand it finds nothing to do.",
+    description="Probes new uploads: videos and pictures are registered, other files are refused with a reason. The "
+    "sensor new_uploads requests its runs once uploads are complete. A manually launched run has no uploads.",
 )
 def ingest_uploads() -> None:
-    """One op: the uploads of a run share a process that starts once."""
+    """One op, so that all uploads of a run share one prober process."""
     look_into_uploads()

@@ -1,8 +1,8 @@
-"""Looking into uploads, in a run: what is a video becomes a source whose run is due, what is none is refused.
+"""Ingests the uploads of a run: a video or picture becomes a source whose run is due, any other file is refused.
 
-Belongs here: the order of it for the uploads of one run, one after another, each with its outcome in the ledger before
-the next. Which uploads a run has is said by the ledger, where `scan_uploads.py` noted it; the run itself is in
-`ingest_job.py`. Each file is opened by a process of its own: `resources/probing.py`.
+Belongs here: the order of the steps for each upload. Its outcome is recorded in the table uploads before the next one
+is opened. `scan_uploads.py` assigns uploads to runs in that table; `ingest_job.py` is the run. `resources/probing.py`
+opens each file in a process of its own.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from touchline.library.tables import SourceState, Upload
 from touchline.video.opening import VideoInfo
 
 TROUBLES: Final = 3
-"""Uploads that may fail for the server's sake before the run is ended: it is away, not one of them odd."""
+"""Number of uploads failed by a ServiceError after which the run ends: the server is down, not one upload damaged."""
 
 
 @dataclass
 class Ingested:
-    """What became of the uploads of a run."""
+    """The outcome of a run's uploads."""
 
     registered: list[str] = field(default_factory=list)
-    """Paths of those that are sources now and whose run is due."""
+    """Paths of new sources, whose run is due."""
     unchanged: list[str] = field(default_factory=list)
-    """Paths of those with the content of the version before."""
+    """Paths of uploads with the same content as their previous version."""
     refused: list[tuple[str, str]] = field(default_factory=list)
-    """Path and reason."""
+    """Path and reason of refused uploads."""
     troubles: list[TouchlineError] = field(default_factory=list)
-    """Why some could not be looked into: they are looked into again."""
+    """Errors of uploads that could not be probed and will be probed again."""
     left: int = 0
-    """How many were not looked into any more."""
+    """Number of uploads that were not reached."""
 
 
 def refusal(path: str, reason: str) -> str:
-    """One sentence; most reasons name the path by themselves."""
+    """A refusal in one sentence. Most reasons contain the path already."""
     return f"refused {reason}" if path in reason else f"refused {path}: {reason}"
 
 
@@ -56,24 +56,24 @@ def ingest(
     between: Callable[[], None] = lambda: None,
     refused: Callable[[str, str], None] = lambda path, reason: None,
 ) -> Ingested:
-    """Looks into the uploads of the run of that key. `location_at` gives the place of a location.
+    """Ingests the uploads of the run with the run key `key`. `place_at` opens a location.
 
-    `between` is called before each, and may raise; `refused` is told path and reason of each that is refused. Uploads
-    are looked into by `prober`, or one of this call alone. No upload holds up another, whatever it does. What is not
-    settled may be asked for again. Raises ServiceError if the database is away.
+    `between` is called before each upload and may raise. `refused` is called with path and reason of each refused
+    upload. Without a `prober`, one is started for this call. An upload that cannot be probed does not stop the others
+    and is probed again by a later run. Raises ServiceError if the database cannot be reached.
     """
     found = Ingested()
     with connection.database.session() as session:
         uploads = repository.uploads_of_run(session, key)
     found.left = len(uploads)
-    with prober or Prober() as looking:
+    with prober or Prober() as probing:
         for upload in uploads:
             if sum(isinstance(error, ServiceError) for error in found.troubles) >= TROUBLES:
                 break
             between()
             found.left -= 1
             before = len(found.refused)
-            _Look(connection, location_at(upload.location), upload, looking, found, now).take()
+            _Ingest(connection, place_at(upload.location), upload, probing, found, now).run()
             for path, reason in found.refused[before:]:
                 refused(path, reason)
     with connection.database.session() as session:
@@ -82,8 +82,8 @@ def ingest(
 
 
 @dataclass(frozen=True)
-class _Look:
-    """One upload in one run."""
+class _Ingest:
+    """The ingestion of one upload."""
 
     connection: Connection
     place: UploadLocation
@@ -96,36 +96,36 @@ class _Look:
     def name(self) -> str:
         return self.upload.location + self.upload.key
 
-    def take(self) -> None:
-        """Looks into the upload, and writes into the ledger what came of it."""
-        # Before it is opened: should that end this process, other uploads come first.
+    def run(self) -> None:
+        """Probes the upload and records the outcome."""
+        # Recorded before the file is opened: if that kills this process, other uploads are probed first.
         with self.connection.database.session() as session:
             looks = repository.begin_probe(session, self.upload, self.now())
         if not looks:
             return
         try:
-            self._settle(looks)
+            self._probe(looks)
         except FileNotFoundError as error:
-            self._note(error.strerror or str(error))
+            self._retry_later(error.strerror or str(error))
         except Exception as error:
             trouble = error if isinstance(error, TouchlineError) else self._unforeseen(error)
             self.found.troubles.append(trouble)
-            self._note(str(trouble))
+            self._retry_later(str(trouble))
 
-    def _note(self, reason: str) -> None:
+    def _retry_later(self, reason: str) -> None:
         with self.connection.database.session() as session:
             repository.note_probe_error(session, self.upload, reason, self.now())
 
     def _unforeseen(self, error: Exception) -> TouchlineError:
-        """An error of a class that nobody thought of is one upload's all the same."""
+        """An unexpected error must not stop the other uploads."""
         return TouchlineError(
-            f"{self.name} could not be taken up ({type(error).__name__}: {error}). It is tried again, after all others"
+            f"{self.name} could not be ingested ({type(error).__name__}: {error}). It is retried after all others"
         )
 
-    def _settle(self, looks: int) -> None:
-        """Makes the version a source whose run is due, or refuses it.
+    def _probe(self, looks: int) -> None:
+        """Registers the upload as a source whose run is due, or refuses it.
 
-        Raises ServiceError for what is the place's fault, and FileNotFoundError for an upload that changed or went.
+        Raises ServiceError if the location cannot be read, and FileNotFoundError if the upload changed or was deleted.
         """
         upload = self.upload
         listed = Listed(upload.key, upload.etag, upload.size, upload.modified)
@@ -135,8 +135,8 @@ class _Look:
         try:
             if looks > MAX_PROBES:
                 raise BadInputError(
-                    f"{path}: {MAX_PROBES} looks into it ended without an answer: it hangs or ends what looks into it, "
-                    "or its disk fails. Export it again; once its content has changed, it is looked into again."
+                    f"{path}: {LOOKS} attempts to probe it ended without a result: the file makes the probe hang or "
+                    "crash, or its disk fails. Export it again; it is probed again once its content has changed."
                 )
             earlier = self._earlier()
             path, checksum = self.prober.identify(self.place, listed, earlier.checksum if earlier else "")
@@ -146,16 +146,16 @@ class _Look:
         except BadInputError as error:
             earlier, checksum, reason = None, "", str(error)
         if earlier is not None:
-            self._settle_unchanged(earlier, path, checksum)
+            self._record_unchanged(earlier, path, checksum)
         else:
             self._register(path, checksum, info, reason)
 
     def _earlier(self) -> Upload | None:
-        """The version before."""
+        """The previous version of the upload, if any."""
         with self.connection.database.session() as session:
             return repository.get_upload(session, self.upload.location, self.upload.key, self.upload.version - 1)
 
-    def _settle_unchanged(self, earlier: Upload, path: str, checksum: str) -> None:
+    def _record_unchanged(self, earlier: Upload, path: str, checksum: str) -> None:
         forgotten = earlier.state is UploadState.FORGOTTEN
         with self.connection.database.session() as session:
             mine = repository.resolve_upload(
@@ -163,7 +163,7 @@ class _Look:
                 self.upload,
                 UploadState.FORGOTTEN if forgotten else UploadState.UNCHANGED,
                 self.now(),
-                reason=earlier.reason if forgotten else f"the content of version {earlier.version}",
+                reason=earlier.reason if forgotten else f"same content as version {earlier.version}",
                 checksum=checksum,
                 partition_key=earlier.partition_key,
             )
@@ -171,7 +171,7 @@ class _Look:
             self.found.unchanged.append(path)
 
     def _register(self, path: str, checksum: str, info: VideoInfo | None, reason: str) -> None:
-        """Source and ledger in one transaction."""
+        """Records the source and the outcome of the upload in one transaction."""
         upload = self.upload
         with self.connection.database.session() as session:
             try:
@@ -190,7 +190,7 @@ class _Look:
                     )
                 key = source.partition_key
             except BadInputError as error:
-                # Its partition key is another's: there can be no source of that name.
+                # Another source has this partition key.
                 info, reason, key = None, str(error), ""
             mine = repository.resolve_upload(
                 session,
@@ -203,7 +203,7 @@ class _Look:
                 run_key=run_key(key, upload.version, upload.etag) if info else "",
             )
             if not mine:
-                # Its content changed meanwhile, or another run was quicker: what was found is not what is there.
+                # The content changed in the meantime, or another run has recorded the outcome: this one is outdated.
                 session.rollback()
                 return
         if info:
@@ -213,9 +213,9 @@ class _Look:
 
 
 def _same_content(earlier: Upload, checksum: str) -> bool:
-    """Whether the version before had that content, and that is all there is to say.
+    """Whether the previous version has this checksum and needs no other run.
 
-    One that was forgotten and taken away does not count, nor one whose runs failed: to upload it again asks for it.
+    If its runs failed, or if it was forgotten and deleted, uploading the same content again requests a new run.
     """
     if earlier.checksum != checksum or earlier.state is UploadState.FAILED:
         return False

@@ -1,10 +1,10 @@
-"""Retiring a source: blobs, rows and partition key together, whatever happens in between.
+"""Retires a source: deletes its objects, its rows and its partition.
 
-Belongs here: the order of it. The rows are in `touchline/library/repository/retire.py`.
+Belongs here: the order of the steps. The rows are deleted by `touchline/library/repository/retire.py`.
 
-Rows that name blobs go first, then the partition, then the blobs, then the jobs and the source. At no moment does a row
-point at nothing, and as long as anything is left the source and its jobs are there to find it by: an end at any point
-leaves what the next attempt removes.
+Rows that name objects are deleted first, then the partition, then the objects, then the jobs and the source. So no row
+ever names a deleted object, and the source and its jobs exist as long as anything else does: after an interruption the
+next attempt finds and deletes the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from touchline.library import repository
 from touchline.library.tables import SourceAsset
 
 DELETES: Final = 8
-"""Objects removed side by side."""
+"""Number of objects deleted in parallel."""
 UNFINISHED: Final = (
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.QUEUED,
@@ -36,11 +36,12 @@ UNFINISHED: Final = (
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 )
+"""Statuses of runs that have not ended, queued ones included."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What there is of a source. `objects`: key and bytes of each that goes; `kept`: those that other sources name."""
+    """The data of a source. `objects`: key and bytes of those to delete; `kept`: keys that other sources refer to."""
 
     source: SourceAsset
     rows: repository.SourceInventory
@@ -49,15 +50,15 @@ class Inventory:
 
     @property
     def size(self) -> int:
-        """Bytes of all objects that go."""
+        """Bytes of all objects to delete."""
         return sum(size for _, size in self.objects)
 
 
 def inventory(instance: DagsterInstance, connection: Connection, key_or_path: str) -> Inventory:
-    """What forgetting a source would remove; changes nothing of it.
+    """What `forget` would delete; nothing is deleted.
 
-    Raises BadInputError for a source that is unknown or at work. A job of a process that died is no work: it is put
-    right first.
+    Raises BadInputError if the source is unknown or has an active job or run. Jobs of dead processes are reconciled
+    first.
     """
     with connection.database.session() as session:
         source = repository.named_source(session, key_or_path)
@@ -72,9 +73,9 @@ def inventory(instance: DagsterInstance, connection: Connection, key_or_path: st
 
 
 def forget(instance: DagsterInstance, connection: Connection, key_or_path: str) -> Inventory:
-    """Removes a source and all that was made of it; returns what that was. Doing it again finishes what broke off.
+    """Deletes a source and all its data. Returns what was deleted. A repeated call completes an interrupted one.
 
-    Raises as `inventory`, ServiceError if the object store fails, TouchlineError if a job began in the meantime.
+    Raises like `inventory`; ServiceError if the object store fails, TouchlineError if a job began in the meantime.
     """
     found = inventory(instance, connection, key_or_path)
     source = found.source
@@ -92,7 +93,7 @@ def forget(instance: DagsterInstance, connection: Connection, key_or_path: str) 
 
 
 def _prefixes(jobs: Sequence[UUID]) -> list[str]:
-    """Where all that jobs have stored lies."""
+    """The key prefixes of all objects of the jobs."""
     return [f"{folder}/{job}/" for job in jobs for folder in ("checkpoints", "reports")]
 
 

@@ -140,7 +140,7 @@ def _follow(instance: DagsterInstance, connection: Connection, location: str) ->
         if run.status is not dg.DagsterRunStatus.SUCCESS:
             how = "was cancelled" if run.status is dg.DagsterRunStatus.CANCELED else "failed"
             failed = run.status is dg.DagsterRunStatus.FAILURE
-            why = lifecycle.told_of(failure_of(instance, run.run_id)) if failed else ""
+            why = lifecycle.failure_text(failure_of(instance, run.run_id)) if failed else ""
             reason = f"the run that was to look into it {how}{': ' if why else ''}{why}. It is asked for again"
         with connection.database.session() as session:
             repository.end_ingest_run(session, key, reason, PAUSES)

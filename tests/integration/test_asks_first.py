@@ -62,7 +62,7 @@ def test_only_a_yes_is_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_forget_away_from_a_terminal_needs_yes(secluded: Runner, doomed: SourceAsset) -> None:
     told = done("forget", doomed.partition_key, code=2)
-    assert "3 objects of 1.5 MB" in told.stdout and "--yes does it" in told.stderr
+    assert "3 objects of 1.5 MB" in told.stdout and "add --yes" in told.stderr
     told = done("forget", doomed.partition_key, "--json", code=2)
     assert json.loads(told.stdout)["dry_run"] is True
     assert known(secluded, doomed)
@@ -79,7 +79,7 @@ def test_gc_asks_before_it_frees_and_not_where_there_is_nothing(secluded: Runner
         return any(key == stray for key, _ in secluded.connection.objects.list(stray.rpartition("/")[0] + "/"))
 
     told = done("gc", "--older-than", "0", code=2)
-    assert "would free 1 objects of 1.0 MB" in told.stdout and "--yes does it" in told.stderr
+    assert "would free 1 objects of 1.0 MB" in told.stdout and "add --yes" in told.stderr
     code, shown = at_terminal("gc", "--older-than", "0", answer="no")
     assert code == 2 and "would free 1 objects" in shown and there()
     code, shown = at_terminal("gc", "--older-than", "0", answer="yes")

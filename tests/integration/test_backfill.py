@@ -21,7 +21,7 @@ from touchline.library import repository
 from touchline.library.tables import DetectJobStatus, RunType, SourceAsset
 from touchline.nodes import NODE_NAMES, REPORT, downstream
 from touchline_cli.backfill import BACKFILL_TAG, backfill
-from touchline_cli.serving import alone
+from touchline_cli.serving import hold_home
 from touchline_cli.webserver import FILE, announced, find
 
 pytestmark = pytest.mark.slow
@@ -135,7 +135,7 @@ def test_an_address_that_a_killed_server_left_behind_counts_as_none(tmp_path: Pa
     assert not (tmp_path / FILE).exists()
     (tmp_path / FILE).write_text("{", "utf-8")
     assert find(tmp_path, None) is None
-    with alone(tmp_path), pytest.raises(BadInputError, match=r"serve\.json cannot be read"):
+    with hold_home(tmp_path), pytest.raises(BadInputError, match=r"serve\.json cannot be read"):
         find(tmp_path, None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from detection_assets.jobs.run_config import refuse_idle, refuse_split, run_config
+from detection_assets.jobs.run_config import refuse_changed_profile, refuse_unused, run_config
 from detection_assets.local.runner import Runner
 from touchline.errors import BadInputError
 from touchline.library import repository
@@ -20,7 +20,7 @@ from touchline_cli.outcome import exit_code
 
 def refused(first: str | None, until: str | None, **given: Any) -> str:
     with pytest.raises(BadInputError) as error:
-        refuse_idle(selection(first, until), **given)
+        refuse_unused(selection(first, until), **given)
     return str(error.value)
 
 
@@ -36,7 +36,7 @@ def refused(first: str | None, until: str | None, **given: Any) -> str:
         (REPORT, None, {"brands_csv": Path("b.csv")}, "--brands b.csv", "--from match_brands"),
         (None, "run_ocr", {"brands_csv": Path("b.csv")}, "match_brands does not run", "--until match_brands"),
         (None, "match_brands", {"report": Path("out")}, "--report out: brand_report", "Leave --until out"),
-        ("extract_frames", None, {"from_job": "1a2b3c4d"}, "--job 1a2b3c4d", "begin later (--from)"),
+        ("extract_frames", None, {"from_job": "1a2b3c4d"}, "--job 1a2b3c4d", "begin at a later stage (--from)"),
     ],
 )
 def test_what_has_no_effect_is_refused_with_what_would_give_it_one(
@@ -50,7 +50,7 @@ def test_what_has_no_effect_is_refused_with_what_would_give_it_one(
 def test_the_remedy_of_every_stage_makes_it_run(stage: str) -> None:
     for first in (*NODE_NAMES, REPORT):
         if stage in selection(first):
-            refuse_idle(selection(first), overrides=[f"{stage}.x"])
+            refuse_unused(selection(first), overrides=[f"{stage}.x"])
             continue
         remedy = refused(first, None, overrides=[f"{stage}.x"]).partition("--from ")[2].split()[0]
         assert stage in selection(remedy) and set(selection(first)) <= set(selection(remedy))
@@ -109,7 +109,7 @@ def test_a_profile_that_would_change_what_does_not_run_is_refused(
     def judge(profile: str, first: str) -> None:
         with runner.connection.database.session() as session:
             source = repository.get_source(session, own_source.partition_key)
-            refuse_split(session, source, profile, selection(first))
+            refuse_changed_profile(session, source, profile, selection(first))
 
     judge("later", "detect_edges")
     judge("coarse", "filter_scenes")

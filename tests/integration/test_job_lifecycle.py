@@ -103,7 +103,7 @@ EVENTS: dict[str, Callable[[Runner, DetectJob], object]] = {
     "interrupted": lambda runner, job: lifecycle.fail(
         runner.connection, job, "interrupted", ValueError(), interrupted=True
     ),
-    "forgotten": lambda runner, job: lifecycle.lose(runner.connection, job),
+    "forgotten": lambda runner, job: lifecycle.fail_without_run(runner.connection, job),
     "run succeeded": lambda runner, job: run_ends(runner, job, Run.SUCCESS),
     "run failed": lambda runner, job: run_ends(runner, job, Run.FAILURE),
     "run cancelled": lambda runner, job: run_ends(runner, job, Run.CANCELED),

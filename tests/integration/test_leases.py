@@ -21,7 +21,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from detection_assets.dagster_internals.tags import LAUNCHER_TAG
 from detection_assets.jobs import watchdog
-from detection_assets.jobs.reconcile import NEVER_BEGAN, reconcile
+from detection_assets.jobs.reconcile import NEVER_STARTED, reconcile
 from detection_assets.jobs.watchdog import Watchdog
 from detection_assets.local.runner import Runner
 from resources import leases
@@ -256,7 +256,7 @@ def test_a_run_whose_launcher_died_before_it_began_is_ended_at_a_start_and_after
         reconcile(runner.instance, runner.connection)
         assert {status(run) for run in (living, first, second)} == {Run.STARTING}
         monkeypatch.setattr(watchdog, "START_S", -1.0)
-        Watchdog(runner.instance, runner.connection, Bounds()).look()
+        Watchdog(runner.instance, runner.connection, Bounds()).check()
         assert [status(run) for run in (living, first, second)] == [Run.STARTING, Run.FAILURE, Run.FAILURE]
         silent = create_run_for_test(runner.instance, "detect_brands", status=Run.STARTING).run_id
         reconcile(runner.instance, runner.connection)
@@ -269,7 +269,7 @@ def test_a_run_whose_launcher_died_before_it_began_is_ended_at_a_start_and_after
             for entry in runner.instance.all_logs(third, of_type=dg.DagsterEventType.RUN_FAILURE)
             if entry.dagster_event
         ]
-        assert NEVER_BEGAN in str(told)
+        assert NEVER_STARTED in str(told)
         runner.instance.report_run_failed(runner.instance.get_run_by_id(living))  # type: ignore[arg-type]
 
 

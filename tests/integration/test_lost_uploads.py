@@ -83,7 +83,8 @@ def test_an_upload_whose_run_ended_before_it_began_is_asked_for_again_with_anoth
     library.instance.report_run_failed(run_of(library), "the object store at 127.0.0.1 failed")
     [told] = followed(library)
     row = library.rows()[KEY]
-    assert "a.png: its run ended before it began: the object store at 127.0.0.1 failed; asked for again" in told
+    reason = "its run ended before it began: the object store at 127.0.0.1 failed"
+    assert f"a.png: {reason}; another run is requested" in told
     assert (row.state, row.tries, row.run_key) == ("requested", 2, f"{first.run_key}/again-2")
     assert "the object store at 127.0.0.1 failed" in row.reason
     assert followed(library) == ()
@@ -101,7 +102,7 @@ def test_an_upload_whose_run_ended_before_it_began_is_asked_for_again_with_anoth
 def test_what_ends_every_run_is_given_up_with_the_reason_and_what_to_do(library: Library) -> None:
     for number, pause in enumerate(PAUSES, 2):
         library.instance.report_run_failed(run_of(library), "out of memory")
-        assert "asked for again" in followed(library)[0]
+        assert "another run is requested" in followed(library)[0]
         assert (library.rows()[KEY].tries, library.look().requests == []) == (number, pause > 0)
         due(library)
         library.obey(library.look())
@@ -148,7 +149,7 @@ def test_a_job_whose_process_died_is_gone_on_with_and_one_that_failed_by_itself_
 def test_a_server_that_stayed_away_is_no_fault_of_the_upload(library: Library, kind: str) -> None:
     job_of(library, DetectJobStatus.RUNNING)
     step_failed(library, kind)
-    assert "asked for again" in followed(library)[0]
+    assert "another run is requested" in followed(library)[0]
 
 
 def test_what_somebody_cancelled_before_it_began_is_told_and_not_asked_for_again(library: Library) -> None:

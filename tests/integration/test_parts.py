@@ -25,7 +25,7 @@ from touchline.errors import ServiceError
 from touchline_cli import parts as module
 from touchline_cli import serve
 from touchline_cli.parts import Part, Parts
-from touchline_cli.serving import FILE, alone, parts_of
+from touchline_cli.serving import FILE, hold_home, state_of
 
 SLEEPER = ("timeit", "-n1", "-r1", "import time; time.sleep(600)")
 ENDPOINTS = Endpoints("", "", "", "", "", "", False, False)
@@ -34,14 +34,14 @@ import sys, time
 from collections.abc import Iterator
 from pathlib import Path
 from touchline_cli.parts import Guardian, Part, Parts
-from touchline_cli.serving import alone
-with alone(Path(sys.argv[1])) as place, Guardian(place) as guardian:
+from touchline_cli.serving import hold_home
+with hold_home(Path(sys.argv[1])) as place, Guardian(place) as guardian:
     parts = Parts(place, print)
     for name in ("first", "second"):
         parts.start(Part(name, ("timeit", "-n1", "-r1", "import time; time.sleep(600)")))
     print("ready", flush=True)
     while True:
-        guardian.look()
+        guardian.check()
         time.sleep(0.05)
 """
 
@@ -55,7 +55,7 @@ def told() -> list[str]:
 def watched(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
     """Parts of a home of their own, started again without a pause."""
     monkeypatch.setattr(module, "PAUSES_S", (0.0,) * module.RESTARTS)
-    with alone(tmp_path) as place:
+    with hold_home(tmp_path) as place:
         parts = Parts(place, told.append)
         yield parts
         parts.end()
@@ -66,16 +66,16 @@ def test_a_part_that_was_killed_is_started_again_and_said_so(watched: Parts, tol
     watched.start(part)
     assert part.process is not None
     first = part.process.pid
-    watched.look()
+    watched.check()
     assert part.process.pid == first and not told
     part.process.kill()
     part.process.wait()
-    watched.look()
-    watched.look()
+    watched.check()
+    watched.check()
     assert part.process.pid != first and part.process.poll() is None
     assert told == ["the webserver was ended by SIGKILL; it is started again, and runs continue"]
     # The dead one's group is empty: its number may be another program's by now.
-    assert [noted["pid"] for noted in parts_of(tmp_path)["parts"]] == [part.process.pid]
+    assert [noted["pid"] for noted in state_of(tmp_path)["parts"]] == [part.process.pid]
 
 
 def test_a_part_that_dies_again_and_again_is_given_up_with_what_to_do(watched: Parts, told: list[str]) -> None:
@@ -95,7 +95,7 @@ def test_deaths_long_ago_do_not_count(watched: Parts, told: list[str], monkeypat
     assert part.process is not None
     part.process.kill()
     part.process.wait()
-    watched.look()
+    watched.check()
     assert len(part.deaths) == 1 and part.due is not None
 
 
@@ -105,12 +105,12 @@ def test_parts_end_when_their_parent_is_killed(guardian_too: bool, tmp_path: Pat
     line = [sys.executable, "-c", PARENT, str(tmp_path)]
     parent = subprocess.Popen(line, stdout=subprocess.PIPE, env=environment)
     assert parent.stdout is not None and parent.stdout.readline() == b"ready\n"
-    noted = parts_of(tmp_path)
+    noted = state_of(tmp_path)
     started = [psutil.Process(part["pid"]) for part in noted["parts"]]
     if guardian_too:
         os.kill(noted["guardian"]["pid"], signal.SIGKILL)
-        assert wait_until(lambda: parts_of(tmp_path)["guardian"] != noted["guardian"], 20)
-    guardian = psutil.Process(parts_of(tmp_path)["guardian"]["pid"])
+        assert wait_until(lambda: state_of(tmp_path)["guardian"] != noted["guardian"], 20)
+    guardian = psutil.Process(state_of(tmp_path)["guardian"]["pid"])
     assert len(started) == 2 and all(part.is_running() for part in started)
     parent.kill()
     parent.communicate()
@@ -118,7 +118,7 @@ def test_parts_end_when_their_parent_is_killed(guardian_too: bool, tmp_path: Pat
     assert not any(process.is_running() for process in (*started, guardian))
     assert json.loads((tmp_path / FILE).read_bytes())["pid"] == parent.pid
     # Whoever serves next waits for the guardian, and has nothing left to end.
-    with alone(tmp_path):
+    with hold_home(tmp_path):
         pass
 
 
@@ -142,18 +142,18 @@ def test_hung_jobs_are_looked_for_again_after_a_server_was_away(monkeypatch: pyt
         """Fails once; it must be the same one afterwards, which knows since when a job has stood still."""
 
         def __init__(self, *_: object) -> None:
-            self.looks = 0
+            self.checks = 0
 
-        def look(self) -> list[str]:
-            self.looks += 1
-            if self.looks == 1:
+        def check(self) -> list[str]:
+            self.checks += 1
+            if self.checks == 1:
                 raise OSError("reset")
             over.set()
             return ["a job was ended"]
 
     monkeypatch.setattr("dagster.DagsterInstance", Instance)
     monkeypatch.setattr("detection_assets.jobs.watchdog.Watchdog", Watchdog)
-    monkeypatch.setattr("detection_assets.jobs.watchdog.LOOK_S", 0.01)
+    monkeypatch.setattr("detection_assets.jobs.watchdog.CHECK_S", 0.01)
     monkeypatch.setattr("resources.connection.connect", lambda _: None)
     monkeypatch.setattr("touchline_cli.session.complain", said.append)
     serve._watch(Settings.from_environment({}), ENDPOINTS, over)
@@ -171,15 +171,15 @@ def test_jobs_that_were_killed_at_the_end_are_told_at_once_or_it_is_said_who_tel
     monkeypatch.setattr("touchline_cli.session.say", said.append)
     monkeypatch.setattr("touchline_cli.session.complain", said.append)
     monkeypatch.setattr("detection_assets.jobs.reconcile.reconcile", lambda *_: found)
-    serve._put_right(ENDPOINTS)
+    serve._reconcile_at_end(ENDPOINTS)
     monkeypatch.setattr("resources.connection.connect", lambda _: 1 / 0)
-    serve._put_right(ENDPOINTS)
+    serve._reconcile_at_end(ENDPOINTS)
     assert said[0] == f"at the end: {found}" and said[1].endswith("the next command records it")
 
 
 def _look_on(parts: Parts, part: Part) -> None:
     while True:
-        parts.look()
+        parts.check()
         if part.process is not None:
             part.process.wait(20)
 

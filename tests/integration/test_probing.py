@@ -203,7 +203,7 @@ def test_what_gives_no_answer_is_refused_after_so_many_looks_and_anew_content_is
     monkeypatch.setattr(work, "MAX_PROBES", 2)
     put(library, "disk.png")
     assert [len(look(library).refused) for _ in range(3)] == [0, 0, 1]
-    assert "2 looks into it ended without an answer" in library.rows()["disk.png", 1].reason
+    assert "2 attempts to probe it ended without a result" in library.rows()["disk.png", 1].reason
     assert look(library).refused == []
     (library.folder / "disk.png").write_bytes(picture(99))
     look(library)

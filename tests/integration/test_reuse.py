@@ -13,7 +13,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from detection_assets.definitions import build_defs
-from detection_assets.jobs.run_config import refuse_split
+from detection_assets.jobs.run_config import refuse_changed_profile
 from detection_assets.jobs.run_outcome import RunOutcome
 from detection_assets.local.runner import Runner
 from io_managers.resolution import FROM_JOB_TAG, choose
@@ -219,9 +219,9 @@ def test_a_run_config_with_a_former_name_works_is_told_and_shares_its_checkpoint
     for name, stride in (("same", 2), ("other", 3)):
         (folder / f"{name}.yaml").write_text(f"detect_objects: {{frame_stride: {stride}}}\n", "utf-8")
     with runner.connection.database.session() as session:
-        refuse_split(session, source, "same", ["match_brands", "run_ocr"])
+        refuse_changed_profile(session, source, "same", ["match_brands", "run_ocr"])
         with pytest.raises(BadInputError, match=r"detect_objects\.frame_stride is 3 in it; .* was made with 2"):
-            refuse_split(session, source, "other", ["match_brands", "run_ocr"])
+            refuse_changed_profile(session, source, "other", ["match_brands", "run_ocr"])
 
 
 def test_an_unknown_setting_of_a_stage_with_former_names_fails_the_run_before_any_step(

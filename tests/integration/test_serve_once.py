@@ -23,7 +23,7 @@ from resources.embedded.processes import end_groups
 from resources.settings import Settings
 from tests.support.webserver import ADD, Ask, bearer
 from touchline.errors import BadInputError
-from touchline_cli.serving import FILE, alone, is_served, leader, listen
+from touchline_cli.serving import FILE, hold_home, is_served, leader, listen
 from touchline_cli.webserver import FILE as ADDRESS
 from touchline_cli.webserver import announced, authorization, find
 from webapp.token import token_of
@@ -34,18 +34,18 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 def test_a_home_is_held_by_one_and_others_are_told_where_and_by_whom(tmp_path: Path) -> None:
     assert not is_served(tmp_path)
-    with alone(tmp_path) as place:
+    with hold_home(tmp_path) as place:
         assert is_served(tmp_path)
-        with pytest.raises(BadInputError, match=f"by process {os.getpid()}, which is starting"), alone(tmp_path):
+        with pytest.raises(BadInputError, match=f"by process {os.getpid()}, which is starting"), hold_home(tmp_path):
             pass
         place.url("http://127.0.0.1:3123")
         told = f"already served at http://127.0.0.1:3123 by process {os.getpid()}"
-        with pytest.raises(BadInputError, match=told), alone(tmp_path):
+        with pytest.raises(BadInputError, match=told), hold_home(tmp_path):
             pass
-        with alone(tmp_path / "another"):
+        with hold_home(tmp_path / "another"):
             assert is_served(tmp_path)
     assert not is_served(tmp_path)
-    with alone(tmp_path):
+    with hold_home(tmp_path):
         pass
 
 
@@ -53,14 +53,14 @@ def test_an_address_left_behind_counts_for_nothing_though_something_answers_ther
     with socket.create_server(("127.0.0.1", 0)) as taken:
         (tmp_path / ADDRESS).write_text(json.dumps({"url": f"http://127.0.0.1:{taken.getsockname()[1]}", "pid": 1}))
         assert find(tmp_path, None) is None
-        with alone(tmp_path), announced(tmp_path, "127.0.0.1", 3000) as url:
+        with hold_home(tmp_path), announced(tmp_path, "127.0.0.1", 3000) as url:
             assert json.loads((tmp_path / ADDRESS).read_text("utf-8")) == {"url": url, "pid": os.getpid()}
 
 
 def test_the_homes_token_is_sent_to_its_own_server_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
     token = token_of(Settings.from_environment())
-    with alone(tmp_path), announced(tmp_path, "127.0.0.1", 3000) as url:
+    with hold_home(tmp_path), announced(tmp_path, "127.0.0.1", 3000) as url:
         assert authorization(url) == authorization(url + "/") == {"Authorization": f"Bearer {token}"}
         assert authorization("http://127.0.0.1:3001") == authorization("http://evil.example:3000") == {}
         monkeypatch.setenv("TOUCHLINE_TOKEN", "that-of-another-home")
@@ -81,13 +81,13 @@ def test_what_a_killed_one_left_running_is_ended_and_nothing_else(tmp_path: Path
             {"pid": "?"},
         ]
         (tmp_path / FILE).write_text(json.dumps({"pid": other.pid, "url": "http://127.0.0.1:1", "parts": parts}))
-        with alone(tmp_path):
+        with hold_home(tmp_path):
             left.wait(20)
             assert not psutil.pid_exists(left.pid)
             assert other.poll() is None
         for broken in ("{", "[]", "7"):
             (tmp_path / FILE).write_text(broken)
-            with alone(tmp_path):
+            with hold_home(tmp_path):
                 pass
     finally:
         for process in (left, other):
@@ -103,7 +103,7 @@ def test_what_a_dead_part_had_started_is_ended_as_well(tmp_path: Path) -> None:
     part.kill()
     part.wait()
     (tmp_path / FILE).write_text(json.dumps({"parts": [noted, {"pid": os.getpid(), "id": noted["id"]}]}))
-    with alone(tmp_path):
+    with hold_home(tmp_path):
         started.wait(20)
     part.communicate()
 

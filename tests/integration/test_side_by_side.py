@@ -23,7 +23,7 @@ import pytest
 
 from detection_assets.jobs.heartbeat import Listener
 from detection_assets.local.runner import Runner
-from detection_assets.local.worker_pool import Piece, Workers
+from detection_assets.local.worker_pool import Task, Workers
 from resources.local_services import Endpoints
 from resources.settings import Settings
 from tests.integration.test_cli import at_work, environment
@@ -88,10 +88,10 @@ def touch(path: Path, runner: Runner, listener: Listener) -> None:
 
 def test_pieces_are_done_at_once_by_processes_that_share_the_cores(settings: Settings, services: Endpoints) -> None:
     heard: list[tuple[int, str, float]] = []
-    pieces = [Piece(key, partial(linger, 0.5)) for key in ("a", "b", "c")]
+    pieces = [Task(key, partial(linger, 0.5)) for key in ("a", "b", "c")]
     with Workers(settings, services, 2) as workers:
-        done: dict[int, Any] = dict(workers.do(pieces, lambda *said: heard.append(said)))
-        again: dict[int, Any] = dict(workers.do([Piece("d", partial(linger, 0.0))]))
+        done: dict[int, Any] = dict(workers.run(pieces, lambda *said: heard.append(said)))
+        again: dict[int, Any] = dict(workers.run([Task("d", partial(linger, 0.0))]))
     assert set(done) == {0, 1, 2}
     processes = {pid for pid, *_ in done.values()}
     assert len(processes) == 2
@@ -110,8 +110,8 @@ def workers(settings: Settings, services: Endpoints) -> Iterator[Workers]:
 
 
 def test_pieces_of_one_key_are_done_one_after_another(workers: Workers) -> None:
-    pieces = [Piece("same", partial(linger, 0.3)) for _ in range(3)]
-    results: dict[int, Any] = dict(workers.do(pieces))
+    pieces = [Task("same", partial(linger, 0.3)) for _ in range(3)]
+    results: dict[int, Any] = dict(workers.run(pieces))
     spans = sorted((begin, end) for _, _, begin, end in results.values())
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
 
@@ -121,7 +121,7 @@ def test_pieces_of_one_key_are_done_one_after_another(workers: Workers) -> None:
     [
         (refuse, BadInputError, "not this one"),
         (stumble, TouchlineError, "ZeroDivisionError: a fault of ours"),
-        (die, TouchlineError, r"the process that worked on it ended with code -9"),
+        (die, TouchlineError, r"its worker process ended with exit code -9"),
     ],
 )
 def test_a_piece_that_fails_or_dies_stops_no_other(
@@ -131,12 +131,12 @@ def test_a_piece_that_fails_or_dies_stops_no_other(
     kind: type[TouchlineError],
     says: str,
 ) -> None:
-    pieces: list[Piece[Any]] = [
-        Piece("whole", partial(outlast, tmp_path)),
-        Piece("broken", partial(fail, tmp_path, work)),
-        Piece("late", partial(touch, tmp_path / "late")),
+    pieces: list[Task[Any]] = [
+        Task("whole", partial(outlast, tmp_path)),
+        Task("broken", partial(fail, tmp_path, work)),
+        Task("late", partial(touch, tmp_path / "late")),
     ]
-    done = dict(workers.do(pieces))
+    done = dict(workers.run(pieces))
     assert (done[0], done[2]) == (None, None)
     assert type(done[1]) is kind
     assert re.search(says, str(done[1]))
@@ -147,12 +147,12 @@ def test_a_piece_that_fails_or_dies_stops_no_other(
 def test_when_a_server_is_gone_those_at_work_are_done_and_nothing_new_is_begun(
     workers: Workers, tmp_path: Path
 ) -> None:
-    pieces: list[Piece[Any]] = [
-        Piece("whole", partial(outlast, tmp_path)),
-        Piece("broken", partial(fail, tmp_path, lose)),
-        Piece("late", partial(touch, tmp_path / "late")),
+    pieces: list[Task[Any]] = [
+        Task("whole", partial(outlast, tmp_path)),
+        Task("broken", partial(fail, tmp_path, lose)),
+        Task("late", partial(touch, tmp_path / "late")),
     ]
-    done = dict(workers.do(pieces))
+    done = dict(workers.run(pieces))
     assert set(done) == {0, 1}
     assert isinstance(done[1], ServiceError)
     assert not (tmp_path / "late").exists()
@@ -168,7 +168,7 @@ def test_processes_that_never_had_work_end_at_once(settings: Settings, services:
 def test_what_cannot_be_opened_is_told(settings: Settings, services: Endpoints) -> None:
     nowhere = Endpoints("postgresql+psycopg2://u:p@127.0.0.1:9/x", "", "", "", "", "", False, False, patience_s=0.0)
     with Workers(settings, nowhere, 1) as workers:
-        [(_, error)] = workers.do([Piece("a", partial(linger, 0.0)), Piece("b", partial(linger, 0.0))])
+        [(_, error)] = workers.run([Task("a", partial(linger, 0.0)), Task("b", partial(linger, 0.0))])
     assert isinstance(error, ServiceError)
     assert "127.0.0.1:9" in str(error)
 

@@ -110,7 +110,7 @@ def test_an_import_says_how_many_sources_were_matched_with_another_list(
 def test_a_job_at_work_tells_its_stage_and_what_was_asked_of_it() -> None:
     job = DetectJob(source_asset_id=uuid.uuid4(), video_path="x.mp4", status=DetectJobStatus.RUNNING, progress=0.5)
     job.current_stage, job.stop_requested = "run_ocr", DetectJobStatus.PAUSED
-    assert state(job) == "running, 50% at run_ocr, paused asked for\n[dim]initial[/dim]"
+    assert state(job) == "running, 50% at run_ocr, paused requested\n[dim]initial[/dim]"
 
 
 def test_a_still_has_its_zones_though_their_seconds_are_none() -> None:

@@ -77,7 +77,7 @@ def watched(runner: Runner, until: Callable[[list[Ended]], bool], between: Calla
     """Looks until something is so, as `touchline serve` does."""
     dog = Watchdog(runner.instance, runner.connection, SHORT)
     deadline = time.monotonic() + 60
-    while not until(dog.look()):
+    while not until(dog.check()):
         assert time.monotonic() < deadline
         between()
         time.sleep(0.1)
@@ -186,4 +186,4 @@ def test_what_serve_starts_has_no_terminal_to_read_or_set(tmp_path: Path, monkey
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     assert start(["told"]).wait(60) == 0
     assert (tmp_path / "streams").read_text() == "/dev/null True"
-    assert watchdog.LOOK_S < 60
+    assert watchdog.CHECK_S < 60

@@ -28,7 +28,7 @@ from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
 from touchline.nodes import NODE_NAMES, REPORT
 from touchline.synthetic import Truth
-from touchline_cli.serving import parts_of
+from touchline_cli.serving import state_of
 
 pytestmark = pytest.mark.slow
 
@@ -190,7 +190,7 @@ def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
         if job is not None and job.progress:
             break
         assert time.monotonic() < deadline
-    parts = [part["pid"] for part in parts_of(settings.home)["parts"]]
+    parts = [part["pid"] for part in state_of(settings.home)["parts"]]
     for pid in parts:
         os.kill(pid, signal.SIGKILL)
     # Whoever asks meanwhile waits: the address is still listened on.
@@ -203,4 +203,4 @@ def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
         assert time.monotonic() < deadline + 120, "the code location was not loaded again"
         time.sleep(0.2)
     assert wait(ask, launch(ask, selector, source.partition_key, ["run_ocr"], {})) == "SUCCESS"
-    assert len({part["pid"] for part in parts_of(settings.home)["parts"]} - set(parts)) == 3
+    assert len({part["pid"] for part in state_of(settings.home)["parts"]} - set(parts)) == 3

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from touchline_cli.app import main
-from touchline_cli.run import _looked_into
+from touchline_cli.run import _probe_all
 
 
 @pytest.fixture
@@ -110,10 +110,10 @@ def test_whatever_goes_wrong_while_one_input_is_looked_into_is_its_refusal_alone
 
     monkeypatch.setattr(touchline.video.opening, "probe", look)
     paths = [Path(name) for name in ("odd.png", "none.mp4", "good.png")]
-    lengths, why = _looked_into(paths, {"--report": None})
+    lengths, why = _probe_all(paths, {"--report": None})
     assert lengths == {2: 0.0}
     assert set(why) == {0, 1}
-    assert "odd.png: it cannot be looked into" in why[0]
+    assert "odd.png: it cannot be probed" in why[0]
     assert "none.mp4" in why[1]
 
 

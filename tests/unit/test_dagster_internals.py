@@ -30,9 +30,8 @@ from dagster._serdes import ConfigurableClassData, class_from_code_pointer
 from dagster._utils import warnings as dagsters_warnings
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 
-from detection_assets.dagster_internals import books, daemon, storage, tags, telemetry, webserver
+from detection_assets.dagster_internals import clients, daemon, storage, tags, telemetry, webserver
 from detection_assets.dagster_internals.failures import DagsterPostgresError, Failure, failure_in, failure_of
-from detection_assets.dagster_internals.quiet import quiet
 from detection_assets.dagster_internals.runs import (
     begin_cancel,
     cancel_run,
@@ -42,6 +41,7 @@ from detection_assets.dagster_internals.runs import (
     runs_where,
     tag_run,
 )
+from detection_assets.dagster_internals.silence import silence_dagster
 from io_managers.checkpoint_io_manager import stored_metadata
 from resources.leases import LeaseLostError
 from tests.support.dagster_names import in_lines, in_python, uses_in
@@ -193,7 +193,7 @@ def test_the_end_of_a_run_is_heard_once_and_what_fails_then_does_not_fail_it(
         heard.append(run.run_id)
         raise ValueError
 
-    storage.when_over(instance, run.run_id, tell)
+    storage.on_run_end(instance, run.run_id, tell)
     instance.report_engine_event("nothing of importance", run)
     assert heard == []
     fail_run(instance, run, "it is gone")
@@ -217,7 +217,7 @@ def test_of_a_run_that_dagster_fails_the_engine_event_before_tells_the_cause(
     instance.report_engine_event("exited with code -9", run)
     instance.report_run_failed(run)
     failure = failure_of(instance, run.run_id)
-    assert failure.message.endswith(": exited with code -9") and failure.from_outside
+    assert failure.message.endswith(": exited with code -9") and failure.external
 
 
 def test_an_engine_event_long_before_is_not_the_cause(instance: dg.DagsterInstance) -> None:
@@ -268,7 +268,7 @@ def test_a_failed_step_is_judged_by_the_classes_of_its_errors(
     result = result_of(instance, work)
     for failure in (failure_in(result.all_events), failure_of(instance, result.run_id)):
         assert message in failure.message
-        assert (failure.interrupted, failure.from_outside) == (interrupted, outside)
+        assert (failure.interrupted, failure.external) == (interrupted, outside)
 
 
 # What is said and sent
@@ -277,7 +277,7 @@ def test_a_failed_step_is_judged_by_the_classes_of_its_errors(
 def test_dagsters_warnings_of_what_is_new_are_silenced_and_those_of_what_goes_are_not() -> None:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        quiet()
+        silence_dagster()
         dagsters_warnings.beta_warning("A part")
         dagsters_warnings.preview_warning("A part")
         dagsters_warnings.deprecation_warning("A part", "2.0")
@@ -297,7 +297,7 @@ def test_dagster_uploads_nothing_where_its_variable_says_so(monkeypatch: pytest.
 
 
 def test_the_storages_are_asked_what_is_remembered_and_hold_connections_as_before() -> None:
-    asked = [(PostgresRunStorage, storage.OF_RUNS), (PostgresEventLogStorage, storage.OF_EVENTS)]
+    asked = [(PostgresRunStorage, storage.CACHED_OF_RUNS), (PostgresEventLogStorage, storage.CACHED_OF_EVENTS)]
     for kind, names in asked:
         for name in names:
             method = inspect.getattr_static(kind, name)
@@ -319,7 +319,7 @@ def test_an_instance_that_is_not_on_postgres_is_left_alone_and_closes(instance: 
 
 def test_a_home_is_opened_with_its_own_settings_and_captures_no_output(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\nrun_queue: {max_concurrent_runs: 7}\n")
-    with books.open_instance(tmp_path) as instance:
+    with clients.open_instance(tmp_path) as instance:
         assert instance.root_directory == str(tmp_path)
         assert type(instance.compute_log_manager).__name__ == "NoOpComputeLogManager"
         assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 7  # type: ignore[union-attr]
@@ -338,7 +338,7 @@ def test_the_classes_that_dagster_yaml_names_are_there() -> None:
                 collect(value)
 
     collect(yaml.safe_load((ROOT / "dagster.yaml").read_text("utf-8")))
-    collect(books.UNCAPTURED)
+    collect(clients.UNCAPTURED)
     assert len(named) >= 4
     for module, name in named:
         # As Dagster reads it: the documented spelling of a module is not the one that Python imports.

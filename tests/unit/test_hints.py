@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from detection_assets.definitions import build_defs
 from touchline.report.tables import COLUMNS, SUMMARY_COLUMNS
 from touchline_cli.app import app
-from touchline_cli.hints import fitted, program
+from touchline_cli.hints import program, with_program
 from touchline_cli.library import shortened
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +167,7 @@ def test_a_hint_is_what_the_reader_can_type(called: str, told: str, monkeypatch:
     monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setenv("PATH", "/nowhere")
     assert program() == told
-    assert fitted("see `touchline jobs`, not touchline itself") == f"see `{told} jobs`, not touchline itself"
+    assert with_program("see `touchline jobs`, not touchline itself") == f"see `{told} jobs`, not touchline itself"
 
 
 def test_a_touchline_on_the_path_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from touchline.nodes import downstream
 from touchline_cli import session
-from touchline_cli.progress import Bars, Pace, Shown
+from touchline_cli.progress import Bars, Pace, ProgressDisplay
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+def shown(monkeypatch: pytest.MonkeyPatch) -> ProgressDisplay:
     """Progress where standard output is no terminal."""
     monkeypatch.setattr(session, "console", Console(file=io.StringIO(), force_terminal=False))
-    return Shown(False)
+    return ProgressDisplay(False)
 
 
 def said() -> str:
@@ -25,7 +25,7 @@ def said() -> str:
     return session.console.file.getvalue()
 
 
-def test_a_bar_shows_the_stage_at_work_and_never_falls(shown: Shown) -> None:
+def test_a_bar_shows_the_stage_at_work_and_never_falls(shown: ProgressDisplay) -> None:
     bars = Bars(["match [1].mp4"], shown)
     task = bars.show(0)
     for stage, share in (("extract_frames", 1.0), ("run_ocr", 0.5), ("run_ocr", 0.25)):
@@ -37,13 +37,15 @@ def test_a_bar_shows_the_stage_at_work_and_never_falls(shown: Shown) -> None:
     assert not shown.tasks
 
 
-def test_a_replay_counts_what_it_does_alone(shown: Shown) -> None:
+def test_a_replay_counts_what_it_does_alone(shown: ProgressDisplay) -> None:
     bars = Bars(["match"], shown, downstream("match_brands"))
     bars.move(0, "match_brands", 0.0)
     assert shown.tasks[0].completed == 0.0
 
 
-def test_without_a_terminal_a_plain_line_is_printed_now_and_then(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_a_plain_line_is_printed_now_and_then(
+    shown: ProgressDisplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [0.0]
     monkeypatch.setattr("touchline_cli.progress.time.monotonic", lambda: clock[0])
     bars = Bars(["match [1].mp4"], shown)
@@ -62,7 +64,7 @@ def test_a_fault_is_told_above_the_bars(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("console", "errors"):
         monkeypatch.setattr(session, name, Console(file=screen, force_terminal=True, width=80))
     monkeypatch.delenv("TERM", raising=False)
-    with Shown(False) as bars:
+    with ProgressDisplay(False) as bars:
         for name in ("one.mp4", "two.mp4"):
             bars.add_task(name, total=1.0, stage="run_ocr")
         bars.refresh()
@@ -81,14 +83,14 @@ def test_a_fault_goes_to_standard_error_where_that_is_a_file(monkeypatch: pytest
     screen, file = io.StringIO(), io.StringIO()
     monkeypatch.setattr(session, "console", Console(file=screen, force_terminal=True, width=80))
     monkeypatch.setattr(session, "errors", Console(file=file, force_terminal=False))
-    with Shown(False):
+    with ProgressDisplay(False):
         session.complain("one.mp4: a fault")
     assert file.getvalue() == "one.mp4: a fault\n"
     assert "fault" not in screen.getvalue()
 
 
-def test_a_machine_is_shown_nothing(shown: Shown) -> None:
-    assert not Shown(True).lines
+def test_a_machine_is_shown_nothing(shown: ProgressDisplay) -> None:
+    assert not ProgressDisplay(True).lines
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Dagster's books and Touchline's, open side by side without any definitions.
+"""Dagster's instance, the database and the object store, opened without definitions.
 
-Belongs here: what a process opens that looks into runs and jobs, or puts them right, and does none: it loads faster
-than `local/runner.py`. What changes runs and jobs is in `jobs/reconcile.py`, `jobs/resume.py`,
-`upkeep/collect_garbage.py` and `upkeep/retire_source.py`.
+Belongs here: what a command opens that reads or corrects runs and jobs and executes none. It loads faster than
+`local/runner.py`. Runs and jobs are changed in `jobs/reconcile.py`, `jobs/resume.py`, `upkeep/collect_garbage.py` and
+`upkeep/retire_source.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from resources.local_services import Endpoints, export
 from resources.settings import Settings
 
 CONFIGURATION: Final = Path(__file__).resolve().parent.parent.parent / "dagster.yaml"
-
+"""Dagster's configuration, copied into each home."""
 UNCAPTURED: Final = {
     "compute_logs": {
         "module": "dagster.core.storage.noop_compute_log_manager",
@@ -31,12 +31,14 @@ UNCAPTURED: Final = {
         "config": {},
     }
 }
-"""Runs in this process print to their own terminal. Capturing would turn standard output aside while a step runs, the
-progress bar with it, and start two child processes a step that answer Ctrl-C with a traceback."""
+"""Overrides of `dagster.yaml` that turn off the capture of compute logs, for runs in the command's own process.
+
+Capture would redirect standard output and the progress bar while a step runs. It also starts two child processes per
+step, which print a traceback on Ctrl-C."""
 
 
-class Books:
-    """Dagster's instance, and clients of the database and the object store."""
+class Clients:
+    """Dagster's instance, and the clients of the database and the object store."""
 
     def __init__(self, settings: Settings, endpoints: Endpoints) -> None:
         home = prepare(settings, endpoints)
@@ -44,12 +46,12 @@ class Books:
         self.instance: Final[DagsterInstance] = open_instance(home)
 
     def close(self) -> None:
-        """Lets go of the instance's connections."""
+        """Closes the instance's connections."""
         close(self.instance)
 
 
 def prepare(settings: Settings, endpoints: Endpoints) -> Path:
-    """Gives this process and its children the servers' addresses and Dagster's home; returns that home."""
+    """Sets the servers' addresses and DAGSTER_HOME in the environment, and writes that home. Returns its path."""
     home = make_closed(settings.home / "dagster")
     make_closed(home / "compute_logs")
     shutil.copyfile(CONFIGURATION, home / "dagster.yaml")
@@ -60,13 +62,13 @@ def prepare(settings: Settings, endpoints: Endpoints) -> Path:
 
 
 def open_instance(home: Path) -> DagsterInstance:
-    """Dagster's instance of a home that `prepare` made; what runs print here is not captured."""
-    # The public way to open a home with other settings than its dagster.yaml has; a folder that is given is kept.
+    """Dagster's instance of a home that `prepare` wrote, without capture of compute logs."""
+    # The public way to override settings of dagster.yaml. A folder that is passed in is not deleted.
     return DagsterInstance.local_temp(str(home), overrides=UNCAPTURED)
 
 
-def bury(settings: Settings, endpoints: Endpoints, process: Process, why: str) -> str:
-    """Ends the run that a dead process was doing; what its job says, if it had one.
+def end_run_of_process(settings: Settings, endpoints: Endpoints, process: Process, why: str) -> str:
+    """Ends the run of a dead process. Returns the error message of the run's job, or "" without a job.
 
     Raises ServiceError if the database cannot be reached.
     """
