@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: accuracy and speed compared with the baseline, as a table, JSON, or `docs/benchmarks.md`.
+"""`python -m benchmarks`: accuracy and speed beside the plain baseline, as a table or JSON, and `docs/benchmarks.md`.
 
 `fetch` gets the open benchmark's media, `score` scores reports of any system.
 
@@ -39,13 +39,15 @@ from touchline_cli.run import AT_ONCE
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 LONG_S: Final = 5.0
-"""Least length of clips that count for speed [s]; in shorter ones the start of a run takes most of the time."""
+"""Clips from this length on count for speed; in shorter ones a run's start-up is most of it."""
 PACKAGES: Final = ("touchline", "dagster", "rapidocr", "openvino", "onnxruntime", "opencv-python")
 
 
 def main() -> None:
     """Measures and prints, fetches, or scores."""
     options = _options()
+    if options.command:
+        sys.exit({"fetch": fetch.main, "score": score_reports.main}[options.command](options))
     silence_dagster()
     found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="touchline-bench-") as name:
@@ -84,7 +86,7 @@ def main() -> None:
 
 @contextmanager
 def servers(home: Path) -> Iterator[Runner]:
-    """A runner with embedded servers in `home`."""
+    """Everything that runs need, on servers of their own."""
     before = dict(os.environ)
     os.environ["TOUCHLINE_HOME"] = str(home)
     settings = Settings.from_environment()
@@ -94,13 +96,16 @@ def servers(home: Path) -> Iterator[Runner]:
             yield runner
         finally:
             runner.close()
-            # The servers' addresses in the environment must not reach the next measurement.
+            # What a runner tells its process of its servers is not for the next measurement.
             os.environ.clear()
             os.environ.update(before)
 
 
-def measure(runner: Runner, material: Material) -> dict[str, Any]:
-    """Runs Touchline and the baseline alternately, clip by clip, so that both have the same conditions."""
+def measure(runner: Runner, material: Material, *, with_profiles: bool = False) -> dict[str, Any]:
+    """Touchline and the baseline by turns, clip by clip, so that both see the same machine.
+
+    `with_profiles`: then each shipped profile.
+    """
     plain = PlainOcr(material.brands)
     first = material.clips[0]
     run(runner, first, material.brands_csv, {})  # loads the models
@@ -144,7 +149,7 @@ def measure(runner: Runner, material: Material) -> dict[str, Any]:
 
 
 def ablation(runner: Runner, material: Material, off: Ablation) -> dict[str, Any]:
-    """Scores and seconds with one part switched off."""
+    """Scores and seconds with something switched off."""
     with off.without():
         runs = [(clip, run(runner, clip, material.brands_csv, off.overrides)) for clip in material.clips]
     scores = total(score(clip.truth, m.found, m.duration_s, m.seconds) for clip, m in runs)
@@ -152,7 +157,7 @@ def ablation(runner: Runner, material: Material, off: Ablation) -> dict[str, Any
 
 
 def machine() -> dict[str, Any]:
-    """The machine and the versions that the figures hold for."""
+    """What the figures hold for."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

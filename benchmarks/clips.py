@@ -1,7 +1,7 @@
-"""Clips with ground truth, from a folder of real footage or rendered.
+"""The material: clips with their truth, from a folder of real footage or rendered.
 
-Belongs here: finding and rendering clips. A folder of footage holds `truth/*.json`, `brands.csv`, and, at any depth,
-the files that the ground truth names.
+Belongs here: finding and rendering clips. A folder of footage holds the files that the truths name, in itself or in
+folders below. Its own `truth/*.json` and `brands.csv` count; without them it is the open benchmark's media.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from touchline.synthetic import DEMO, render
 
 @dataclass(frozen=True)
 class Clip:
-    """A video or picture and its ground truth."""
+    """A video or picture and its truth."""
 
     path: Path
     truth: dict[str, Any]
@@ -27,7 +27,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Material:
-    """Clips, and the brands to match against; `brands_csv` is None for the shipped list."""
+    """Clips, and the brands to match against; `brands_csv` is nothing where that is the shipped list.
+
+    `left_out` are files of the open benchmark that the folder lacks.
+    """
 
     clips: Sequence[Clip]
     brands: Sequence[BrandEntry]
@@ -36,10 +39,10 @@ class Material:
 
 
 def footage(folder: Path) -> Material:
-    """The clips of a folder. Raises BadInputError if a file is missing."""
-    truths = sorted((folder / "truth").glob("*.json"))
-    if not truths or not (folder / "brands.csv").is_file():
-        raise BadInputError(f"--footage {folder}: expected truth/*.json and brands.csv in it")
+    """The clips of a folder. Raises BadInputError where it lacks something."""
+    own = truths(folder / "truth")
+    if own and not (folder / "brands.csv").is_file():
+        raise BadInputError(f"--footage {folder}: expected brands.csv beside its truth/*.json")
     files = {path.name: path for path in folder.rglob("*.*") if path.parent.name != "truth"}
     named = {Path(truth["file"]).name: truth for truth in (own or truths()).values()}
     lacking = sorted(named.keys() - files.keys())

@@ -1,6 +1,6 @@
-"""Runs of Touchline on clips in this process, through Dagster, with checkpoints.
+"""Whole runs of Touchline on clips: through Dagster, with checkpoints, in this process.
 
-Belongs here: one measured run and its times. The baseline is in `baseline.py`.
+Belongs here: one measured run and what it took. What is compared with it is in `baseline.py`.
 """
 
 from __future__ import annotations
@@ -58,25 +58,30 @@ def run(runner: Runner, clip: Clip, brands_csv: Path | None, overrides: Mapping[
     return Measured(wall, stages, float(report["duration_s"]), found, zones, seconds)
 
 
-def run_together(runner: Runner, clips: Sequence[Clip], brands_csv: Path | None, at_once: int) -> float:
-    """Wall time [s] of fresh runs of all clips in this order, `at_once` in parallel, like `touchline run`.
+def run_together(
+    runner: Runner, clips: Sequence[Clip], brands_csv: Path | None, at_once: int, overrides: Mapping[str, Any]
+) -> tuple[float, list[Measured]]:
+    """Fresh runs of all clips in this order, `at_once` at a time, as `touchline run` does them: wall time [s], results.
 
-    Each process does one run before, so that its models are loaded. Raises TouchlineError if a run fails.
+    Each process has done one of the runs before, so that its models are loaded as they are in `run`.
+    Raises TouchlineError where a run fails.
     """
-    tasks = [Task(str(clip.path), partial(_wall, clip, brands_csv)) for clip in clips]
+    tasks = [Task(str(clip.path), partial(_run, clip, brands_csv, overrides)) for clip in clips]
     with Workers(runner.settings, runner.endpoints, at_once) as workers:
         _all_of(workers, tasks[:at_once])
         began = time.perf_counter()
-        _all_of(workers, tasks)
-        return time.perf_counter() - began
+        done = _all_of(workers, tasks)
+        return time.perf_counter() - began, done
 
 
-def _all_of(workers: Workers, tasks: Sequence[Task[float]]) -> None:
-    for _, result in workers.run(tasks):
+def _all_of(workers: Workers, tasks: Sequence[Task[Measured]]) -> list[Measured]:
+    """The results in the order of the tasks."""
+    done: dict[int, Measured] = {}
+    for number, result in workers.run(tasks):
         if isinstance(result, TouchlineError):
             raise result
         done[number] = result
-    return [done[number] for number in range(len(pieces))]
+    return [done[number] for number in range(len(tasks))]
 
 
 def _run(

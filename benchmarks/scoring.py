@@ -1,6 +1,7 @@
-"""Scores of a report against ground truth, on a half-second grid and by seconds of exposure.
+"""How far a report is from the truth: half-second grid and seconds of exposure.
 
-Belongs here: scores of one clip and of several. The ground truth has the format of `touchline/synthetic/truth.py`.
+Belongs here: scores of one brand in one clip, and their sums. The truth's format is that of
+`touchline/synthetic/truth.py`; whose reports are scored, and in which tables, is in `score_reports.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of grid points of one or several clips; `seconds_errors` has one entry per legible brand and clip."""
+    """Counts of grid points and brands, of one brand in one clip or of many; `exposures` of clips, not of stills."""
 
     hits: int = 0
     false_alarms: int = 0
@@ -52,12 +53,12 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """Share of reported grid points that are correct; 1 if none was reported."""
+        """Share of what was reported that is there; 1 if nothing was reported."""
         return _ratio(self.hits, self.hits + self.false_alarms)
 
     @property
     def recall(self) -> float:
-        """Share of legible grid points that were reported; 1 if none is legible."""
+        """Share of what can be read that was reported; 1 if nothing can be read."""
         return _ratio(self.hits, self.hits + self.misses)
 
     @property

@@ -335,10 +335,10 @@ def brands_store(
 
 def main() -> None:
     """Runs the command line. An error is printed as one message; exit code 2 means that nothing was started."""
-    from resources.shell import shield
+    from resources.shell import isolate_environment
 
     escape_unencodable()
-    shield()
+    isolate_environment()
     try:
         app()
     except TouchlineError as error:

@@ -71,9 +71,9 @@ def jobs(key_or_path: str | None, limit: int, as_json: bool) -> int:
         found = repository.list_jobs(db_session, source.id if source else None, limit=limit)
         still = repository.seconds_without_progress(db_session, found)
         lengths = {one.id: one.duration for one in repository.list_sources(db_session)}
-        lost = repository.lost_uploads(db_session, source.partition_key if source else None)
+        lost = repository.interrupted_uploads(db_session, source.partition_key if source else None)
         # Waiting uploads have no source yet.
-        lost += [] if source else repository.troubled_uploads(db_session)
+        lost += [] if source else repository.uploads_with_errors(db_session)
     if as_json:
         rows = [{**{name: getattr(job, name) for name in FIELDS}, "no_progress_s": still.get(job.id)} for job in found]
         session.print_json([*rows, *as_rows(lost, (*FIELDS, "no_progress_s"))])

@@ -57,7 +57,7 @@ def keep_connections(instance: DagsterInstance) -> None:
     with runs.connect() as runs_connection, events.index_connection() as events_connection:
         engines = [runs_connection.engine, events_connection.engine]
     for engine in engines:
-        only_living(engine)
+        discard_dead_connections(engine)
     for storage, methods in ((runs, CACHED_OF_RUNS), (events, CACHED_OF_EVENTS)):
         for method in methods:
             setattr(storage, method, _cached_if_true(getattr(storage, method)))

@@ -109,7 +109,7 @@ def claim_run(context: dg.AssetExecutionContext | dg.OpExecutionContext, connect
         return
     now = context.instance.get_run_by_id(run_id)
     if now is None or now.is_finished:
-        let_go(run_id)
+        release_lease(run_id)
         raise LeaseLostError(f"Dagster run {run_id} ended before this process could begin it; nothing was done")
     lifecycle.follow_at_end(context.instance, connection, run_id)
 

@@ -72,8 +72,8 @@ def fail(
 def fail_if_still(
     session: Session, job_id: UUID, still: Callable[[DetectJob], bool], end: Callable[[], bool], message: str
 ) -> DetectJobStatus | None:
-    """Ends a running job of another process, like `repository.end_if`."""
-    return repository.end_if(session, job_id, still, end, message)
+    """Ends a running job of another process, like `repository.fail_if_still`."""
+    return repository.fail_if_still(session, job_id, still, end, message)
 
 
 def follow_at_end(instance: DagsterInstance, connection: Connection, run_id: str) -> None:

@@ -98,7 +98,7 @@ def _end_dead_runs(instance: DagsterInstance, connection: Connection, *, begun_b
         if why and end_run(instance, run.run_id, why):
             ended.append(run.run_id)
     with connection.database.session() as session:
-        repository.forget_leases(session, ended)
+        repository.delete_leases(session, ended)
     _forget_ended(instance, connection, leases.values())
     return ended
 

@@ -175,7 +175,7 @@ class Runner:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, DagsterPostgresError) as error:
             # Dagster could not write its own tables.
-            trouble = self.connection.database.trouble(error.__cause__ or error)
+            trouble = self.connection.database.service_error(error.__cause__ or error)
             self._fail_job(run_id, source, str(trouble), trouble)
             raise trouble from error
         except BaseException as error:
@@ -183,7 +183,7 @@ class Runner:
             raise
         finally:
             finished_here.add(run_id)
-            let_go(run_id)
+            release_lease(run_id)
 
     def _follow(self, run_id: str) -> None:
         """Sets the job's status again after the run's end: the first attempt only logs its errors, this one raises."""

@@ -237,7 +237,7 @@ def _resumable(
     return found
 
 
-def _extraction(library: _Library, standing: repository.Standing) -> bool:
+def _extraction(library: _Library, standing: repository.JobState) -> bool:
     """Whether a later job may resume the extraction of this source's frames."""
     for other, status in standing.adoptable.items():
         chunks = library.connection.objects.stored(f"checkpoints/{other}/stages/{EXTRACTION}.partial/")

@@ -56,7 +56,7 @@ def ingest(
     between: Callable[[], None] = lambda: None,
     refused: Callable[[str, str], None] = lambda path, reason: None,
 ) -> Ingested:
-    """Ingests the uploads of the run with the run key `key`. `place_at` opens a location.
+    """Ingests the uploads of the run with the run key `key`. `location_at` opens a location.
 
     `between` is called before each upload and may raise. `refused` is called with path and reason of each refused
     upload. Without a `prober`, one is started for this call. An upload that cannot be probed does not stop the others
@@ -73,7 +73,7 @@ def ingest(
             between()
             found.left -= 1
             before = len(found.refused)
-            _Ingest(connection, place_at(upload.location), upload, probing, found, now).run()
+            _Ingest(connection, location_at(upload.location), upload, probing, found, now).run()
             for path, reason in found.refused[before:]:
                 refused(path, reason)
     with connection.database.session() as session:
@@ -135,8 +135,8 @@ class _Ingest:
         try:
             if looks > MAX_PROBES:
                 raise BadInputError(
-                    f"{path}: {LOOKS} attempts to probe it ended without a result: the file makes the probe hang or "
-                    "crash, or its disk fails. Export it again; it is probed again once its content has changed."
+                    f"{path}: {MAX_PROBES} attempts to probe it ended without a result: the file makes the probe hang "
+                    "or crash, or its disk fails. Export it again; it is probed again once its content has changed."
                 )
             earlier = self._earlier()
             path, checksum = self.prober.identify(self.place, listed, earlier.checksum if earlier else "")

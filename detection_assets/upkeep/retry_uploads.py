@@ -60,7 +60,7 @@ def recover_uploads(instance: DagsterInstance, connection: Connection) -> list[s
             lost.append(sentence)
     if done:
         with connection.database.session() as session:
-            repository.settle_followed(session, done)
+            repository.close_uploads(session, done)
     return lost
 
 
@@ -110,7 +110,7 @@ def _record_retry(connection: Connection, upload: Upload, reason: str, *, final:
         if not final and upload.tries <= len(PAUSES):
             pause = timedelta(seconds=PAUSES[upload.tries - 1])
             run_key = next_run_key(upload.run_key, upload.tries + 1)
-            done = repository.ask_again(session, upload, reason, run_key, pause)
+            done = repository.request_retry(session, upload, reason, run_key, pause)
             return f"{path}: {reason}; another run is requested" if done else ""
         reason = f"{reason}. `touchline replay {upload.partition_key} --from extract_frames` runs it again"
-        return f"{path}: {reason}" if repository.give_up(session, upload, reason) else ""
+        return f"{path}: {reason}" if repository.fail_upload(session, upload, reason) else ""
