@@ -12,7 +12,7 @@ from pydantic import Field
 
 from touchline.config import deprecated
 from touchline.errors import BadInputError
-from touchline.profiles import STAGE_NAMES, Profile, current_names, file_settings
+from touchline.profiles import current_names, file_settings
 
 NAME: Final = re.compile(r"\w[\w.+-]*")
 """What a run may give where a profile may give a path: a name without a folder, an escape or a home."""
@@ -39,10 +39,10 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     fresh: bool = Field(default=False, description="Compute everything selected again, reuse and resume nothing.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Refuses, before any step, a run whose config names what is the server's own or what no stage knows."""
+        """Refuses, before any step, a run that names what is the server's own, or one setting by both its names."""
         if context.run is not None:
             refuse_foreign(context.run.run_config)
-            refuse_unknown(context.run.run_config, context.log.warning if context.log else deprecated)
+            refuse_both_names(context.run.run_config, context.log.warning if context.log else deprecated)
 
 
 def refuse_foreign(config: Mapping[str, Any]) -> None:
@@ -67,21 +67,19 @@ def refuse_foreign(config: Mapping[str, Any]) -> None:
             )
 
 
-def refuse_unknown(config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """Refuses a run's config with a setting that its stage does not have, or with both names of one setting.
+def refuse_both_names(config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Refuses a run's config with both names of one setting, former and new, where each has a value.
 
-    Dagster refuses unknown settings itself, but for stages some of whose settings were renamed. `tell` is called with
-    a sentence for each former name. Raises BadInputError.
+    Dagster itself refuses names that a stage does not know. `tell` is called with a sentence for each former name.
+    Raises BadInputError.
     """
     ops: Mapping[str, Any] = config.get("ops") or {}
-    given = {stage: op.get("config") or {} for stage, op in ops.items() if stage in STAGE_NAMES}
-    for stage, values in current_names(given, tell).items():
-        known = type(Profile().stage(stage)).model_fields
-        for name in values:
-            if name not in known:
-                raise BadInputError(
-                    f"{stage}.{name}: {stage} has no setting {name!r}; it has {', '.join(sorted(known))}"
-                )
+    # The launchpad fills a config with nulls, under both names.
+    given = {
+        stage: {name: value for name, value in (op.get("config") or {}).items() if value is not None}
+        for stage, op in ops.items()
+    }
+    current_names(given, tell)
 
 
 def _settings(value: Any, path: str) -> Iterator[tuple[str, Any]]:
