@@ -12,7 +12,7 @@ from pydantic import Field
 
 from touchline.config import deprecated
 from touchline.errors import BadInputError
-from touchline.profiles import STAGE_NAMES, Profile, current_names, file_settings
+from touchline.profiles import current_names, file_settings
 
 NAME: Final = re.compile(r"\w[\w.+-]*")
 """Pattern of a setting of a run whose value may be a path in a profile: a bare name."""
@@ -39,10 +39,10 @@ class RunSettings(dg.ConfigurableResource):  # type: ignore[type-arg]
     fresh: bool = Field(default=False, description="Compute everything selected again, reuse and resume nothing.")
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Raises BadInputError, before any step, as `refuse_foreign` and `refuse_unknown`."""
+        """Raises BadInputError, before any step, as `refuse_foreign` and `refuse_both_names`."""
         if context.run is not None:
             refuse_foreign(context.run.run_config)
-            refuse_unknown(context.run.run_config, context.log.warning if context.log else deprecated)
+            refuse_both_names(context.run.run_config, context.log.warning if context.log else deprecated)
 
 
 def refuse_foreign(config: Mapping[str, Any]) -> None:
@@ -67,21 +67,18 @@ def refuse_foreign(config: Mapping[str, Any]) -> None:
             )
 
 
-def refuse_unknown(config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """Raises BadInputError for an unknown setting of a stage, or for both names of a renamed setting.
+def refuse_both_names(config: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Raises BadInputError for a run's config with both names of a renamed setting, each with a value.
 
-    Dagster checks the settings itself, except for stages with renamed settings. `tell` is called with a sentence for
-    each former name.
+    Dagster itself refuses unknown names. `tell` is called with a sentence for each former name.
     """
     ops: Mapping[str, Any] = config.get("ops") or {}
-    given = {stage: op.get("config") or {} for stage, op in ops.items() if stage in STAGE_NAMES}
-    for stage, values in current_names(given, tell).items():
-        known = type(Profile().stage(stage)).model_fields
-        for name in values:
-            if name not in known:
-                raise BadInputError(
-                    f"{stage}.{name}: {stage} has no setting {name!r}; it has {', '.join(sorted(known))}"
-                )
+    # The launchpad fills a config with nulls, under both names.
+    given = {
+        stage: {name: value for name, value in (op.get("config") or {}).items() if value is not None}
+        for stage, op in ops.items()
+    }
+    current_names(given, tell)
 
 
 def _settings(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -112,18 +112,20 @@ STAGES: dict[str, Stage] = {
 def launchpad(config: type[StageConfig]) -> type[dg.Config]:
     """A Dagster config with the fields of a stage's settings. All are optional; the default is the profile's value.
 
-    The stage's own settings check values when the stage starts, so that bounds are written once. Where fields were
-    renamed, the config is permissive: former names are accepted and not shown. `refuse_unknown` in
-    `resources/run_settings.py` refuses unknown names.
+    The stage's own settings check values when the stage starts, so that bounds are written once. A renamed field has its
+    former name too, described as deprecated: Dagster refuses all other names.
     """
+    former = {now: name for name, now in config.former_names().items()}
     fields: dict[str, Any] = {}
     for field_name, field in config.model_fields.items():
         kind = str if get_origin(field.annotation) is Literal else field.annotation
         sentences = [str(field.description).rstrip("."), limits(field), f"Profile's default: {field.default!r}"]
         text = " ".join(f"{sentence}." for sentence in sentences if sentence)
         fields[field_name] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045 (a runtime value)
-    base: type[dg.Config] = dg.PermissiveConfig if config.former_names() else dg.Config
-    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=base, **fields)
+        if field_name in former:
+            text = f"Deprecated: use {field_name}, which is its name now."
+            fields[former[field_name]] = (Optional[kind], Field(default=None, description=text))  # noqa: UP045
+    made: type[dg.Config] = create_model(f"{config.__name__}Launchpad", __base__=dg.Config, **fields)
     return made
 
 

@@ -224,11 +224,19 @@ def test_a_run_config_with_a_former_name_works_is_told_and_shares_its_checkpoint
             refuse_changed_profile(session, source, "other", ["match_brands", "run_ocr"])
 
 
-def test_an_unknown_setting_of_a_stage_with_former_names_fails_the_run_before_any_step(
-    runner: Runner, source: SourceAsset
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"min_scores": 0.9}, 'Received unexpected config entry "min_scores" at path root:ops:match_brands:config'),
+        ({"min_votes": 2.0, "min_vote_sum": 2.0}, "min_votes is the former name of match_brands.min_vote_sum"),
+    ],
+)
+def test_an_unknown_setting_or_one_under_both_names_fails_the_run_before_any_step(
+    runner: Runner, source: SourceAsset, values: dict[str, float], says: str
 ) -> None:
-    with pytest.raises(Exception, match="match_brands has no setting 'min_scores'"):
-        rows_of(runner, runner.run(source, overrides={"match_brands.min_scores": 0.9}))
+    overrides = {f"match_brands.{name}": value for name, value in values.items()}
+    with pytest.raises(Exception, match=says):
+        rows_of(runner, runner.run(source, overrides=overrides))
     with runner.connection.database.session() as session:
         assert repository.list_jobs(session, source.id) == []
 

@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from detection_assets.execution import registry
-from resources.run_settings import refuse_unknown
+from detection_assets.jobs.run_config import given
+from resources.run_settings import refuse_both_names
 from touchline.config import StageConfig, silently
 from touchline.errors import BadInputError
 from touchline.fingerprint import Staleness, fingerprint_of
@@ -71,7 +72,7 @@ def test_both_names_of_one_setting_are_refused(stage: str, former: str, now: str
     with pytest.raises(BadInputError, match=f"{stage}.{former} is the former name of {stage}.{now}"):
         apply_overrides(load_profile(), {f"{stage}.{now}": value, f"{stage}.{former}": value})
     with pytest.raises(BadInputError, match=f"{stage}.{former} is the former name of {stage}.{now}"):
-        refuse_unknown(run_config(stage, **{former: value, now: value}), silently)
+        refuse_both_names(run_config(stage, **{former: value, now: value}), silently)
 
 
 @each
@@ -140,39 +141,61 @@ def test_a_checkpoint_with_former_names_is_not_stale_for_that(stage: str, former
     assert reason.startswith(f"{stage}.{now}: ")
 
 
-@each
-def test_the_launchpad_shows_the_new_name_and_takes_both(stage: str, former: str, now: str) -> None:
-    settings = registry.launchpad(kind_of(stage))
-    shown = settings.to_fields_dict()
-    assert now in shown
-    assert former not in shown
-    value = changed(stage, now)
+def job_with(stage: str) -> dg.JobDefinition:
+    """A job of one op that takes the launchpad's settings of a stage, and returns those that are given."""
 
-    def given(config):  # type: ignore[no-untyped-def]
-        return {name: value for name, value in config.model_dump().items() if value is not None}
+    def settings_of(config):  # type: ignore[no-untyped-def]
+        return given(config.model_dump())
 
-    given.__annotations__["config"] = settings
-    op = dg.op(name=stage)(given)
+    settings_of.__annotations__["config"] = registry.launchpad(kind_of(stage))
+    op = dg.op(name=stage)(settings_of)
 
     @dg.job(name=f"{stage}_job")
     def job() -> None:
         op()
 
-    for name in (former, now):
-        done = job.execute_in_process(run_config=run_config(stage, **{name: value}))
-        assert done.output_for_node(stage) == {name: value}
+    return job
 
 
 @each
-def test_a_run_is_told_of_a_former_name_and_refused_for_an_unknown_one(stage: str, former: str, now: str) -> None:
+def test_the_launchpad_takes_both_names_and_says_which_one_is_deprecated(stage: str, former: str, now: str) -> None:
+    fields = registry.launchpad(kind_of(stage)).to_fields_dict()
+    assert str(fields[former].description).startswith(f"Deprecated: use {now}")
+    assert not str(fields[now].description).startswith("Deprecated")
+    value = changed(stage, now)
+    job = job_with(stage)
+    for name in (former, now):
+        config = run_config(stage, **{name: value})
+        assert dg.validate_run_config(job, config)
+        assert job.execute_in_process(run_config=config).output_for_node(stage) == {name: value}
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, run_config(stage, **{former: "text"}))
+
+
+@pytest.mark.parametrize("stage", STAGE_NAMES)
+def test_the_launchpad_refuses_an_unknown_setting_before_a_run_begins(stage: str) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match=r'Received unexpected config entry "no_such_setting"'):
+        dg.validate_run_config(job_with(stage), run_config(stage, no_such_setting=1))
+
+
+@each
+def test_a_run_is_told_of_a_former_name_and_refused_for_both_names(stage: str, former: str, now: str) -> None:
     told: list[str] = []
-    refuse_unknown(run_config(stage, **{former: 1}), told.append)
+    refuse_both_names(run_config(stage, **{former: 1}), told.append)
     assert told == [f"{stage}.{former} is deprecated: use {stage}.{now}, which is its name now"]
-    refuse_unknown(run_config(stage, **{now: 1}), told.append)
+    with pytest.raises(BadInputError, match=f"{stage}.{former} is the former name of {stage}.{now}"):
+        refuse_both_names(run_config(stage, **{former: 1, now: 1}), told.append)
+    refuse_both_names(run_config("some_other_op", anything=1), told.append)
+
+
+@each
+def test_a_setting_that_the_launchpad_fills_with_null_is_not_given(stage: str, former: str, now: str) -> None:
+    told: list[str] = []
+    refuse_both_names(run_config(stage, **{former: None, now: 1}), told.append)
+    refuse_both_names(run_config(stage, **{former: None, now: None}), told.append)
+    assert told == []
+    refuse_both_names(run_config(stage, **{former: 1, now: None}), told.append)
     assert len(told) == 1
-    with pytest.raises(BadInputError, match=f"{stage} has no setting '{now}x'; it has .*{now}"):
-        refuse_unknown(run_config(stage, **{f"{now}x": 1}), told.append)
-    refuse_unknown(run_config("some_other_op", anything=1), told.append)
 
 
 def test_the_page_of_settings_lists_the_former_names() -> None:
