@@ -8,6 +8,8 @@ A process that hangs can say nothing of itself: it may be stopped, or every thre
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -48,11 +50,20 @@ class Ended:
 
 
 class Watchdog:
-    """Looks again and again at all jobs that say they run, and ends those of this machine that stand still too long."""
+    """Looks again and again at all jobs that say they run, and ends those of this machine that stand still too long.
 
-    def __init__(self, instance: DagsterInstance, connection: Connection, bounds: Bounds) -> None:
+    `clock`: seconds that never go back, by which that is measured.
+    """
+
+    def __init__(
+        self,
+        instance: DagsterInstance,
+        connection: Connection,
+        bounds: Bounds,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._instance, self._connection, self._bounds = instance, connection, bounds
-        self._watch, self._starts = Watch(4 * LOOK_S), Watch(4 * LOOK_S)
+        self._watch, self._starts = Watch(4 * LOOK_S, clock), Watch(4 * LOOK_S, clock)
 
     def look(self) -> list[Ended]:
         """Ends the jobs that have stood still beyond their stage's bound since the first look at them.
