@@ -112,8 +112,8 @@ STAGES: dict[str, Stage] = {
 def launchpad(config: type[StageConfig]) -> type[dg.Config]:
     """A Dagster config with the fields of a stage's settings. All are optional; the default is the profile's value.
 
-    The stage's own settings check values when the stage starts, so that bounds are written once. A renamed field has its
-    former name too, described as deprecated: Dagster refuses all other names.
+    The stage's own settings check values when the stage starts, so that bounds are written once. A renamed field has
+    its former name too, described as deprecated: Dagster refuses all other names.
     """
     former = {now: name for name, now in config.former_names().items()}
     fields: dict[str, Any] = {}

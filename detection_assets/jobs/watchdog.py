@@ -8,6 +8,8 @@ A hanging process cannot report that it hangs: it may be stopped, or all its thr
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -48,11 +50,20 @@ class Ended:
 
 
 class Watchdog:
-    """Checks all running jobs, and ends those of this machine that make no progress for too long."""
+    """Checks all running jobs, and ends those of this machine that make no progress for too long.
 
-    def __init__(self, instance: DagsterInstance, connection: Connection, bounds: Bounds) -> None:
+    `clock` is a monotonic clock [seconds].
+    """
+
+    def __init__(
+        self,
+        instance: DagsterInstance,
+        connection: Connection,
+        bounds: Bounds,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._instance, self._connection, self._bounds = instance, connection, bounds
-        self._watch, self._starts = Watch(4 * CHECK_S), Watch(4 * CHECK_S)
+        self._watch, self._starts = Watch(4 * CHECK_S, clock), Watch(4 * CHECK_S, clock)
 
     def check(self) -> list[Ended]:
         """Ends the jobs without progress for longer than their stage's limit since they were first checked.

@@ -88,7 +88,7 @@ def test_a_job_of_another_process_is_paused_while_it_works_and_then_resumed_with
 
 
 def _at_work(runner: Runner, own_source: SourceAsset, process: subprocess.Popen[str]) -> DetectJob:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         jobs = jobs_of(runner, own_source)

@@ -25,6 +25,7 @@ from detection_assets.jobs.reconcile import NEVER_STARTED, reconcile
 from detection_assets.jobs.watchdog import Watchdog
 from detection_assets.local.runner import Runner
 from resources import leases
+from resources.embedded.processes import wait_until
 from resources.holders import host, process_here
 from resources.leases import Lease, LeaseLostError
 from tests.support.controlled import SETTINGS, jobs_of, now, rows_of
@@ -367,8 +368,7 @@ def test_a_stopped_process_loses_its_run_and_is_fenced_when_it_goes_on(runner: R
         reconcile(runner.instance, runner.connection)
         assert status_of(runner, job) == ALIVE, "it lives and was not stopped: nothing tells that it is dead"
         child.send_signal(signal.SIGSTOP)
-        while psutil.Process(child.pid).status() != psutil.STATUS_STOPPED:
-            pass
+        assert wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED, 60)
         aged(runner, job.dagster_run_id, seen_s=100, doubted_s=20)
         reconcile(runner.instance, runner.connection)
         assert status_of(runner, job) == DEAD

@@ -109,12 +109,12 @@ def test_parts_end_when_their_parent_is_killed(guardian_too: bool, tmp_path: Pat
     started = [psutil.Process(part["pid"]) for part in noted["parts"]]
     if guardian_too:
         os.kill(noted["guardian"]["pid"], signal.SIGKILL)
-        assert wait_until(lambda: state_of(tmp_path)["guardian"] != noted["guardian"], 20)
+        assert wait_until(lambda: state_of(tmp_path)["guardian"] != noted["guardian"], 120)
     guardian = psutil.Process(state_of(tmp_path)["guardian"]["pid"])
     assert len(started) == 2 and all(part.is_running() for part in started)
     parent.kill()
     parent.communicate()
-    psutil.wait_procs([*started, guardian], timeout=20)
+    psutil.wait_procs([*started, guardian], timeout=120)
     assert not any(process.is_running() for process in (*started, guardian))
     assert json.loads((tmp_path / FILE).read_bytes())["pid"] == parent.pid
     # Whoever serves next waits for the guardian, and has nothing left to end.
@@ -181,7 +181,7 @@ def _look_on(parts: Parts, part: Part) -> None:
     while True:
         parts.check()
         if part.process is not None:
-            part.process.wait(20)
+            part.process.wait(120)
 
 
 def _addresses(services: Endpoints) -> dict[str, str]:

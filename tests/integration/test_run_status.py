@@ -22,6 +22,7 @@ from detection_assets.jobs.process_liveness import OLD_PROCESS_TAG, dead_process
 from detection_assets.jobs.reconcile import reconcile
 from detection_assets.local.runner import Runner
 from detection_assets.sensors.run_status import SENSORS
+from resources.embedded.processes import ended, wait_until, zombie
 from resources.storage import Storage
 from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
@@ -42,9 +43,7 @@ def dead() -> Iterator[dict[str, object]]:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     mark = json.loads(process_tag("", child.pid))
     child.kill()
-    deadline = time.monotonic() + 10
-    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert wait_until(lambda: zombie(child.pid), 60)
     yield mark
     child.wait()
 
@@ -254,9 +253,10 @@ def test_kill_minus_9_on_touchline_run_is_told_by_run_and_job_and_the_next_run_g
     command = [sys.executable, "-m", "touchline_cli.app", "run", str(video)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     job = None
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while job is None or job.status is not DetectJobStatus.RUNNING or not job.progress:
         assert child.poll() is None and time.monotonic() < deadline, job
+        time.sleep(0.02)
         with runner.connection.database.session() as session:
             job = next(iter(repository.list_jobs(session, source.id)), None)
     run = runner.instance.get_run_by_id(job.dagster_run_id or "")
@@ -270,7 +270,7 @@ def test_kill_minus_9_on_touchline_run_is_told_by_run_and_job_and_the_next_run_g
         for process in both:
             process.send_signal(number)
     child.wait()
-    psutil.wait_procs(both[1:], timeout=30)
+    assert wait_until(lambda: all(ended(process.pid) for process in both[1:]), 60)
     assert status_of(runner, run) is Status.STARTED, "Dagster by itself does not notice"
     reconcile(runner.instance, runner.connection)
     assert status_of(runner, run) is Status.FAILURE

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from resources.embedded.processes import end_groups
 from resources.settings import Settings
-from tests.support.webserver import ADD, Ask, bearer
+from tests.support.webserver import ADD, ANSWER_S, Ask, bearer
 from touchline.errors import BadInputError
 from touchline_cli.serving import FILE, hold_home, is_served, leader, listen
 from touchline_cli.webserver import FILE as ADDRESS
@@ -82,7 +82,7 @@ def test_what_a_killed_one_left_running_is_ended_and_nothing_else(tmp_path: Path
         ]
         (tmp_path / FILE).write_text(json.dumps({"pid": other.pid, "url": "http://127.0.0.1:1", "parts": parts}))
         with hold_home(tmp_path):
-            left.wait(20)
+            left.wait(120)
             assert not psutil.pid_exists(left.pid)
             assert other.poll() is None
         for broken in ("{", "[]", "7"):
@@ -104,7 +104,7 @@ def test_what_a_dead_part_had_started_is_ended_as_well(tmp_path: Path) -> None:
     part.wait()
     (tmp_path / FILE).write_text(json.dumps({"parts": [noted, {"pid": os.getpid(), "id": noted["id"]}]}))
     with hold_home(tmp_path):
-        started.wait(20)
+        started.wait(120)
     part.communicate()
 
 
@@ -128,7 +128,7 @@ def test_a_second_serve_is_refused_at_once_and_the_first_is_still_found(ask: Ask
     # No servers of its own are started for it, so it needs none to be given.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHLINE_")}
     environment["TOUCHLINE_HOME"] = str(settings.home)
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stderr
     first = json.loads(before)
     assert f"is already served at {first['url']} by process {first['pid']}" in done.stderr
@@ -166,7 +166,7 @@ def test_the_end_waits_for_what_a_part_started_though_the_part_is_gone_first(
     assert part.stdout is not None
     started = psutil.Process(int(part.stdout.readline()))
     assert part.stdout.readline() == b"ready\n"
-    end_groups([part.pid], 30.0 if in_order else 1.0)
+    end_groups([part.pid], 240.0 if in_order else 1.0)
     part.communicate()
     assert part.returncode == -signal.SIGTERM
     assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
@@ -193,7 +193,7 @@ def test_the_end_of_the_terminal_ends_it_in_order_and_a_second_signal_changes_no
     handlers = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
     handlers += "; signal.signal(signal.SIGINT, signal.default_int_handler)"
     line = [sys.executable, "-c", handlers + STOPPED]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.splitlines() == ["ended in order", "stopped True"]
 
 
@@ -224,10 +224,10 @@ def test_only_who_has_the_token_asks_dagster_and_only_by_json_from_our_own_page(
     ]
     for status, where, sent, headers in refused:
         with pytest.raises(HTTPError) as error:
-            urlopen(Request(where, sent, headers), timeout=30)
+            urlopen(Request(where, sent, headers), timeout=ANSWER_S)
         assert error.value.code == status, error.value.read()
         error.value.close()
-    with urlopen(Request(address, headers={**bearer(), "Accept": "text/html"}), timeout=30) as page:
+    with urlopen(Request(address, headers={**bearer(), "Accept": "text/html"}), timeout=ANSWER_S) as page:
         assert b"GraphiQL" in page.read()
     assert "let-in" not in json.dumps(ask(PARTITIONS, {}))
     assert ask(ADD, variables)["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess"
@@ -238,10 +238,10 @@ def test_only_who_has_the_token_asks_dagster_and_only_by_json_from_our_own_page(
 def test_a_subscription_of_dagsters_pages_works_and_a_strangers_does_not(ask: Ask, settings: Settings) -> None:
     url = str(find(settings.home, None))
     socket_url = url.replace("http", "ws") + "/graphql"
-    protocol: Any = {"subprotocols": ["graphql-ws"], "proxy": None}
+    protocol: Any = {"subprotocols": ["graphql-ws"], "proxy": None, "open_timeout": ANSWER_S}
     with connect(socket_url, additional_headers={**bearer(), "Origin": url}, **protocol) as opened:
         opened.send(json.dumps({"type": "connection_init", "payload": {}}))
-        assert json.loads(opened.recv(30))["type"] == "connection_ack"
+        assert json.loads(opened.recv(ANSWER_S))["type"] == "connection_ack"
     with pytest.raises(InvalidStatus):
         connect(socket_url, additional_headers={"Origin": url}, **protocol)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import dagster as dg
 import pytest
 
 from detection_assets.local.runner import Runner
@@ -48,6 +49,11 @@ query Logs($key: [String!]!) {
   capturedLogsMetadata(logKey: $key) { stderrLocation stderrDownloadUrl }
 }"""
 FROM_OCR = list(downstream("run_ocr"))
+SLOW = {
+    "extract_frames": {"config": {"sample_fps": 25.0, "chunk_s": 1.0}},
+    "run_ocr": {"config": {"search_interval": 0.0, "strip_interval": 0.0}},
+}
+"""Slow enough to be stopped: every frame is searched."""
 OVERRIDE = {"ops": {"run_ocr": {"config": {"min_confidence": 0.6}}}}
 
 
@@ -72,14 +78,12 @@ class Page:
     def ended(self, run_id: str) -> str:
         """How a run ended, once its job says so too: that follows a moment later."""
         status = wait(self.ask, run_id)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with self.runner.connection.database.session() as session:
-                jobs = repository.jobs_of_run(session, run_id)
-            if not any(job.status in ACTIVE for job in jobs):
-                break
-            time.sleep(0.05)
+        _until(lambda: not any(job.status in ACTIVE for job in self.jobs(run_id)))
         return status
+
+    def jobs(self, run_id: str) -> list[DetectJob]:
+        with self.runner.connection.database.session() as session:
+            return list(repository.jobs_of_run(session, run_id))
 
     def rows(self, title: str, run_id: str) -> tuple[DetectJob, dict[str, StageCheckpoint]]:
         """The job of a run and its checkpoints by stage; prints both."""
@@ -170,11 +174,13 @@ def test_materializing_all_makes_an_initial_job_with_eight_checkpoints(page: Pag
     assert job.report_prefix
 
 
-def test_sources_are_worked_on_side_by_side_as_far_as_the_queue_allows(
-    page: Page, initial: list[str], sources: list[SourceAsset]
-) -> None:
-    found = [run for s in sources for run in runs_tagged(page.ask, "dagster/partition", s.partition_key)]
-    spans = [(run["startTime"], run["endTime"]) for run in found if run["runId"] in initial]
+def test_sources_are_worked_on_side_by_side_as_far_as_the_queue_allows(page: Page, initial: list[str]) -> None:
+    # From when the queue let a run go: how long its process takes to load is nothing that the queue decides.
+    kinds = (dg.DagsterEventType.PIPELINE_STARTING, dg.DagsterEventType.PIPELINE_SUCCESS)
+    spans = []
+    for run in initial:
+        [begun], [ended] = (page.runner.instance.all_logs(run, of_type=kind) for kind in kinds)
+        spans.append((begun.timestamp, ended.timestamp))
     print("\nruns from the first start [s]:", [tuple(round(t - min(spans)[0], 1) for t in span) for span in spans])
     at_once = [sum(start <= at < end for start, end in spans) for at, _ in spans]
     assert (len(spans), max(at_once)) == (3, 2)
@@ -247,8 +253,7 @@ def test_a_run_terminated_in_the_page_leaves_a_job_that_does_not_claim_to_run(
     video = tmp_path / "terminated.mp4"
     video.write_bytes(clip[0].read_bytes())
     source = page.register(video, duration=6.0)
-    settings = {"extract_frames": {"config": {"sample_fps": 25.0, "chunk_s": 1.0}}}
-    run = page.materialize(source, EVERYTHING, {"ops": settings})
+    run = page.materialize(source, EVERYTHING, {"ops": SLOW})
     _until(lambda: _stage(page, run) is not None)
     answer = page.ask(TERMINATE, {"id": run})["terminateRun"]
     assert answer["__typename"] == "TerminateRunSuccess", answer
@@ -267,12 +272,7 @@ def test_a_job_is_paused_resumed_through_the_queue_and_cancelled_by_command(
     video = tmp_path / "controlled.mp4"
     video.write_bytes(clip[0].read_bytes())
     source = page.register(video, duration=6.0)
-    # Slow enough to be stopped: every frame is searched.
-    settings = {
-        "extract_frames": {"config": {"sample_fps": 25.0, "chunk_s": 1.0}},
-        "run_ocr": {"config": {"search_interval": 0.0, "strip_interval": 0.0}},
-    }
-    run = page.materialize(source, EVERYTHING, {"ops": settings})
+    run = page.materialize(source, EVERYTHING, {"ops": SLOW})
     _until(lambda: _stage(page, run) is not None)
     job = _job(page, run)
     assert job is not None
@@ -356,7 +356,7 @@ def _status(page: Page, run_id: str) -> DetectJobStatus | None:
     return job.status if job else None
 
 
-def _until(condition: Any, seconds: float = 120) -> None:
+def _until(condition: Any, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"

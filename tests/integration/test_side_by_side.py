@@ -46,16 +46,14 @@ def linger(seconds: float, runner: Runner, listener: Listener) -> tuple[int, int
 
 
 def outlast(folder: Path, runner: Runner, listener: Listener) -> None:
-    """At work from before another piece fails until well after it."""
+    """At work from before another piece fails until that has been heard of."""
     (folder / "at work").touch()
-    _until((folder / "failing").exists)
-    time.sleep(1.0)
+    _until((folder / "heard").exists)
 
 
 def fail(folder: Path, how: Callable[[Runner, Listener], None], runner: Runner, listener: Listener) -> None:
     """Fails while another piece is at work."""
     _until((folder / "at work").exists)
-    (folder / "failing").touch()
     how(runner, listener)
 
 
@@ -64,6 +62,15 @@ def _until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def results(workers: Workers, pieces: list[Task[Any]], folder: Path) -> dict[int, Any]:
+    """What became of each piece. `outlast` is told once another one has ended."""
+    done = {}
+    for number, result in workers.run(pieces):
+        done[number] = result
+        (folder / "heard").touch()
+    return done
 
 
 def refuse(runner: Runner, listener: Listener) -> None:
@@ -136,7 +143,7 @@ def test_a_piece_that_fails_or_dies_stops_no_other(
         Task("broken", partial(fail, tmp_path, work)),
         Task("late", partial(touch, tmp_path / "late")),
     ]
-    done = dict(workers.run(pieces))
+    done = results(workers, pieces, tmp_path)
     assert (done[0], done[2]) == (None, None)
     assert type(done[1]) is kind
     assert re.search(says, str(done[1]))
@@ -152,7 +159,7 @@ def test_when_a_server_is_gone_those_at_work_are_done_and_nothing_new_is_begun(
         Task("broken", partial(fail, tmp_path, lose)),
         Task("late", partial(touch, tmp_path / "late")),
     ]
-    done = dict(workers.run(pieces))
+    done = results(workers, pieces, tmp_path)
     assert set(done) == {0, 1}
     assert isinstance(done[1], ServiceError)
     assert not (tmp_path / "late").exists()
@@ -215,13 +222,14 @@ def test_runs_at_once_end_with_the_command_and_those_of_a_killed_one_go_on_with_
 ) -> None:
     arguments: dict[str, Any] = {"env": environment(settings.home), "text": True, "start_new_session": True}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **arguments)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 400
     while [job.status for job in jobs(runner, command)] != [DetectJobStatus.RUNNING] * 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
+        time.sleep(0.02)
     begun = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, number)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == (130 if number is signal.SIGINT else -9), said
     assert "Traceback" not in said
     assert not at_work(begun)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from resources.embedded.processes import free_ports
 from resources.settings import Settings
+from touchline_cli.webserver import FILE
 from webapp.token import known_token
 
 Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
@@ -85,28 +85,36 @@ LOCATIONS = """
 query Locations {
   workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } }
 }"""
+START_S = 300
+"""For the command to serve or to end, on a machine that is busy with other things [s]."""
+ANSWER_S = 300
+"""For one answer: while parts are started again, whoever asks waits [s]."""
 STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Ask]:
-    """GraphQL on a webserver with its daemon, both started by the command a user types. The log is in `folder`."""
-    port = free_ports(1)[0]
+    """GraphQL on a webserver with its daemon, both started by the command a user types. The log is in `folder`.
+
+    It is given once the command has told where it serves, and the code location is loaded.
+    """
     log = folder / "log"
     with log.open("wb") as output:
         served = subprocess.Popen(
-            [sys.executable, "-m", "touchline_cli", "serve", "--port", str(port)],
+            [sys.executable, "-m", "touchline_cli", "serve", "--port", "0"],
             env=dict(os.environ),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
 
+    told: dict[str, Any] = {}
+
     def graphql(query: str, variables: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json", **bearer()}
-        request = Request(f"http://127.0.0.1:{port}/graphql", body, headers)
+        request = Request(f"{told['url']}/graphql", body, headers)
         try:
-            with urlopen(request, timeout=60) as answer:
+            with urlopen(request, timeout=ANSWER_S) as answer:
                 content: dict[str, Any] = json.load(answer)
         except HTTPError as error:
             error.add_note(error.read().decode("utf-8", "replace") + "\n" + log.read_text("utf-8"))
@@ -116,20 +124,24 @@ def serving(folder: Path) -> Iterator[Ask]:
         return data
 
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                graphql("query { version }", {})
-                break
-            except (URLError, OSError) as error:
-                assert served.poll() is None, log.read_text("utf-8")
-                assert time.monotonic() < deadline, f"no answer: {error}"
-                time.sleep(0.3)
+        deadline = time.monotonic() + START_S
+        while told.get("pid") != served.pid or not loaded(graphql):
+            assert served.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < deadline, f"it does not serve: {log.read_text('utf-8')}"
+            time.sleep(0.3)
+            told = announcement()
         yield graphql
     finally:
         served.send_signal(signal.SIGTERM)
-        ended = served.wait(60)
+        ended = served.wait(START_S)
     assert ended == 0, log.read_text("utf-8")
+
+
+def announcement() -> dict[str, Any]:
+    """What the last `touchline serve` of this home has told: its process and where it serves; empty before that."""
+    path = Settings.from_environment().home / FILE
+    told: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return told
 
 
 def bearer() -> dict[str, str]:
