@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from resources.retry import DEFAULT_RETRY_S, RetryDeadline, is_transient
+from resources.retry import DEFAULT_RETRY_S, call_with_retry, is_transient
 from touchline.disk import shortage
 from touchline.errors import ServiceError
 from touchline.home import home
@@ -72,7 +72,7 @@ class Database:
         session. Raises ServiceError if the server is unavailable, or becomes so in the block (see `transact`).
         """
         with self._reaching():
-            connection = self._patiently(self.engine.connect, patience_s)
+            connection = self._retried(self.engine.connect, patience_s)
             # Rows are used after their session, by stages and assets.
             with connection, Session(connection, expire_on_commit=False) as session, session.begin():
                 yield session
@@ -93,7 +93,7 @@ class Database:
                 return work(session)
 
         with self._reaching():
-            return self._patiently(attempt, None)
+            return self._retried(attempt, None)
 
     def ping(self) -> str:
         """The server's version, from a query. Raises ServiceError if the server is unavailable."""
@@ -103,7 +103,7 @@ class Database:
                 return str(connection.execute(sa.text("SHOW server_version")).scalar_one())
 
         with self._reaching():
-            return self._patiently(ask, None)
+            return self._retried(ask, None)
 
     def migrate(self) -> None:
         """Migrates the tables to the newest revision, in one transaction that is retried. Safe to call concurrently.
@@ -128,7 +128,7 @@ class Database:
 
         try:
             with self._reaching():
-                self._patiently(upgrade, None)
+                self._retried(upgrade, None)
         except CommandError as error:
             raise ServiceError(
                 f"the tables at {self.address} cannot be brought up to date ({error}); "
@@ -148,17 +148,17 @@ class Database:
                 return list(connection.execute(noted).scalars())
 
         with self._reaching():
-            found = self._patiently(ask, None)
+            found = self._retried(ask, None)
         return found[0] if len(found) == 1 else None
 
     def close(self) -> None:
         """Closes the pooled connections. The next use opens new ones."""
         self.engine.dispose()
 
-    def _patiently(self, work: Callable[[], T], patience_s: float | None) -> T:
+    def _retried(self, work: Callable[[], T], patience_s: float | None) -> T:
         """The result of `work`, retried until the deadline with growing random pauses."""
         seconds = self.patience_s if patience_s is None else patience_s
-        return RetryDeadline(seconds, f"Postgres at {self.address}").wait(work, _passes)
+        return call_with_retry(work, _unavailable, deadline_s=seconds, name=f"Postgres at {self.address}")
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -204,7 +204,7 @@ def discard_dead_connections(engine: sa.Engine) -> None:
             raise sa.exc.InvalidatePoolError(str(error)) from error
 
 
-def _passes(error: BaseException) -> bool:
+def _unavailable(error: BaseException) -> bool:
     """Whether the server is unavailable, as opposed to a server that refuses."""
     if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
         return False

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from resources.embedded.home_folder import STATE, State, make_home
 from resources.embedded.object_server import PROFILE, PROFILE_FILE, ObjectServer
 from resources.embedded.postgres_server import PostgresServer
-from resources.retry import RetryDeadline, is_transient
+from resources.retry import call_with_retry, is_transient
 from resources.settings import Settings
 from resources.shell import isolate_environment
 from touchline.errors import ServiceError
@@ -265,7 +265,8 @@ class LocalServices:
             return why is None
 
         try:
-            return RetryDeadline(self._settings.patience_s, f"the embedded {name}").wait(ask, retried)
+            deadline_s = self._settings.patience_s
+            return call_with_retry(ask, retried, deadline_s=deadline_s, name=f"the embedded {name}")
         except NotAnsweringError as error:
             raise ServiceError(
                 f"the embedded {name} (process {server.memory.get('pid')}) runs and does not answer: {error}. It was "

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from resources.retry import DEFAULT_RETRY_S, RetryDeadline
+from resources.retry import DEFAULT_RETRY_S, call_with_retry
 from touchline.disk import shortage
 from touchline.errors import BadInputError, CheckpointError, ServiceError
 from touchline.home import home
@@ -135,7 +135,7 @@ class ObjectStore:
     def ensure_bucket(self) -> None:
         """Creates the bucket if it does not exist. Raises ServiceError if the server is unavailable or refuses."""
         with self._boto3("the bucket") as client:
-            self._patiently(partial(self._ensure_bucket, client))
+            self._retried(partial(self._ensure_bucket, client))
 
     def _ensure_bucket(self, client: Any) -> None:
         from botocore.exceptions import ClientError
@@ -240,7 +240,7 @@ class ObjectStore:
             after: dict[str, str] = {}
             while True:
                 ask = partial(client.list_objects_v2, Bucket=self.bucket, Prefix=prefix, **after)
-                page = self._patiently(ask)
+                page = self._retried(ask)
                 for item in page.get("Contents", ()):
                     yield StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
                 if not page.get("IsTruncated"):
@@ -271,7 +271,7 @@ class ObjectStore:
     def unfinished(self, *prefixes: str) -> tuple[UnfinishedUpload, ...]:
         """The unfinished multipart uploads under these prefixes. Raises ServiceError."""
         with self._boto3("unfinished uploads") as client:
-            return self._patiently(partial(self._unfinished, client, prefixes))
+            return self._retried(partial(self._unfinished, client, prefixes))
 
     def _unfinished(self, client: Any, prefixes: Sequence[str]) -> tuple[UnfinishedUpload, ...]:
         found = []
@@ -292,7 +292,7 @@ class ObjectStore:
         with self._boto3(upload.key) as client:
             try:
                 target = {"Bucket": self.bucket, "Key": upload.key, "UploadId": upload.upload_id}
-                self._patiently(partial(client.abort_multipart_upload, **target))
+                self._retried(partial(client.abort_multipart_upload, **target))
             except client.exceptions.NoSuchUpload:
                 return
 
@@ -304,9 +304,10 @@ class ObjectStore:
         except CheckpointError:
             return
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _retried(self, ask: Callable[[], T]) -> T:
         """A boto3 request, retried while the server is unavailable. obstore retries by itself."""
-        return RetryDeadline(self._retry_s, f"the object store at {self.endpoint}").wait(ask, _away)
+        name = f"the object store at {self.endpoint}"
+        return call_with_retry(ask, _unavailable, deadline_s=self._retry_s, name=name)
 
     @contextmanager
     def _boto3(self, what: str) -> Iterator[Any]:
@@ -364,7 +365,7 @@ class ObjectStore:
         )
 
 
-def _away(error: BaseException) -> bool:
+def _unavailable(error: BaseException) -> bool:
     """Whether the server is unreachable or failing, as opposed to a server that refuses."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 

@@ -25,34 +25,32 @@ T = TypeVar("T")
 log = logging.getLogger("touchline.servers")
 
 
-class RetryDeadline:
-    """Retries a request for `seconds`; 0 tries once. `name` names the server in the log."""
+def call_with_retry(
+    work: Callable[[], T], transient: Callable[[BaseException], bool], *, deadline_s: float, name: str
+) -> T:
+    """The result of `work`, retried for `deadline_s` seconds; 0 tries once. `name` names the server in the log.
 
-    def __init__(self, seconds: float, name: str) -> None:
-        self.seconds: Final = seconds
-        self._name = name
+    Raises the exceptions of `work`: at once if `transient` is false of them, else after the deadline.
+    """
+    logged = False
 
-    def wait(self, work: Callable[[], T], passes: Callable[[BaseException], bool]) -> T:
-        """The result of `work`. Its exceptions are raised at once unless `passes` is true, else after the deadline."""
-        logged = False
+    def notice(state: tenacity.RetryCallState) -> None:
+        nonlocal logged
+        waited = state.seconds_since_start or 0.0
+        if waited >= NOTICE_S and not logged and state.outcome is not None:
+            logged = True
+            error = state.outcome.exception()
+            reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
+            log.warning("waiting for %s, up to %g s: %s", name, deadline_s, reason)
 
-        def notice(state: tenacity.RetryCallState) -> None:
-            nonlocal logged
-            waited = state.seconds_since_start or 0.0
-            if waited >= NOTICE_S and not logged and state.outcome is not None:
-                logged = True
-                error = state.outcome.exception()
-                reason = (str(getattr(error, "orig", error)).strip().splitlines() or ["no reason given"])[0]
-                log.warning("waiting for %s, up to %g s: %s", self._name, self.seconds, reason)
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(passes),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=LONGEST_PAUSE_S),
-            stop=tenacity.stop_after_delay(self.seconds),
-            before_sleep=notice,
-            reraise=True,
-        )
-        return retrying(work)
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(transient),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=LONGEST_PAUSE_S),
+        stop=tenacity.stop_after_delay(deadline_s),
+        before_sleep=notice,
+        reraise=True,
+    )
+    return retrying(work)
 
 
 def is_transient(message: str) -> bool:

@@ -56,18 +56,18 @@ ENVIRONMENT: Final = (
     EnvironmentVariable(
         "TOUCHLINE_PATIENCE_S",
         "120",
-        "Seconds that a run waits for a server that is away or hangs; then it ends, and can be continued.",
+        "Retry deadline in seconds for a server that is unavailable or hangs; then the run ends, and can be resumed.",
     ),
     EnvironmentVariable(
         "TOUCHLINE_STALL_S",
         "900; 1800 for extract_frames, detect_objects and the escalations",
-        "Seconds without any progress after which a stage counts as hung: its process is ended, and its job can be "
-        "continued. One number for all, or pairs such as run_ocr=300,detect_objects=3600; 0 is never.",
+        "Seconds without progress after which a stage counts as hung: its process is ended, and its job can be "
+        "resumed. One number for all, or pairs such as run_ocr=300,detect_objects=3600; 0 is never.",
     ),
     EnvironmentVariable(
         "TOUCHLINE_UPLOADS",
         "$TOUCHLINE_HOME/uploads",
-        "Folder that is watched for uploads, beside uploads/ in the bucket; where there is none, the bucket alone is.",
+        "Folder that is scanned for uploads, in addition to uploads/ in the bucket; it may be missing.",
     ),
     EnvironmentVariable(
         "TOUCHLINE_YOLO_WEIGHTS",
@@ -87,7 +87,7 @@ ENVIRONMENT: Final = (
     EnvironmentVariable(
         "TOUCHLINE_HOSTS",
         "none",
-        "Further names, separated by commas, under which the web server may be asked for: that of a proxy before it.",
+        "Additional host names of the web server, separated by commas, such as that of a reverse proxy.",
     ),
 )
 """All environment variables of Touchline, in the order of the documentation."""

@@ -33,13 +33,13 @@ class Storage(dg.ConfigurableResource):  # type: ignore[type-arg]
     s3_endpoint: str = Field(default="", description="Address of the object store.")
     s3_bucket: str = Field(default="", description="Bucket for frames, checkpoints and reports.")
     s3_region: str = Field(default="", description="Region that requests are signed for.")
-    patience_s: float | None = Field(default=None, description="How long a server that is away is waited for [s].")
+    patience_s: float | None = Field(default=None, description="Retry deadline for an unavailable server [s].")
 
     @field_validator("postgres_url")
     @classmethod
     def _without_secrets(cls, url: str) -> str:
         if url and without_secrets(url) != url:
-            raise ValueError("expected an address of Postgres with nothing secret in it: Dagster's UI shows it")
+            raise ValueError("expected a Postgres URL without password and options: Dagster's UI shows it")
         return url
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:

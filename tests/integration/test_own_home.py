@@ -295,7 +295,7 @@ def test_a_wait_is_told_once_with_its_reason(caplog: pytest.LogCaptureFixture, m
             raise left.pop()
         return "done"
 
-    assert retry.RetryDeadline(60, "the store").wait(work, lambda error: True) == "done"
+    assert retry.call_with_retry(work, lambda _: True, deadline_s=60, name="the store") == "done"
     assert [record.message for record in caplog.records] == ["waiting for the store, up to 60 s: it is away"]
     with pytest.raises(OSError, match="refused"):
-        retry.RetryDeadline(60, "the store").wait(Mock(side_effect=OSError("refused")), lambda error: False)
+        retry.call_with_retry(Mock(side_effect=OSError("refused")), lambda _: False, deadline_s=60, name="the store")

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 DRIVER: Final = "postgresql+psycopg2"
+"""SQLAlchemy dialect and driver in the URL of a Postgres database."""
 _SCHEME: Final = re.compile(r"^postgres(?:ql)?(?:\+\w+)?(?=://)")
 
 

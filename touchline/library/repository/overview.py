@@ -115,5 +115,5 @@ def _first_of(
 ) -> sa.Select[tuple[uuid.UUID]]:
     """The id of the newest row of each group."""
     order = sa.func.row_number().over(partition_by=group, order_by=(table.created_at.desc(), table.id))
-    numbered = sa.select(table.id, order.label("place")).subquery()
-    return sa.select(numbered.c.id).where(numbered.c.place == 1)
+    numbered = sa.select(table.id, order.label("rank")).subquery()
+    return sa.select(numbered.c.id).where(numbered.c.rank == 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -116,11 +116,17 @@ def job_state(session: Session, job_id: uuid.UUID) -> JobState | None:
 
 def named_under(session: Session, prefix: str, sources: Collection[uuid.UUID]) -> set[str]:
     """The object keys with this prefix that checkpoints of these sources name."""
+    return named_keys(
+        session, StageCheckpoint.source_asset_id.in_(sources), lambda key: key.startswith(prefix, autoescape=True)
+    )
+
+
+def named_keys(
+    session: Session, rows: sa.ColumnElement[bool], keys: Callable[[sa.ColumnElement[str]], sa.ColumnElement[bool]]
+) -> set[str]:
+    """The keys of outputs and frames that checkpoints name, of `rows` and with `keys`. Reads their manifests."""
     row = StageCheckpoint
-    pattern = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    outputs = sa.select(row.stage_output_key)
-    outputs = outputs.where(row.source_asset_id.in_(sources), row.stage_output_key.like(pattern))
     frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
     frames = sa.select(frame.c.value).select_from(row).join(frame, sa.true()).distinct()
-    frames = frames.where(row.source_asset_id.in_(sources), frame.c.value.like(pattern))
-    return {*session.scalars(outputs), *session.scalars(frames)}
+    outputs = sa.select(row.stage_output_key).where(rows, keys(sa.type_coerce(row.stage_output_key, sa.Text())))
+    return {*session.scalars(outputs), *session.scalars(frames.where(rows, keys(frame.c.value)))}

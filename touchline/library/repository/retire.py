@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from touchline.errors import TouchlineError
 from touchline.library.repository.known_brands import delete_sightings
+from touchline.library.repository.retention_facts import named_keys
 from touchline.library.repository.upload_ledger import forget_uploads
 from touchline.library.tables import (
     DetectJob,
@@ -58,14 +59,8 @@ def named_by_others(session: Session, source_asset_id: uuid.UUID, prefixes: Sequ
     if not prefixes:
         return set()
     patterns = sa.cast([f"{prefix}%" for prefix in prefixes], ARRAY(sa.Text()))
-    row = StageCheckpoint
-    outputs = sa.select(row.stage_output_key).where(
-        row.source_asset_id != source_asset_id, row.stage_output_key.like(sa.any_(patterns))
-    )
-    frame = sa.func.jsonb_each_text(row.frames_manifest).table_valued("key", "value").lateral()
-    frames = sa.select(frame.c.value).select_from(row).join(frame, sa.true())
-    frames = frames.where(row.source_asset_id != source_asset_id, frame.c.value.like(sa.any_(patterns)))
-    return {*session.scalars(outputs), *session.scalars(frames)}
+    other = StageCheckpoint.source_asset_id != source_asset_id
+    return named_keys(session, other, lambda key: key.like(sa.any_(patterns)))
 
 
 def delete_findings(session: Session, source_asset_id: uuid.UUID) -> None:
