@@ -1,8 +1,8 @@
-"""Lines of text in successive frames: searched for seldom, read until they are sure, and carried both ways in between.
+"""Lines of text in successive frames: they are searched for seldom, read until a reading is sure, and propagated.
 
-Searching a picture for text costs ten times as much as reading a line of it, and finding a line again by its pixels a
-fiftieth. So a line that a search found is followed by its pixels into the frames after it and before it; where it
-stands in a later frame it is read once more, until what it says is settled, and from then on from time to time.
+A search of a picture for text takes ten times as long as reading one line, and template matching a fiftieth. So a line
+that a search found is propagated by template matching into later and earlier frames. In later frames it is read again
+until a reading is sure, and from then on at intervals.
 
 Belongs here: that order of work. Which frames are searched, and where, is decided in `touchline/stages/run_ocr.py`.
 """
@@ -28,18 +28,18 @@ from touchline.values import Image, Origin
 from touchline.vision.motion import Affine
 
 SAME_LINE: Final = 0.5
-"""Intersection over union from which a place that was found is a line that was followed there; below it the line has
-grown or shrunk, and reads otherwise."""
+"""Intersection over union from which a place that a search found is a known line; below, it is another one [0-1]."""
 GROWN: Final = 1.08
-"""A line that a search finds this many times longer than it was is read again: its end was missing."""
+"""A known line is read again if a search finds it this many times longer: its end was missing before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """A frame and the places where a search found text in it, none if it was not searched.
+    """A frame and the places where a search found text in it; none if it was not searched.
 
-    `image` is BGR, `gray` the same in grey; `camera` carries the frame before onto this one. `spare` are
-    places that the search of the whole frame found in board rows: they count where nothing else is known.
+    `image` is BGR (H x W x 3, uint8), `gray` the same in grey; `camera` maps the previous frame onto this one (2 x 3,
+    row by row), None if unknown. `spare` are places that the search of the whole frame found in board rows; they are
+    used where no other line is known.
     """
 
     timestamp: float
@@ -53,7 +53,7 @@ class Searched:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """A frame of this shot that was read. `back` (2 x 3) carries it onto the one before it, None if not known."""
+    """A frame of this shot that was read. `back` (2 x 3) maps it onto the previous one, None if unknown."""
 
     timestamp: float
     gray: Gray
@@ -62,11 +62,12 @@ class _Past:
 
 
 class LineReader:
-    """Reads the lines of frames as they come, those of one frame side by side in `pool`.
+    """Reads the lines of frames in order, those of one frame in parallel in `pool`.
 
-    Lines are carried on for `carry_s`, and back; what then still stands there is read again, and ends if it cannot be
-    read. A line that was not read surely is read again after `read_s`. Readings less sure than `min_confidence` (0..1)
-    and lines lower than `min_height` pixels do not count. Holds the grey pictures of `carry_s` of one shot.
+    Lines are propagated for `carry_s` seconds, forwards and backwards. A line that is still found then is read again,
+    and ends if it cannot be read. A line that was not read surely is read again after `read_s` seconds. Readings of
+    lower confidence than `min_confidence` (0-1) and lines lower than `min_height` pixels are dropped. Keeps the grey
+    pictures of the last `carry_s` seconds of one shot.
     """
 
     def __init__(
@@ -86,60 +87,68 @@ class LineReader:
         self.readings = 0
 
     def read(self, frame: Searched) -> list[Line]:
-        """The frame's lines. The list grows while later frames are read: what they find is followed back into it."""
+        """The frame's lines. The list grows while later frames are read: their new lines are propagated back."""
         if frame.shot_starts:
             self._past.clear()
         camera = None if frame.camera is None else np.array(frame.camera, np.float64).reshape(2, 3)
         back = None if camera is None else np.asarray(cv2.invertAffineTransform(camera), np.float64)
-        followed = self._followed(frame, camera)
-        fresh: list[tuple[TextPlace, Origin]] = []
-        grown: set[int] = set()
-        for place, origin in frame.places:
-            if line_height(place.quad) < self._min_height:
-                continue
-            known = next((n for n, line in enumerate(followed) if _same_line(line, place)), None)
-            if known is None:
-                fresh.append((place, origin))
-            else:
-                # The search knows better than the line's pixels where it ends.
-                if line_length(place.quad) > GROWN * line_length(followed[known].quad):
-                    grown.add(known)
-                followed[known] = replace(followed[known], place=place)
-        occupied = [line.quad for line in followed] + [place.quad for place, _ in fresh]
-        fresh += [
-            (place, "frame")
-            for place in frame.spare
-            if line_height(place.quad) >= self._min_height and not any(same_place(place.quad, q) for q in occupied)
-        ]
-        again = [n for n, line in enumerate(followed) if n in grown or self._due(line, frame)]
-        texts = self._texts(frame.image, [followed[n].place for n in again] + [place for place, _ in fresh])
+        known = self._followed(frame, camera)
+        grown, fresh = self._compared(known, frame)
+        again = [n for n, line in enumerate(known) if n in grown or self._due(line, frame)]
+        texts = self._texts(frame.image, [known[n].place for n in again] + [place for place, _ in fresh])
         for n, said in zip(again, texts, strict=False):
-            followed[n] = followed[n].read_again(said, frame.timestamp)
+            known[n] = known[n].read_again(said, frame.timestamp)
         new = [
             Line(place, said[0].text, said[0].confidence, origin, frame.timestamp, other=next(iter(said[1:]), None))
             for (place, origin), said in zip(fresh, texts[len(again) :], strict=True)
             if said
         ]
-        # Of what the picture's edge cuts, the part that is left may say nothing.
-        followed = [
-            line for line in followed if line.read_at == frame.timestamp or not (line.cut or self._stale(line, frame))
+        new = [self._with_pixels(line, frame) for line in new]
+        # The rest of a line that the picture's edge cuts may say nothing.
+        known = [
+            self._with_pixels(line, frame)
+            for line in known
+            if line.read_at == frame.timestamp or not (line.cut or self._stale(line, frame))
         ]
-        new, followed = (
-            [
-                replace(line, pixels=pixels_of(frame.gray, line.quad)) if line.read_at == frame.timestamp else line
-                for line in lines
-            ]
-            for lines in (new, followed)
-        )
-        lines = new + [old for old in followed if not any(same_place(old.quad, line.quad) for line in new)]
-        self._carry_back(frame, back, new)
+        lines = new + [old for old in known if not any(same_place(old.quad, line.quad) for line in new)]
+        self._propagate_back(frame, back, new)
         self._past.append(_Past(frame.timestamp, frame.gray, back, lines))
         while frame.timestamp - self._past[0].timestamp > self._carry_s:
             self._past.popleft()
         return lines
 
+    def _compared(self, known: list[Line], frame: Searched) -> tuple[set[int], list[tuple[TextPlace, Origin]]]:
+        """Compares the places that were found with the lines that are known. Returns the numbers of the lines that a
+        search found to be longer, and the places of new lines. Known lines are moved to where a search found them.
+        """
+        grown: set[int] = set()
+        fresh: list[tuple[TextPlace, Origin]] = []
+        for place, origin in frame.places:
+            if line_height(place.quad) < self._min_height:
+                continue
+            same = next((n for n, line in enumerate(known) if quad_iou(line.quad, place.quad) >= SAME_LINE), None)
+            if same is None:
+                fresh.append((place, origin))
+                continue
+            # A search finds the ends of a line better than template matching.
+            if line_length(place.quad) > GROWN * line_length(known[same].quad):
+                grown.add(same)
+            known[same] = replace(known[same], place=place)
+        occupied = [line.quad for line in known] + [place.quad for place, _ in fresh]
+        fresh += [
+            (place, "frame")
+            for place in frame.spare
+            if line_height(place.quad) >= self._min_height and not any(same_place(place.quad, q) for q in occupied)
+        ]
+        return grown, fresh
+
+    @staticmethod
+    def _with_pixels(line: Line, frame: Searched) -> Line:
+        """The line with its pixels in this frame, if it was read in it."""
+        return replace(line, pixels=pixels_of(frame.gray, line.quad)) if line.read_at == frame.timestamp else line
+
     def _followed(self, frame: Searched, camera: NDArray[np.float64] | None) -> list[Line]:
-        """The lines of the frame before that this one still shows. What never was read well ends with its time."""
+        """The lines of the previous frame that this one still shows. Lines that were never read well end in time."""
         if not self._past or self._carry_s <= 0:
             return []
         last = self._past[-1]
@@ -147,17 +156,18 @@ class LineReader:
         return follow(lines, last.gray, frame.gray, camera)
 
     def _due(self, line: Line, frame: Searched) -> bool:
-        """Whether another reading of the line is worth its time."""
+        """Whether the line is to be read again."""
         since = frame.timestamp - line.read_at
         return since > self._carry_s or (not line.settled and since >= self._read_s)
 
     def _stale(self, line: Line, frame: Searched) -> bool:
-        """Whether the line has been carried for as long as it may be."""
+        """Whether the line was propagated for as long as it may be."""
         return frame.timestamp - line.read_at > self._carry_s
 
     def _texts(self, image: Image, places: Sequence[TextPlace]) -> list[list[StripText]]:
-        """What each place says, the surest reading first; nothing where none is sure enough. A slanted line is read in
-        two ways, which may both say something.
+        """The texts of each place, the surest first, those of lower confidence than `min_confidence` left out.
+
+        A slanted line is read in two ways, so that it may have two texts.
         """
         ways = [[place] if (upright := place.upright()) is None else [place, upright] for place in places]
         flat = [way for both in ways for way in both]
@@ -167,10 +177,18 @@ class LineReader:
         batches = [flat[start : start + step] for start in range(0, len(flat), step)]
         read = (text for texts in self._pool.map(partial(self._engine.read, image), batches) for text in texts)
         said = [sorted((next(read) for _ in both), key=lambda text: -text.confidence) for both in ways]
-        return [[text for text in texts if text.text and text.confidence >= self._min_confidence] for texts in said]
+        return [self._distinct(texts) for texts in said]
 
-    def _carry_back(self, frame: Searched, back: NDArray[np.float64] | None, lines: Sequence[Line]) -> None:
-        """Puts lines that are new in this frame into the earlier frames of the shot that show them already."""
+    def _distinct(self, texts: Sequence[StripText]) -> list[StripText]:
+        """The readings of one line that count, each text once."""
+        found: dict[str, StripText] = {}
+        for text in texts:
+            if text.text and text.confidence >= self._min_confidence:
+                found.setdefault(text.text, text)
+        return list(found.values())
+
+    def _propagate_back(self, frame: Searched, back: NDArray[np.float64] | None, lines: Sequence[Line]) -> None:
+        """Adds new lines of this frame to the earlier frames of the shot that show them."""
         gray = frame.gray
         for past in reversed(self._past):
             if not lines or frame.timestamp - past.timestamp > self._carry_s:
@@ -179,7 +197,3 @@ class LineReader:
             lines = [line for line in shown if not any(same_place(line.quad, other.quad) for other in past.lines)]
             past.lines.extend(lines)
             gray, back = past.gray, past.back
-
-
-def _same_line(line: Line, place: TextPlace) -> bool:
-    return quad_iou(line.quad, place.quad) >= SAME_LINE

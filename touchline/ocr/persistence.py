@@ -1,7 +1,7 @@
-"""Text that is still there need not be read again: it is recognised by its pixels, at a fiftieth of the cost.
+"""Propagation of lines of text from frame to frame by template matching, which takes a fiftieth of a search's time.
 
-Belongs here: what is known of a line, following it from one frame to another, and telling which cells of the board
-strips are new since they were last searched. When lines are read is decided in `lines.py`.
+Belongs here: what is known of a line, finding it in another frame, and which cells of the board strips are new since
+they were last searched. When lines are read is decided in `lines.py`.
 """
 
 from __future__ import annotations
@@ -23,42 +23,47 @@ from touchline.vision.perspective import sides, upright
 Gray = NDArray[np.uint8]
 
 CERTAIN: Final = 0.97
-"""Confidence of a reading from which another one adds nothing [0-1]. Less sure ones vote, so each frame's counts."""
+"""Confidence from which a reading is sure, so that the line is not read in the next frame again [0-1]. Less sure
+readings vote. From 0.97 to 0.98 the results are the same; at 0.95 boards were lost."""
 POOR: Final = 0.6
-"""A line read twice and less surely than this is no text, mostly."""
+"""Confidence below which a line that was read twice is mostly no text [0-1]."""
 SAME_PIXELS: Final = 0.8
-"""Normalised cross-correlation (-1..1) from which a line's pixels are those of the frame before."""
+"""Normalised cross-correlation from which a line is found in the next frame (-1..1). From 0.6 to 0.8 the results are
+the same."""
 SAME_AS_READ: Final = 0.6
-"""The same correlation with the pixels that were read, below which the line has changed (-1..1). In a dissolve from one
-advertisement to the next each frame is like the one before. From 0.3 to 0.7 the results are the same."""
+"""Normalised cross-correlation with the pixels that were read, below which a line has changed (-1..1): in a dissolve
+from one advertisement to the next, each frame is like the previous one. From 0.3 to 0.7 the results are the same."""
 READ_LINES: Final = 24
-"""Height at which pixels are compared with those that were read [pixels]."""
+"""Height to which a line is scaled to compare it with the pixels that were read [pixels]."""
 READ_LENGTH: Final = 240
-"""Largest length of a line at which they are compared [pixels]."""
+"""Largest length to which a line is scaled to compare it with the pixels that were read [pixels]."""
 SEARCH: Final = 8
-"""Pixels around its expected place in which a line is looked for: camera motion is known to about two."""
+"""Distance from its expected place up to which a line is searched for; camera motion is known to about two pixels
+[pixels]."""
 WHOLE: Final = 0.9
 """Share of a line that must be in the picture; with less the line is read again [0-1]."""
 MIN_IN_VIEW: Final = 0.35
 """Share of a line that must be in the picture; with less it is not propagated [0-1]."""
 LARGE: Final = 12_000
-"""Patches of more pixels are compared at half size."""
+"""Area of a line from which it is matched at half size [pixels]."""
 CELL: Final = 24
-"""Strips are compared at this many lines, in square cells."""
+"""Height to which board strips are scaled to compare them, in square cells [pixels]."""
 MAX_CELLS: Final = 64
+"""Largest number of cells of one strip."""
 SAME_CELL: Final = 0.65
-"""Correlation from which a cell shows the same; below it, cells that differ by less than FLAT are plain."""
+"""Normalised cross-correlation from which a cell of a strip shows the same as before (-1..1)."""
 FLAT: Final = 10.0
+"""Mean difference below which a cell shows the same whatever the correlation, because it is plain [grey levels]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text in one frame. `found` is the search that found it first, `read_at` when its pixels went through an
-    OCR engine last [seconds].
+    """A line of text in one frame. `found` is the search that found it first, `read_at` the time at which an OCR engine
+    last read it [seconds of the video].
 
-    `readings` counts how often they did, `pixels` are those that it was read from (see `pixels_of`). `other` is what a
-    slanted line reads in the other of two ways, plainly or with its letters upright, if that says something else. `cut`
-    means that the picture's edge cut the line since.
+    `readings` counts these readings, `pixels` are what the last of them was made from (see `pixels_of`). A slanted line
+    is read as it is and with its letters upright; `other` is the less sure text, if it differs. `cut` means that the
+    picture's edge has cut the line since.
     """
 
     place: TextPlace
@@ -78,20 +83,20 @@ class Line:
 
     @property
     def settled(self) -> bool:
-        """Whether another reading is worth nothing: it was read surely, or more than once and never well."""
+        """Whether another reading adds nothing: the line was read surely, or more than once and never well."""
         return not self.cut and (self.confidence >= CERTAIN or self.poor)
 
     @property
     def poor(self) -> bool:
-        """Whether it was read more than once and never well: no text, mostly."""
+        """Whether the line was read more than once and never well; mostly it is no text."""
         return self.readings >= 2 and self.confidence < POOR
 
     def origin(self, timestamp: float) -> Origin:
-        """Where its text in the frame of that time is from."""
+        """How its text in the frame at `timestamp` [seconds] was obtained."""
         return self.found if self.read_at == timestamp else "carried"
 
     def read_again(self, texts: Sequence[StripText], timestamp: float) -> Line:
-        """The line after one more reading of its pixels: what it says, the surest first; nothing changes nothing."""
+        """The line after another reading at `timestamp` [seconds]: `texts`, the surest first; none changes no text."""
         if not texts:
             return replace(self, readings=self.readings + 1)
         return replace(
