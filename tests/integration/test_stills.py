@@ -59,7 +59,7 @@ def test_a_still_that_is_cut_off_is_refused_and_said_to_be(tmp_path: Path, suffi
     for share in (0.3, 0.7):
         part = tmp_path / f"part{share}.{suffix}"
         part.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-        with pytest.raises(BadInputError, match=r"cut off|breaks off") as refused:
+        with pytest.raises(BadInputError, match="truncated") as refused:
             probe(part)
         assert str(part) in str(refused.value)
 

@@ -104,4 +104,4 @@ def test_a_file_that_is_cut_off_is_told(tmp_path: Path, name: str, options: dict
     assert share * 6 - 1.2 < stats["duration_s"] < share * 6 + 0.3
     if name != "cut.mkv" or share < 0.9:
         (warning,) = stats["warnings"]
-        assert f"{name}: the video breaks off at {stats['duration_s']:.2f} s" in warning
+        assert f"{name}: the video ends early, at {stats['duration_s']:.2f} s" in warning

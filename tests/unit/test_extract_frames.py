@@ -195,7 +195,7 @@ def test_a_video_that_breaks_off_keeps_what_decodes_and_says_so(tmp_path: Path) 
     frames, _, stats = extract(path)
     assert 4 <= len(frames) <= 8
     assert 2.0 < stats["duration_s"] < 4.0
-    assert any("breaks off" in warning and "cut.mp4" in warning for warning in stats["warnings"])
+    assert any("ends early" in warning and "cut.mp4" in warning for warning in stats["warnings"])
 
 
 def test_damage_in_the_middle_is_passed_over(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def sound(path: Path) -> None:
         (text_file, "neither"),
         (playlist, "neither"),
         (frameless, "no"),
-        (indexless, "breaks off"),
+        (indexless, "truncated"),
         (sound, "no moving picture"),
     ],
 )

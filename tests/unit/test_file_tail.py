@@ -37,7 +37,7 @@ def test_of_files_joined_byte_by_byte_it_is_told_what_is_not_looked_at(
     assert stats["unread_bytes"] == other.stat().st_size
     (warning,) = stats["warnings"]
     assert warning.startswith(f"{path.name}: the file is joined from several recordings")
-    assert f"{other.stat().st_size:,} bytes" in warning and "not looked at" in warning
+    assert f"{other.stat().st_size:,} bytes" in warning and "not analysed" in warning
 
 
 def test_fragments_that_are_joined_are_counted_once(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_whatever_goes_wrong_in_looking_into_a_file_is_its_refusal(
         raise error
 
     monkeypatch.setattr(opening, "picture_stream", fail)
-    with pytest.raises(BadInputError, match=r"odd\.mp4.*looking into it failed") as caught:
+    with pytest.raises(BadInputError, match=r"odd\.mp4.*reading it failed") as caught:
         probe(path)
     assert caught.value.__cause__ is error
 

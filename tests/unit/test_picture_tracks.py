@@ -104,7 +104,7 @@ def test_the_track_that_a_player_shows_is_looked_at(tmp_path: Path, case: str) -
     assert grey_level == level
     assert bool(warnings) is is_told
     if is_told:
-        assert "a." in warnings[0] and f"of its {len(tracks)} picture tracks" in warnings[0]
+        assert "a." in warnings[0] and f"of its {len(tracks)} video tracks" in warnings[0]
 
 
 def test_the_choice_is_told_with_numbers_and_sizes(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_choice_is_told_with_numbers_and_sizes(tmp_path: Path) -> None:
     info = probe(path)
     assert (info.track, info.tracks, info.width, info.height) == (2, 2, 192, 128)
     (note,) = info.notes
-    assert "number 2 (192 x 128 px) was looked at, not number 1 (96 x 64 px)" in note
+    assert "number 2 (192 x 128 px) was analysed, not number 1 (96 x 64 px)" in note
     stats = extract(path)[2]
     assert (stats["track"], stats["tracks"]) == (2, 2)
 

@@ -89,7 +89,7 @@ def test_a_gap_in_a_recording_is_told(tmp_path: Path) -> None:
     assert frames[8].timestamp == pytest.approx(8.92, abs=0.01) and stats["clock_steps"] == []
     assert stats["held_s"] == pytest.approx(4.96, abs=0.01)
     (warning,) = stats["warnings"]
-    assert "gap.ts: 4.96 s of the video bring no new picture, at 3.96 s" in warning
+    assert "gap.ts: 4.96 s of the video have no new picture, at 3.96 s" in warning
 
 
 def test_a_picture_that_stands_for_hours_among_others_is_told(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_sound_that_begins_before_the_pictures_is_told_and_is_no_damage(tmp_path
     assert stats["duration_s"] == pytest.approx(4.0, abs=0.05)
     assert stats["start_s"] == pytest.approx(2.0, abs=0.05)
     (warning,) = stats["warnings"]
-    assert "the first picture is shown 2.0" in warning and "breaks off" not in warning
+    assert "the first picture is shown 2.0" in warning and "ends early" not in warning
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "flv"])

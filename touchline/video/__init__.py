@@ -1,1 +1,1 @@
-"""Videos and still pictures: opened, decoded on a steady clock, and what was not whole about them."""
+"""Opening and decoding of videos and still pictures, on a steady clock and with an account of faults."""

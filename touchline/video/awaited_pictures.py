@@ -1,7 +1,6 @@
-"""Which pictures the decoder has yet to give out: what is due and does not come is lost.
+"""Detection of lost pictures: packets whose frames are due but are not returned by the decoder.
 
-Belongs here: the account of packets whose frames are due. What a lost picture means is the business of
-`touchline/video/playback.py`.
+Belongs here: the queue of packets whose frames are due. `touchline/video/playback.py` counts lost pictures as damage.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from touchline.video.predicted_pictures import PredictedPictures, Role
 
 
 class Due(NamedTuple):
-    """A picture that a packet holds: when it is shown [s], the packet's time stamp, and what it is to others."""
+    """The picture of a packet: presentation time [s], the packet's time stamp, and its role in prediction."""
 
     time: Fraction
     stamp: int
@@ -25,9 +24,9 @@ class Due(NamedTuple):
 
 
 class AwaitedPictures:
-    """Follows packets in the order of decoding, and frames in the order in which they come out.
+    """Compares packets, in decoding order, with frames, in the order in which the decoder returns them.
 
-    `extradata` are the headers of the stream, which is coded in `codec` (FFmpeg's name).
+    `codec` is FFmpeg's name of the stream's codec, `extradata` the stream's headers.
     """
 
     def __init__(self, codec: str, extradata: bytes) -> None:
@@ -39,11 +38,11 @@ class AwaitedPictures:
         self._only_rises = True
 
     def role(self, packet: Packet[VideoStream] | None) -> Role | None:
-        """What the packet's picture is to others; none where the codec does not tell."""
+        """The role of the packet's picture; None if it cannot be read for this codec."""
         return self._pictures.role(bytes(packet)) if packet is not None and self._pictures.is_known else None
 
     def add(self, packet: Packet[VideoStream], time: Fraction, role: Role | None, *, is_left_out: bool) -> None:
-        """The next packet, whose picture is shown at `time` [s]. One that is left out comes if others need it."""
+        """Adds the next packet, with its presentation time [s]. A skipped picture is decoded only if others need it."""
         if self._latest is not None and time < self._latest:
             self._only_rises = False
         self._latest = time if self._latest is None else max(time, self._latest)
@@ -52,16 +51,16 @@ class AwaitedPictures:
             heapq.heappush(self._due, Due(time, packet.pts, role))
 
     def until(self, time: Fraction) -> list[Due]:
-        """Takes out the pictures that are due at `time` [s] or before."""
+        """Removes and returns the pictures that are due at or before `time` [s]."""
         due = []
         while self._due and self._due[0].time <= time:
             due.append(heapq.heappop(self._due))
         return due
 
     def are_guessed(self, time: Fraction) -> bool:
-        """With the next frame, shown at `time` [s], frames turn out to be reordered though packets' times are not.
+        """Whether the next frame, at `time` [s], is reordered although packets' times rise: these are guesses then.
 
-        Such times are guesses (AVI stores none): nothing is awaited any more.
+        AVI, for example, stores no presentation times. Afterwards no frame is expected any more.
         """
         goes_back = self._shown is not None and time < self._shown
         self._shown = time if self._shown is None else max(time, self._shown)

@@ -1,7 +1,7 @@
-"""The units of which packets of H.264 and HEVC are made, and where they begin.
+"""Splitting of H.264 and HEVC packets into NAL units.
 
-Belongs here: how units are kept apart (ITU-T H.264 and H.265, Annex B; ISO/IEC 14496-15). What is in them is the
-business of `touchline/video/field_pictures.py` and `touchline/video/predicted_pictures.py`.
+Belongs here: the delimiters of units (ITU-T H.264 and H.265, Annex B; ISO/IEC 14496-15).
+`touchline/video/field_pictures.py` and `touchline/video/predicted_pictures.py` read the units.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _START_CODE: Final = b"\0\0\1"
 
 
 def units(packet: bytes, length_size: int) -> Iterator[bytes]:
-    """The units of a packet, which follow their lengths of so many bytes, or with 0 start codes."""
+    """The NAL units of a packet, each after its length of `length_size` bytes, or, if that is 0, after a start code."""
     return sized(packet, length_size) if length_size else annex_b(packet)
 
 
 def annex_b(data: bytes) -> Iterator[bytes]:
-    """The units between start codes."""
+    """The NAL units between start codes."""
     begin = data.find(_START_CODE)
     while begin >= 0:
         end = data.find(_START_CODE, begin + 3)
@@ -29,7 +29,7 @@ def annex_b(data: bytes) -> Iterator[bytes]:
 
 
 def sized(data: bytes, length_size: int) -> Iterator[bytes]:
-    """The units that each follow their length, a number of `length_size` bytes."""
+    """The NAL units that each follow their length, a number of `length_size` bytes."""
     at = 0
     while at + length_size < len(data):
         begin = at + length_size
@@ -39,9 +39,9 @@ def sized(data: bytes, length_size: int) -> Iterator[bytes]:
 
 
 def length_size(extradata: bytes, at: int) -> int:
-    """Bytes of a unit's length, by byte `at` of the stream's configuration box; 0 where start codes keep units apart.
+    """Size of the lengths of NAL units [bytes], from byte `at` of the stream's configuration box.
 
-    4, the usual size, where the box is cut off.
+    0 if units are separated by start codes; 4, the usual size, if the box is truncated.
     """
     if extradata[:1] != b"\1":
         return 0

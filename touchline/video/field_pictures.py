@@ -1,7 +1,7 @@
-"""Which packets of an H.264 stream hold one field of an interlaced picture, and not a whole picture.
+"""Detection of H.264 packets that hold one field of an interlaced picture instead of a whole picture.
 
-Belongs here: the little of the bitstream that tells so (ITU-T H.264, 7.3.2.1.1, 7.3.2.2 and 7.3.3). FFmpeg's demuxers
-may hand out the two fields of a picture as two packets, and nothing in a packet says that it is one of them.
+Belongs here: parsing of the headers that say so (ITU-T H.264, 7.3.2.1.1, 7.3.2.2 and 7.3.3). FFmpeg's demuxers may
+return the two fields of a picture as two packets, without marking them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from typing import Final
 from touchline.video.coded_units import annex_b, length_size, units
 
 _SLICES: Final = (1, 5)
+"""Types of NAL units of H.264 that are slices (non-IDR and IDR) without data partitioning."""
 _SEQUENCE: Final = 7
+"""Type of NAL units of H.264 that are sequence parameter sets."""
 _PICTURE: Final = 8
+"""Type of NAL units of H.264 that are picture parameter sets."""
 _SIZE_AT: Final = 4
-"""The byte of an `avcC` box that tells how long units' lengths are."""
+"""Offset of the byte of an `avcC` box that has the size of units' lengths [bytes]."""
 _CONFIGURATION_HEAD: Final = 5
-"""Bytes of an `avcC` box before the sequence parameter sets."""
+"""Size of the part of an `avcC` box before the sequence parameter sets [bytes]."""
 _SLICE_HEAD: Final = 40
-"""Bytes of a slice that are read: the numbers before its field flags take fewer."""
+"""Number of bytes of a slice that are read. Its header up to the field flags is shorter."""
 _COLOUR_PROFILES: Final = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
-"""The profiles whose sequence parameter set says how colour is stored."""
+"""Numbers of the H.264 profiles whose sequence parameter set has the chroma format."""
 
 
 class Holds(Enum):
@@ -37,7 +40,7 @@ class Holds(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """Of a sequence parameter set, what it takes to read a slice header up to its field flags."""
+    """The values of a sequence parameter set that are needed to read a slice header up to its field flags."""
 
     frame_number_bits: int
     colour_planes: bool
@@ -45,7 +48,7 @@ class _Format:
 
 
 class FieldPictures:
-    """Reads the packets of one H.264 stream in their order. `extradata` are its headers, as `avcC` or as Annex B."""
+    """Reads the packets of one H.264 stream in order. `extradata` are its headers, as `avcC` box or Annex B."""
 
     def __init__(self, extradata: bytes) -> None:
         self._formats: dict[int, _Format] = {}
@@ -55,7 +58,7 @@ class FieldPictures:
             self._learn(unit)
 
     def holds(self, packet: bytes) -> Holds:
-        """What the next packet holds; unknown where its headers are missing or damaged."""
+        """What the next packet holds; UNKNOWN if its headers are missing or damaged."""
         fields: set[bool] = set()
         for unit in units(packet, self._length_size):
             if unit[0] & 31 not in _SLICES:
@@ -73,7 +76,7 @@ class FieldPictures:
         return Holds.ONE_FIELD if fields else Holds.UNKNOWN
 
     def _bottom(self, unit: bytes) -> bool | None:
-        """Whether a slice is of a bottom field; none where it is of a frame."""
+        """Whether a slice belongs to a bottom field; None if it belongs to a frame."""
         bits = _Bits(unit[1:_SLICE_HEAD])
         bits.golomb()
         bits.golomb()
@@ -93,7 +96,7 @@ class FieldPictures:
                 identity = bits.golomb()
                 self._format_of[identity] = bits.golomb()
         except EOFError:
-            return  # A damaged header is not learnt: what refers to it is unknown.
+            return  # Slices that refer to a damaged header give UNKNOWN.
 
 
 def _format(bits: _Bits) -> tuple[int, _Format]:
@@ -139,10 +142,10 @@ def _scaling_list(bits: _Bits, size: int) -> None:
 
 
 class _Bits:
-    """Reads the bits of one unit, first the highest of each byte. Raises EOFError past its end."""
+    """Reads the bits of one NAL unit, most significant bit first. Raises EOFError past its end."""
 
     def __init__(self, unit: bytes) -> None:
-        plain = unit.replace(b"\0\0\3", b"\0\0")  # without the bytes that keep start codes out
+        plain = unit.replace(b"\0\0\3", b"\0\0")  # without emulation prevention bytes
         self._value = int.from_bytes(plain, "big")
         self._left = 8 * len(plain)
 
@@ -153,7 +156,7 @@ class _Bits:
         return self._value >> self._left & (1 << count) - 1
 
     def golomb(self) -> int:
-        """One unsigned number in exponential Golomb code."""
+        """One unsigned Exp-Golomb code."""
         zeros = 0
         while not self.read(1):
             zeros += 1

@@ -1,7 +1,7 @@
-"""What lies in a file behind the last packet that is read from it: another recording, or bytes of an unknown kind.
+"""Detection of data after the last packet of a file: another recording, or unknown bytes.
 
-Belongs here: finding it, and the sentence that tells of it. Files joined byte by byte are read as one where their
-format allows it (transport streams, Matroska, AVI); in others the demuxer stops where the first of them ends.
+Belongs here: finding that data, and the warning on it. Concatenated files are read as one if their format allows it
+(transport streams, Matroska, AVI); with others, the demuxer stops at the end of the first file.
 """
 
 from __future__ import annotations
@@ -13,48 +13,50 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
 _SEARCHED: Final = 1 << 26
-"""How many bytes behind the last packet are searched for another recording's beginning."""
+"""Size of the data after the last packet that is searched for the beginning of another recording [bytes]."""
 _BLOCK: Final = 1 << 20
+"""Size of the blocks in which a file is read [bytes]."""
 _SIGNATURES: Final = ((b"FLV\1", 0), (b"ftyp", 4), (b"\x1a\x45\xdf\xa3", 0), (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0))
-"""With what files of FLV, MP4, Matroska and ASF begin, and so many bytes after their beginning."""
+"""Signatures of FLV, MP4, Matroska and ASF files, each with its offset from the beginning of the file [bytes]."""
 _CANDIDATES: Final = 8
-"""How many places are opened to see whether a recording begins there."""
+"""Largest number of positions that are opened to see whether a recording begins there."""
 _FOREIGN_BYTES: Final = 1 << 16
-"""The least number of unknown bytes that is told: cameras and tools append small notes of their own."""
+"""Least number of unknown bytes for a warning. Cameras and tools append small metadata of their own."""
 _FOREIGN_SHARE: Final = 0.01
-"""The least share of the file that is told."""
+"""Least share of unknown bytes in the file for a warning [0-1]."""
 _BOX: Final = 8
+"""Size of an MP4 box header [bytes]."""
 _CUT_OFF: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"moof", b"sidx", b"mfra", b"uuid")
-"""Boxes that may go beyond the file's end, where it is cut off. Others are taken for other data."""
+"""Types of MP4 boxes that may extend beyond the end of a truncated file. Other types are taken for other data."""
 _FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp")
-"""With which a file of the MP4 family begins."""
+"""Types of boxes with which a file of the MP4 family can begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The last `size` bytes of a file of `of` bytes, which are not read; `is_recording`: they hold pictures."""
+    """The last `size` bytes of a file of `of` bytes, which are not read. `is_recording`: they hold pictures."""
 
     size: int
     of: int
     is_recording: bool
 
     def sentence(self, name: str) -> str:
-        """What an analyst must know. `name` is the file's."""
+        """The warning for the report. `name` is that of the file."""
         share = f"{self.size:,} bytes, {100 * self.size / self.of:.0f} % of the file"
         if self.is_recording:
             return (
-                f"{name}: the file is joined from several recordings, of which the last part ({share}) is not looked "
-                "at. Join them with a tool that writes the file anew (ffmpeg's concat demuxer, mkvmerge), or give each "
-                "recording as a file of its own."
+                f"{name}: the file is joined from several recordings, of which the last part ({share}) is not "
+                "analysed. Join them with a tool that rewrites the file (ffmpeg's concat demuxer, mkvmerge), or give "
+                "each recording as a separate file."
             )
         return (
-            f"{name}: the end of the file ({share}) belongs to no recording that can be read, and is not looked at. "
+            f"{name}: the end of the file ({share}) belongs to no recording that can be read, and is not analysed. "
             "If pictures are missing, copy or export the file again."
         )
 
 
 class Box(NamedTuple):
-    """A box of an MP4 file: where it begins, its length (to the end of the file where it says 0), and its kind."""
+    """A box of an MP4 file: start and length [bytes], and type. A length of 0 in the file means up to its end."""
 
     start: int
     length: int
@@ -62,9 +64,9 @@ class Box(NamedTuple):
 
 
 def unread_tail(path: Path, reached: int, holds_pictures: Callable[[IO[bytes]], bool]) -> Tail | None:
-    """What of a file is not read, whose last packet ends at byte `reached`; none where that is nothing worth telling.
+    """The unread end of a file whose last packet ends at byte `reached`; None if there is nothing to report.
 
-    `holds_pictures` says of an open file whether it is a recording. Raises OSError where the file cannot be read.
+    `holds_pictures` says whether an open file is a recording. Raises OSError if the file cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -72,16 +74,13 @@ def unread_tail(path: Path, reached: int, holds_pictures: Callable[[IO[bytes]], 
             if holds_pictures(cast("IO[bytes]", _Rest(file, start))):
                 return Tail(size - start, size, True)
         end = _end_of_boxes(file, reached, size)
-        if end is not None and _is_worth_telling(file, end, size):
+        if end is not None and _is_reportable(file, end, size):
             return Tail(size - end, size, False)
     return None
 
 
 def boxes(file: IO[bytes], size: int) -> Iterator[Box]:
-    """The boxes of a file of the MP4 family, one after the other; of other files none.
-
-    Ends behind the last box. Its length may go beyond the file's `size`.
-    """
+    """The boxes of a file of the MP4 family; none for other files. The last one may extend beyond the file's `size`."""
     at = 0
     while at + _BOX <= size:
         file.seek(at)
@@ -94,13 +93,13 @@ def boxes(file: IO[bytes], size: int) -> Iterator[Box]:
         if length == 0:
             length = size - at
         if length < _BOX or not kind.isalnum() or (at + length > size and kind not in _CUT_OFF):
-            return  # no box: other data follows the last one
+            return  # this is not a box: other data follows the last one
         yield Box(at, length, kind)
         at += length
 
 
 def _beginnings(file: IO[bytes], reached: int, size: int) -> Iterator[int]:
-    """Where another recording may begin, the first place first."""
+    """Offsets at which another recording may begin, rising."""
     found: set[int] = set()
     overlap = max(len(signature) + before for signature, before in _SIGNATURES)
     until = min(size, reached + _SEARCHED)
@@ -108,16 +107,16 @@ def _beginnings(file: IO[bytes], reached: int, size: int) -> Iterator[int]:
         file.seek(at)
         block = file.read(min(_BLOCK + overlap, size - at))
         for signature, before in _SIGNATURES:
-            place = block.find(signature)
-            while place >= 0:
-                if place >= before:
-                    found.add(at + place - before)
-                place = block.find(signature, place + 1)
+            index = block.find(signature)
+            while index >= 0:
+                if index >= before:
+                    found.add(at + index - before)
+                index = block.find(signature, index + 1)
     yield from sorted(found)[:_CANDIDATES]
 
 
 def _end_of_boxes(file: IO[bytes], reached: int, size: int) -> int | None:
-    """Where the boxes of an MP4 recording end; none where that is the end of the file, and for other files."""
+    """Offset at which the boxes of an MP4 recording end; None if that is the end of the file, and for other files."""
     end = 0
     has_index = False
     for box in boxes(file, size):
@@ -128,16 +127,16 @@ def _end_of_boxes(file: IO[bytes], reached: int, size: int) -> int | None:
     return end if 0 < end < size else None
 
 
-def _is_worth_telling(file: IO[bytes], start: int, size: int) -> bool:
+def _is_reportable(file: IO[bytes], start: int, size: int) -> bool:
     if size - start < max(_FOREIGN_BYTES, _FOREIGN_SHARE * size):
         return False
     file.seek(start)
-    # Recorders that reserve room leave zeros.
+    # Recorders that preallocate files leave zeros.
     return any(block.strip(b"\0") for block in iter(lambda: file.read(_BLOCK), b""))
 
 
 class _Rest:
-    """A file from one place on, to be read as a file of its own."""
+    """The part of a file from an offset on, as a file."""
 
     def __init__(self, file: IO[bytes], start: int) -> None:
         self._file = file

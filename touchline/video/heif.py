@@ -1,6 +1,6 @@
-"""Reading HEIC: still pictures that phones store as coded tiles in a container of items (ISO/IEC 23008-12).
+"""Reading of HEIC files: still pictures that phones store as coded tiles (ISO/IEC 23008-12).
 
-Belongs here: the container's items, and putting tiles together, which PyAV does not. Other stills are the business of
+Belongs here: the container's items, and assembling tiles, which PyAV does not do. Other still pictures are read in
 `touchline/video/stills.py`.
 """
 
@@ -22,37 +22,37 @@ from touchline.values import Image
 from touchline.video.upright import Orientation, upright
 
 _BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"mif1"}
-"""Major brands of files of one picture; sequences of pictures have others."""
+"""Major brands of HEIF files of one picture. Image sequences have others."""
 _MOST_BYTES: Final = 16_000_000
-"""A description of items that is larger is none."""
+"""Largest valid size of a `meta` box, which describes the items [bytes]."""
 _MOST_SIDE: Final = 32_768
-"""Pictures with a longer side [px] are refused."""
+"""Largest side of a picture; larger ones are refused [px]."""
 
 
 @dataclass(slots=True)
 class _Items:
-    """What the container says of its items: the primary one, types, and of tiled ones the tiles and how they lie."""
+    """The container's items, by number: primary item, types, tiles, locations and properties."""
 
     primary: int = 0
     kinds: dict[int, bytes] = field(default_factory=dict)
     tiles: dict[int, list[int]] = field(default_factory=dict)
-    places: dict[int, tuple[int, list[tuple[int, int]]]] = field(default_factory=dict)
-    """Construction method (0: in the file, 1: in `stored`), offsets and lengths."""
+    locations: dict[int, tuple[int, list[tuple[int, int]]]] = field(default_factory=dict)
+    """By item, construction method (0: in the file, 1: in `stored`), and offsets and lengths [bytes]."""
     stored: bytes = b""
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
     of_item: dict[int, list[int]] = field(default_factory=dict)
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file of a still picture in HEIF begins with these 16 bytes (AVIF has brands of its own)."""
+    """Whether a file that begins with these 16 bytes is a HEIF still picture (AVIF has other brands)."""
     return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
 
 def read_heif(file: IO[bytes], path: PurePath) -> Image:
-    """The primary picture of an open HEIF file, upright: BGR, H x W x 3 uint8, its tiles put together.
+    """The primary picture of an open HEIF file, upright: H x W x 3, BGR, uint8.
 
-    Raises BadInputError, with the remedy, for a file that is cut off or damaged, or whose picture is made in another
-    way of other ones.
+    Raises BadInputError, with a remedy, for a file that is truncated or damaged, or whose picture is derived from
+    others in another way than by tiles.
     """
     try:
         items = _items(file)
@@ -62,13 +62,13 @@ def read_heif(file: IO[bytes], path: PurePath) -> Image:
         frame = _decoded(file, [items.primary]).get(items.primary)
     except (av.FFmpegError, struct.error, IndexError, ValueError) as error:
         raise BadInputError(
-            f"{path}: expected a whole picture, but it is cut off or damaged ({error}). Copy it again, or export it as "
-            "JPEG."
+            f"{path}: expected a complete picture, but it is truncated or damaged ({error}). Copy it again, or export "
+            "it as JPEG."
         ) from error
     if frame is None:
         raise BadInputError(
             f"{path}: the picture is stored in a form of HEIF that cannot be read here "
-            f"({(kind or b'?').decode('latin-1')}), or it is cut off. Export it as JPEG."
+            f"({(kind or b'?').decode('latin-1')}), or it is truncated. Export it as JPEG."
         )
     return upright(frame, Fraction(1))
 
@@ -94,7 +94,7 @@ def _tiled(items: _Items, file: IO[bytes], path: PurePath) -> Image:
     for index in items.of_item.get(items.primary, ()):
         kind, payload = items.properties[index - 1]
         if kind == b"irot":
-            # In quarter turns counter-clockwise, as rot90 has it.
+            # Quarter turns counter-clockwise, as in rot90.
             image = np.rot90(image, payload[0] & 3)
         elif kind == b"imir":
             image = Orientation(mirrored=bool(payload[0] & 1), flipped=not payload[0] & 1).applied(image)
@@ -102,7 +102,7 @@ def _tiled(items: _Items, file: IO[bytes], path: PurePath) -> Image:
 
 
 def _decoded(file: IO[bytes], numbers: list[int]) -> dict[int, VideoFrame]:
-    """The first frame of each of these items that decodes, by the item's number."""
+    """The first decoded frame of each of these items, by number. Items that do not decode are left out."""
     file.seek(0)
     frames: dict[int, VideoFrame] = {}
     options = {"protocol_whitelist": "file"}
@@ -133,7 +133,7 @@ def _items(file: IO[bytes]) -> _Items:
                         at = struct.calcsize(f">{width}H")
                         items.tiles[source] = list(struct.unpack_from(f">{count}{width}", entry, at))
             case b"iloc":
-                items.places = _places(payload)
+                items.locations = _locations(payload)
             case b"idat":
                 items.stored = payload
             case b"iprp":
@@ -146,7 +146,7 @@ def _items(file: IO[bytes]) -> _Items:
 
 
 def _meta(file: IO[bytes]) -> bytes:
-    """What is in the `meta` box at the file's top level, behind its version and flags."""
+    """Content of the top-level `meta` box after its version and flags."""
     at = 0
     while True:
         file.seek(at)
@@ -157,11 +157,11 @@ def _meta(file: IO[bytes]) -> bytes:
             size, header = struct.unpack_from(">Q", head, 8)[0], 16
         if kind == b"meta":
             if not header + 4 <= size <= _MOST_BYTES:
-                raise ValueError("its description of items has no sound size")
+                raise ValueError(f"its meta box has an invalid size of {size} bytes")
             file.seek(at + header + 4)
             return file.read(size - header - 4)
         if size < header:
-            raise ValueError("it holds no description of items")
+            raise ValueError("it has no meta box")
         at += size
 
 
@@ -170,13 +170,13 @@ def _boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         if size < 8:
-            raise ValueError("a box has no sound size")
+            raise ValueError(f"a box has an invalid size of {size} bytes")
         yield kind, data[at + 8 : at + size]
         at += size
 
 
-def _places(payload: bytes) -> dict[int, tuple[int, list[tuple[int, int]]]]:
-    """Where the items' bytes are, by number."""
+def _locations(payload: bytes) -> dict[int, tuple[int, list[tuple[int, int]]]]:
+    """The items' locations in an `iloc` box, by number: construction method, and offsets and lengths [bytes]."""
     version = payload[0]
     sizes = (payload[4] >> 4, payload[4] & 15, payload[5] >> 4, payload[5] & 15 if version else 0)
     offset_size, length_size, base_size, index_size = sizes
@@ -185,11 +185,11 @@ def _places(payload: bytes) -> dict[int, tuple[int, list[tuple[int, int]]]]:
     def take(size: int) -> int:
         nonlocal at
         if at + size > len(payload):
-            raise ValueError("the list of items' places breaks off")
+            raise ValueError("its iloc box is truncated")
         at += size
         return int.from_bytes(payload[at - size : at], "big")
 
-    places: dict[int, tuple[int, list[tuple[int, int]]]] = {}
+    locations: dict[int, tuple[int, list[tuple[int, int]]]] = {}
     wide = 4 if version == 2 else 2
     for _ in range(take(wide)):
         number = take(wide)
@@ -200,12 +200,12 @@ def _places(payload: bytes) -> dict[int, tuple[int, list[tuple[int, int]]]]:
         for _ in range(take(2)):
             take(index_size)
             extents.append((base + take(offset_size), take(length_size)))
-        places[number] = (method, extents)
-    return places
+        locations[number] = (method, extents)
+    return locations
 
 
 def _associations(payload: bytes) -> dict[int, list[int]]:
-    """The numbers (from 1) of each item's properties, in the order in which they apply."""
+    """Numbers (from 1) of each item's properties, by item, in the order in which they apply."""
     wide, large = payload[0] >= 1, bool(payload[3] & 1)
     (entries,) = struct.unpack_from(">I", payload, 4)
     at = 8
@@ -220,7 +220,7 @@ def _associations(payload: bytes) -> dict[int, list[int]]:
 
 
 def _bytes_of(items: _Items, number: int, file: IO[bytes]) -> bytes:
-    method, extents = items.places.get(number, (0, []))
+    method, extents = items.locations.get(number, (0, []))
     data = b""
     for offset, length in extents:
         if method == 1:

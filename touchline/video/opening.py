@@ -1,7 +1,7 @@
-"""Opening and decoding videos and images: what may be opened, what a frame's time is, which way up it stands.
+"""Opening and decoding of videos and images with PyAV.
 
-Belongs here: everything that speaks to PyAV to read, and the refusals of bad input. Which frames are taken and where
-they go is the business of `touchline/stages/extract_frames.py`.
+Belongs here: allowed containers, probing, decoding, and the refusal of bad input. `touchline/stages/extract_frames.py`
+selects and stores frames.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _CONTAINERS: Final = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,gxf,dv,ivf,nut,rm,gif,apng,wtv,obu,"
     "av1,vvc,mjpeg,yuv4mpegpipe,rawvideo,jpeg_pipe"
 )
-"""Demuxers that may be used: files of pictures. Playlists (which open other files) and text (which FFmpeg draws as a
-terminal) are left out."""
+"""Names of FFmpeg's demuxers that may be used. Playlists, which open other files, and text, which FFmpeg renders as a
+terminal, are not among them."""
 _REDUCED: Final = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
@@ -44,12 +44,13 @@ _REDUCED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What `probe` found. `duration_s` and `fps` are what the file announces (0 for an image, or where it says none).
+    """The result of `probe`.
 
-    `width` and `height` are those of the upright picture with square pixels, before any scaling down. `rotation` is
-    the counter-clockwise turn in degrees that the file asks for, `is_mirrored` whether it asks for a mirror image
-    besides (as of front cameras). `track` of `tracks` is looked at, counted from 1. `notes` are sentences for the
-    report on what of the file is not looked at.
+    `duration_s` [s] and `fps` [1/s] are those of the file's headers, and 0 for an image or if unknown. `width` and
+    `height` are those of the upright picture with square pixels, before scaling [px]. `rotation` is the file's
+    counter-clockwise rotation [degrees]; `is_mirrored` says whether the picture is mirrored as well (front cameras).
+    `track` of `tracks` is analysed, counted from 1. `notes` are warnings for the report on parts of the file that are
+    not analysed.
     """
 
     duration_s: float
@@ -66,10 +67,10 @@ class VideoInfo:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Open `path`, decode its first frame and say what it is.
+    """Opens a video or image and decodes its first frame.
 
-    Raises BadInputError, with the remedy, for a missing file, a directory, an empty or unreadable file, a file that is
-    no video, has no picture stream, or holds not a single frame that decodes.
+    Raises BadInputError, with a remedy, for a missing, empty or unreadable file, for a directory, and for a file that
+    is not a video or image, has no video stream, or has no frame that decodes.
     """
     _check_file(path)
     with _refusing(path):
@@ -81,9 +82,9 @@ def probe(path: Path) -> VideoInfo:
 
 
 def probe_file(file: IO[bytes], path: PurePath) -> VideoInfo:
-    """As `probe`, of an open file that can be read and sought in; `path` is its name. Reads no more than it must.
+    """As `probe`, for an open seekable file with the name `path`. Reads no more than needed.
 
-    Raises BadInputError as `probe` does, and what `file` raises: OSError, or an error of Touchline's.
+    Raises BadInputError as `probe` does, and what `file` raises: OSError or a TouchlineError.
     """
     if not file.read(1):
         raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
@@ -102,7 +103,7 @@ def _still_info(still: Still) -> VideoInfo:
 
 @contextmanager
 def _refusing(path: PurePath, reads: type[Exception] | tuple[()] = ()) -> Iterator[None]:
-    """Whatever goes wrong inside is the refusal of this one file. `reads` is what the reading itself may raise."""
+    """Context that turns errors into a BadInputError for this file, except those that reading may raise (`reads`)."""
     try:
         yield
     except TouchlineError:
@@ -111,7 +112,7 @@ def _refusing(path: PurePath, reads: type[Exception] | tuple[()] = ()) -> Iterat
         if isinstance(error, reads) and not isinstance(error, av.FFmpegError):
             raise
         raise BadInputError(
-            f"{path}: expected a video or an image, but looking into it failed ({type(error).__name__}: {error}). "
+            f"{path}: expected a video or an image, but reading it failed ({type(error).__name__}: {error}). "
             "The file is damaged or of a kind that cannot be read here; export or convert it (H.264 in MP4 works)."
         ) from error
 
@@ -141,16 +142,13 @@ def _first(container: InputContainer, stream: VideoStream, path: PurePath) -> Ti
     if first is None:
         raise BadInputError(
             f"{path}: expected a video with at least one frame, found none that decodes. The recording is empty, "
-            "cut off at the very start, or encrypted; export it again."
+            "truncated at the very start, or encrypted; export it again."
         )
     return first
 
 
 class TimedFrame(NamedTuple):
-    """One decoded frame: its presentation time in the stream [s], how long it is shown [s], and its pixels' shape.
-
-    `aspect` is the width of a pixel over its height.
-    """
+    """One decoded frame: presentation time in the stream [s], display duration [s], and pixel aspect ratio."""
 
     time: Fraction
     length: Fraction
@@ -158,7 +156,7 @@ class TimedFrame(NamedTuple):
     aspect: Fraction
 
     def image(self) -> Image:
-        """The picture as a viewer sees it: BGR, H x W x 3 uint8, upright, with square pixels."""
+        """The picture as a viewer sees it: H x W x 3, BGR, uint8, upright, with square pixels."""
         return upright(self.frame, self.aspect)
 
 
@@ -170,25 +168,24 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         raise BadInputError(f"{path}: expected a regular file. Copy the video into a file first.")
     if not os.access(path, os.R_OK):
-        raise BadInputError(f"{path}: the file may not be read. Change its permissions.")
+        raise BadInputError(f"{path}: no permission to read the file. Change its permissions.")
     if path.stat().st_size == 0:
         raise BadInputError(f"{path}: the file is empty (0 bytes). The copy or upload failed; copy it again.")
 
 
 def read_image(path: Path) -> Image:
-    """The picture in an image file, BGR, upright. Raises BadInputError if there is none that decodes."""
+    """The picture of an image file (H x W x 3, BGR, uint8, upright). Raises BadInputError if it does not decode."""
     with path.open("rb") as file:
         still = read_still(file, path)
     if still is None:
-        raise BadInputError(f"{path}: expected an image, found none. Was the file replaced meanwhile?")
+        raise BadInputError(f"{path}: expected an image, found none. The file may have been replaced; run again.")
     return still.image
 
 
 def decode_frame(data: bytes, frame: SampledFrame, lines: int | None = None) -> Image | None:
-    """The stored JPEG of a frame, BGR; none if it does not decode. `lines` as `FrameLoader` has it."""
+    """The picture of a stored JPEG (H x W x 3, BGR, uint8); None if it does not decode. `lines` as in `FrameLoader`."""
     shorter = min(frame.width, frame.height)
-    # Reduced, the decoder leaves the high frequencies of each 8 x 8 block out of its inverse DCT: no pixel is made that
-    # would only be averaged away.
+    # Reduced decoding is fast: the inverse DCT of each 8 x 8 block leaves out the high frequencies.
     flag = cv2.IMREAD_COLOR
     for divisor, reduced in _REDUCED:
         if lines is not None and shorter >= divisor * lines:
@@ -198,38 +195,38 @@ def decode_frame(data: bytes, frame: SampledFrame, lines: int | None = None) -> 
 
 
 def open_video(path: Path) -> InputContainer:
-    """Open a video. Only files are read, and only containers of pictures. Raises BadInputError with the remedy."""
+    """Opens a video. Only files in allowed containers are opened. Raises BadInputError, with a remedy."""
     _check_file(path)
     return _opened(str(path.absolute()), path)
 
 
 def _opened(file: str | IO[bytes], path: PurePath) -> InputContainer:
     try:
-        # Titles are of no interest, and many are in some other encoding than the container asks for.
+        # Metadata is not used, and it is often in another encoding than the container's.
         options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
         return av.open(file, "r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         raise BadInputError(
             f"{path}: expected a video (mp4, mov, mkv, ts, avi...) or an image (png, jpg...), but its content is "
-            f"neither, or it breaks off before its index ({error.strerror}). Check what the file is; if it is an "
+            f"neither, or it is truncated before its index ({error.strerror}). Check what the file is; if it is an "
             "unfinished copy, copy it again."
         ) from error
 
 
 def picture_stream(container: InputContainer, path: PurePath) -> VideoStream:
-    """The track that `choose_track` takes, decoding on all cores. Raises BadInputError as it does."""
+    """The stream that `choose_track` selects, set to decode on all cores. Raises BadInputError as that does."""
     stream = choose_track(container, path).stream
     stream.thread_type = "AUTO"
     return stream
 
 
 def announced_fps(stream: VideoStream) -> float:
-    """Frames per second by the file's own account; 0 where it gives none."""
+    """Frame rate in the file's headers [1/s]; 0 if unknown."""
     return round(float(frame_rate(stream)), 6)
 
 
 def breaks_off(path: Path) -> bool:
-    """Whether a file of the MP4 family ends within one of its boxes. False for other files."""
+    """Whether a file of the MP4 family is truncated: it ends within a box. False for other files."""
     size = path.stat().st_size
     with path.open("rb") as file:
         end = max((box.start + box.length for box in boxes(file, size)), default=0)
@@ -237,7 +234,7 @@ def breaks_off(path: Path) -> bool:
 
 
 def unread(path: Path, reached: int) -> Tail | None:
-    """What of the video lies behind its last packet, which ends at byte `reached`, as `unread_tail` has it."""
+    """The data after the last packet, which ends at byte `reached`, as `unread_tail` returns it."""
 
     def holds_pictures(file: IO[bytes]) -> bool:
         try:
@@ -256,21 +253,21 @@ def decoded_frames(
     needed: Callable[[Fraction], bool] = lambda _: True,
     first: int = 0,
 ) -> Iterator[TimedFrame]:
-    """Every frame that decodes, in presentation order. What is damaged or odd is noted in `playback`, if one is given.
+    """Every frame that decodes, in presentation order. `playback`, if given, records damage and other faults.
 
-    `needed` and `first` as `Playback.frames` has them: which frames may be left out, and the packet to begin with.
+    `needed` and `first` are those of `Playback.frames`: which frames may be skipped, and the first packet.
     """
     playback = playback or Playback(container, stream)
-    # Where the container says nothing of its own the shape of pixels is the coded stream's, and may change in it.
+    # Without a value in the container, the pixel aspect ratio is that of the coded stream, and may change within it.
     declared = stream.sample_aspect_ratio
     is_coded = declared == stream.codec_context.sample_aspect_ratio
     aspect = None if is_coded else declared
     is_first = True
     for time, length, frame in playback.frames(needed, first):
         if is_coded and (frame.key_frame or is_first):
-            # The decoder is ahead of the frames that it gives out. The shape changes with a key picture alone.
+            # The decoder is ahead of the frames that it returns. The aspect ratio changes only at keyframes.
             aspect = playback.decoder.sample_aspect_ratio
         is_first = False
-        # Values far from 1 are mistakes of a muxer rather than pixels of that shape.
+        # Values far from 1 are errors of a muxer.
         usual = aspect is not None and Fraction(1, 4) <= aspect <= 4
         yield TimedFrame(time, length, frame, Fraction(aspect) if aspect and usual else Fraction(1))

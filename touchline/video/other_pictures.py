@@ -1,6 +1,6 @@
-"""The pictures of a recording that are coded otherwise than its first ones, or lie in another track from there on.
+"""Detection of pictures that are not decoded: those in another codec than the first ones, or in another track.
 
-Belongs here: noticing them by packets, and the sentence that tells of them. They are not decoded.
+Belongs here: finding them by their packets, and the warning on them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ _GOES_ON: Final = 1
 _MOVES: Final = 10
 """Least number of pictures of another track to be reported: a poster or a slide is not part of the recording."""
 _COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Dispositions of streams that are cover art or thumbnails."""
 
 
 class OtherPictures(NamedTuple):
-    """A stretch of time [s] whose pictures are not decoded, how they are coded, and how those before it were.
+    """A time span [s] whose pictures are not decoded, with their codec and that of the pictures before them.
 
-    `is_track`: they lie in a track of their own.
+    `is_track`: they are in another track.
     """
 
     span: Span
@@ -37,7 +38,7 @@ class OtherPictures(NamedTuple):
     is_track: bool
 
     def sentence(self) -> str:
-        """What an analyst must know."""
+        """The warning for the report."""
         start, length = self.span
         where = f"from {float(start):.2f} s on, {float(length):.2f} s of the stream are"
         how = (
@@ -46,13 +47,13 @@ class OtherPictures(NamedTuple):
             else f"coded as {self.codec}, no longer as {self.before}"
         )
         return (
-            f"{where} {how}, and are not looked at; no picture counts for that time. Cut the recording there, and give "
-            "that part as a file of its own."
+            f"{where} {how}, and are not analysed; no picture counts for that time. Cut the recording there, and give "
+            "that part as a separate file."
         )
 
 
 class CodingWatch:
-    """Follows the packets of a file, those of `stream` and others. Only of transport streams may the coding change."""
+    """Follows the packets of a file, of `stream` and of others. The codec can change only in transport streams."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._stream = stream
@@ -68,16 +69,16 @@ class CodingWatch:
         self._tracks: dict[int, _Track] = {}
 
     def is_other(self, packet: Packet[VideoStream]) -> bool:
-        """Whether the next packet of `stream` is coded otherwise than its first ones."""
+        """Whether the next packet of `stream` is in another codec than its first packets."""
         if self._tables is not None and packet.pos is not None:
             self._now = self._tables.codec(packet.pos)
             self._first = self._first or self._now
         return self._now != self._first
 
     def add(self, time: Fraction, length: Fraction) -> None:
-        """The packet that `is_other` was asked of last: when its picture is shown, and how long, by the clock [s].
+        """Adds the last packet of `is_other`, in another codec: presentation time and duration by the clock [s].
 
-        What is shown at the same time as pictures that decode is not missing.
+        Time in which decoded pictures are shown as well does not count.
         """
         start, until = max(time, self._end), max(time + length, self._end)
         codec = self._now or ""
@@ -88,22 +89,22 @@ class CodingWatch:
         self._goes_on = True
 
     def follow(self, time: Fraction, length: Fraction) -> None:
-        """The next packet of `stream` is coded as its first ones: when its picture is shown, and how long [s]."""
+        """Adds the next packet in the codec of the first ones: presentation time and duration by the clock [s]."""
         self._end = max(self._end, time + length)
         if self._goes_on:
             self._resumed[time] = self._found[-1].span.start
         self._goes_on = False
 
     def missing_since(self, time: Fraction) -> Fraction | None:
-        """From when on what precedes the frame shown at `time` [s] is not decoded; none where nothing is missing."""
+        """Begin of the undecoded time before the frame shown at `time` [s]; None if there is none."""
         return self._resumed.get(time)
 
     def begins(self, after: Fraction) -> Fraction | None:
-        """When the first of them that are shown after a time [s] begin, as far as packets were followed."""
+        """Begin of the first undecoded time after a time [s], among the packets so far; None if there is none."""
         return min((other.span.start for other in self._found if other.span.start > after), default=None)
 
     def see(self, packet: Packet[Stream]) -> None:
-        """The next packet of any track."""
+        """Adds the next packet of any track."""
         track = packet.stream
         if packet.stream_index == self._stream.index or not isinstance(track, VideoStream):
             return
@@ -115,7 +116,7 @@ class CodingWatch:
         known.last = [*known.last[1 - _MOVES :], time]
 
     def found(self, end: Fraction) -> list[OtherPictures]:
-        """All of them, after the last packet. The pictures of `stream` end at `end` [s] of the packets' clock."""
+        """All undecoded spans, after the last packet. `end` is the end of the pictures, by the packets' clock [s]."""
         for track in self._tracks.values():
             if len(track.last) == _MOVES and track.end - end > _GOES_ON and min(track.last) >= end:
                 self._found.append(OtherPictures(Span(end, track.end - end), track.codec, "", True))

@@ -1,7 +1,6 @@
-"""The choice of the picture track to analyse, for files with several.
+"""Selection of the video track to analyse, for files with several.
 
-Belongs here: the choice, as players make it, and the sentence that tells of it. Opening and decoding is the business of
-`touchline/video/opening.py`.
+Belongs here: the selection, as players make it, and the note on it. `touchline/video/opening.py` opens and decodes.
 """
 
 from __future__ import annotations
@@ -20,22 +19,24 @@ from av.video.stream import VideoStream
 from touchline.errors import BadInputError
 
 _COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Dispositions of streams that are cover art or thumbnails."""
 _STILL: Final = Disposition.still_image | Disposition.dependent
+"""Dispositions of streams that are still pictures or depend on another stream."""
 _PICTURE_CODECS: Final = {"mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpegls", "jpeg2000", "ppm", "targa"}
-"""Codecs of single pictures: beside a track in another codec theirs is a poster or a preview."""
+"""FFmpeg's names of codecs of single pictures. With a track in another codec, such a track is a poster or a preview."""
 _POSTER_S: Final = Fraction(1)
-"""A track that announces less than this length [s] is a poster beside others that are longer."""
+"""Duration below which a track is a poster if another track is longer [s]."""
 _SHORT: Final = Fraction(1, 10)
-"""A track of less than this share of the longest one's length goes behind it: an inset, or a loop of a menu."""
+"""Share of the longest track's duration below which a track ranks behind others: an inset, or a menu's loop [0-1]."""
 _SLOW: Final = Fraction(1, 8)
-"""A track of less than this share of the quickest one's pictures a second goes behind it: slides, or thumbnails."""
+"""Share of the highest frame rate below which a track ranks behind others: slides, or thumbnails [0-1]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The track that is looked at, its place (from 1) among `of` picture tracks, and what is to be said of the others.
+    """The analysed track, its number (from 1) of all `of` video tracks without cover art, and a note on the others.
 
-    Cover art is no track here. `note` is empty where the others are posters and previews.
+    `note` is empty if the others are posters and previews.
     """
 
     stream: VideoStream
@@ -45,11 +46,11 @@ class Choice:
 
 
 def choose_track(container: InputContainer, path: PurePath) -> Choice:
-    """The track of moving pictures that a player would show.
+    """Selects the video track that a player would show.
 
-    Moving pictures go before posters and previews; then what decodes here, what is not far shorter or slower than
-    another, what is marked as the default (or, in MP4, enabled), the larger picture, the first. Raises BadInputError if
-    there is none, or none that decodes.
+    Posters and previews rank last. Then, in this order: tracks that decode here, that are not far shorter or slower
+    than another, that are marked as default (or, in MP4, as enabled), with the larger picture, that come first. Raises
+    BadInputError if there is no video track, or none that decodes.
     """
     tracks = [stream for stream in container.streams.video if not stream.disposition & _COVER]
     if not tracks:
@@ -63,9 +64,9 @@ def choose_track(container: InputContainer, path: PurePath) -> Choice:
     note = ""
     if others:
         note = (
-            f"{path.name}: of its {len(tracks)} picture tracks number {numbers[chosen.index]} ({_words(chosen)}) was "
-            f"looked at, not {', '.join(f'number {numbers[track.index]} ({_words(track)})' for track in others)}. "
-            "To have another one looked at, save it as a file of its own."
+            f"{path.name}: of its {len(tracks)} video tracks, number {numbers[chosen.index]} ({_words(chosen)}) was "
+            f"analysed, not {', '.join(f'number {numbers[track.index]} ({_words(track)})' for track in others)}. "
+            "To have another one analysed, save it as a separate file."
         )
     return Choice(chosen, numbers[chosen.index], len(tracks), note)
 
@@ -86,7 +87,7 @@ def _words(track: VideoStream) -> str:
 
 
 def _is_poster(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
-    """Whether a track is a poster or a preview beside the others: by its mark, its codec, or one picture in it."""
+    """Whether a track is a poster or a preview: by its disposition, its codec, or because it has only one picture."""
     others = [other for other in tracks if other is not track]
     if not others:
         return False
@@ -97,12 +98,12 @@ def _is_poster(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
     length = _length(track)
     if length is not None and length < min(_POSTER_S, max(_length(other) or 0 for other in others)):
         return True
-    # A rate cannot be found where one picture comes.
+    # A track of one picture has no frame rate.
     return not track.average_rate and any(other.average_rate for other in others)
 
 
 def _is_minor(track: VideoStream, tracks: Sequence[VideoStream]) -> bool:
-    """Whether a track is far shorter, or has far fewer pictures a second, than another one."""
+    """Whether a track has a far shorter duration or a far lower frame rate than another."""
     lengths = [_length(other) or 0 for other in tracks]
     rates = [other.average_rate or 0 for other in tracks]
     length = _length(track)
@@ -114,7 +115,7 @@ def _is_picture_codec(track: VideoStream) -> bool:
 
 
 def _length(track: VideoStream) -> Fraction | None:
-    """The length that a track announces [s]: in Matroska by a tag that most writers set."""
+    """The duration in a track's headers [s], in Matroska by the tag DURATION; None if unknown."""
     for name, value in track.metadata.items():
         clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", value) if name.upper().startswith("DURATION") else None
         if clock:

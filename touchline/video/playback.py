@@ -1,7 +1,7 @@
-"""One way through a video: its packets decoded in order, on one steady clock, and what was not whole about them.
+"""One pass over a video: its packets are decoded in order, on one steady clock, and damage is recorded.
 
-Belongs here: the order of demuxing, leaving out and decoding, and the account of damage. Opening files is the business
-of `touchline/video/opening.py`, the clock that of `touchline/video/stream_clock.py`.
+Belongs here: demuxing, skipping and decoding, and the record of damage. Files are opened in
+`touchline/video/opening.py`; the clock is in `touchline/video/stream_clock.py`.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from touchline.video.predicted_pictures import Role
 from touchline.video.stream_clock import Clock, Holds, Span
 
 _TRIES: Final = 8
-"""How often in a row reading may fail before a file counts as ended."""
+"""Number of read errors in a row after which a file counts as ended."""
 _WITH_ALPHA: Final = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""Decoders that give out transparency, by codec."""
+"""Decoders that return transparency, by codec (FFmpeg's names)."""
 _AWAITED: Final = (PacketHolds.FRAME, PacketHolds.UNKNOWN)
-"""Of what packets hold, that of which one frame comes. What is unknown is a picture whose header is damaged."""
+"""Contents of packets for which the decoder returns one frame. UNKNOWN is a picture whose header is damaged."""
 _AT_SEAM: Final = 3
-"""Packets before a step of the clock that the demuxer may mark for it."""
+"""Number of packets before a step of the clock that the demuxer may mark as corrupt because of the step."""
 _LOST_TAIL_S: Final = 1.0
-"""How much earlier than announced pictures may end before it is told [s]: containers round."""
+"""Time by which pictures may end earlier than announced without a warning, because containers round durations [s]."""
 _MATROSKA_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 class Shown(NamedTuple):
-    """A decoded frame: its presentation time in the steady clock [s], how long it is shown [s], the frame."""
+    """A decoded frame: presentation time by the steady clock [s], display duration [s], and the frame."""
 
     time: Fraction
     length: Fraction
@@ -50,7 +50,7 @@ class Shown(NamedTuple):
 
 
 class Damage:
-    """Stretches of time whose pictures are not as they were sent: marked by the decoder or predicted from such ones."""
+    """Time spans of damaged pictures: those that the decoder marks as corrupt, and those predicted from them."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -59,14 +59,14 @@ class Damage:
         self._reached = Fraction(0)
 
     def covers(self, time: Fraction) -> bool:
-        """Whether the frame at `time` [s], which was seen last, is damaged."""
+        """Whether the last frame, at `time` [s], is damaged."""
         return bool(self.spans) and time < self.spans[-1].start + self.spans[-1].length
 
     def see(self, shown: Shown, *, is_corrupt: bool, role: Role | None) -> None:
-        """The next frame in the order of presentation. `role` is what it is to others; none where that is unknown.
+        """Adds the next frame in presentation order. `role` is its role in prediction; None if unknown.
 
-        Behind a gap a decoder may give frames out too late. What is damaged then counts from the time that was reached:
-        of no stretch that has passed is anything told afterwards.
+        After a gap, a decoder may return frames too late. Their damage counts from the time already reached, because
+        earlier spans have been reported.
         """
         self._reached = time = max(shown.time, self._reached)
         self._is_sure |= is_corrupt
@@ -80,30 +80,30 @@ class Damage:
             self.spans.append(Span(time, Fraction(0)))
         self._extend(time + shown.length)
         if role is None or role is Role.UNKNOWN:
-            # From a B-frame nothing is predicted, as a rule.
+            # Usually, no frame is predicted from a B-frame.
             self._is_open = self._is_open or shown.frame.pict_type != PictureType.B
         else:
             self._is_open = self._is_open or role is not Role.UNREFERENCED
 
     def fail(self, time: Fraction, length: Fraction) -> None:
-        """Of the frame at `time` nothing could be decoded, as the decoder says."""
+        """Adds a frame at `time` [s] of the given length [s] for which the decoder raised an error."""
         self._is_sure = True
         self.miss(time, length, Role.UNKNOWN)
 
     def miss(self, time: Fraction, length: Fraction, role: Role) -> None:
-        """The frame at `time` does not come. `role` is what it was to others."""
+        """Adds a frame at `time` [s] of the given length [s] that the decoder did not return."""
         if not self._is_open:
             self.spans.append(Span(max(time, self._reached), length))
         self._is_open = self._is_open or role is not Role.UNREFERENCED
 
     def retract(self) -> None:
-        """What was missed comes after all."""
+        """Removes missed frames, which turned out not to be lost, unless other damage is certain."""
         if not self._is_sure:
             self.spans.clear()
             self._is_open = False
 
     def end(self, time: Fraction) -> None:
-        """The pictures end at `time`: what was lost last and never made good goes on until then."""
+        """Ends the last span at `time` [s], the end of the pictures, if no keyframe ended it before."""
         if self._is_open:
             self._extend(time)
 
@@ -113,15 +113,14 @@ class Damage:
 
 
 class Playback:
-    """Plays the pictures of an open file once.
+    """Decodes the pictures of an open file once.
 
-    What a decoder makes of damaged pictures depends on how many threads it has, and on which one is first. Where
-    `is_damaged` it has one, so that they are the same on every machine, if played from the first packet on.
+    The decoder's output for damaged pictures depends on its threads. With `is_damaged`, it has only one, so that the
+    output is the same on every machine if decoding begins with the first packet.
 
-    `decoder` is what decodes the pictures, `starts` is when the first of the file's streams begins [s]. After the last
-    frame: `clock.steps`, `holds` and `damage` as their classes say; `breaks_off`: the file ends within a packet;
-    `reached`: the byte where the last packet of any stream ends; `coding`: what pictures could not be decoded. Before:
-    `is_suspect`: packets were damaged, so that frames may be whose own packets were not.
+    `starts` is the start of the file's first stream [s]. `is_suspect`: corrupt packets were read, so frames of other
+    packets may be damaged as well. After the last frame: `clock`, `holds`, `damage` and `coding` are complete;
+    `breaks_off`: the file ends within a packet; `reached`: end of the last packet of any stream [bytes].
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, is_damaged: bool = False) -> None:
@@ -154,24 +153,24 @@ class Playback:
         self._end = Fraction(0)
 
     def announced(self, end: Fraction) -> float | None:
-        """The length that the file announces for its pictures [s], if they end well before it; else none.
+        """The announced duration of the pictures [s], if they end well before it; otherwise None.
 
-        `end` is when the last one ends [s], counted from the first. Clocks of transport streams announce nothing.
+        `end` is the end of the last picture, counted from the first [s]. Transport streams announce no duration.
         """
         if self.clock.steps or self._may_jump:
             return None
-        # What is announced may be the longest stream only, such as the sound.
+        # The announced duration may be that of the longest stream, such as the audio.
         missing = self._length - float(end) if self._announces_pictures else self._announced_end - float(self._end)
         return self._length if missing > _LOST_TAIL_S else None
 
     def is_doubtful(self, time: Fraction) -> bool:
-        """Whether the frame at `time` [s], which was seen last, may depend on where decoding began, and on threads."""
+        """Whether the last frame, at `time` [s], may depend on the first packet and on the decoder's threads."""
         return self.is_suspect or self.damage.covers(time)
 
     def keyframes(self, until: Fraction) -> list[int]:
-        """The places, counted in packets, of the keyframes that are shown at `until` [s] or before; reads on to there.
+        """Packet numbers of the keyframes shown at or before `until` [s]. Reads the file up to there, without decoding.
 
-        Decodes nothing. The object is used up.
+        The object cannot be used afterwards.
         """
         found = []
         for index, packet in enumerate(self._packets()):
@@ -187,20 +186,20 @@ class Playback:
     def frames(self, needed: Callable[[Fraction], bool] = lambda _: True, first: int = 0) -> Iterator[Shown]:
         """Every frame that decodes, in presentation order, from packet `first` on.
 
-        Frames for whose time [s] `needed` says no are left out where no other is predicted from them (B-frames,
-        mostly): they need not be decoded. It is asked in the order of decoding. Fields are never left out: both of a
-        picture are needed, or none.
+        Frames whose time [s] is not `needed` are skipped, without decoding, if no other frame is predicted from them
+        (mostly B-frames). `needed` is called in decoding order. Fields are never skipped, because both fields of a
+        picture are needed.
         """
         context = self.decoder
         for index, packet in enumerate(self._packets()):
             if packet is not None and index < first:
                 continue
             shown_at, holds, role = _shown_at(packet), self._holds(packet), self._awaited.role(packet)
-            may_be_left_out = holds is PacketHolds.FRAME and role is not Role.UNKNOWN
-            leave_out = shown_at is not None and may_be_left_out and not needed(shown_at)
-            context.skip_frame = "NONREF" if leave_out else "DEFAULT"
+            may_be_skipped = holds is PacketHolds.FRAME and role is not Role.UNKNOWN
+            skip = shown_at is not None and may_be_skipped and not needed(shown_at)
+            context.skip_frame = "NONREF" if skip else "DEFAULT"
             if packet is not None and shown_at is not None and holds in _AWAITED:
-                self._awaited.add(packet, shown_at, role, is_left_out=leave_out)
+                self._awaited.add(packet, shown_at, role, is_left_out=skip)
             try:
                 frames = context.decode(packet)
             except av.EOFError:
@@ -215,10 +214,10 @@ class Playback:
 
     def _shown(self, frame: VideoFrame) -> Shown:
         if frame.time_base is None and self._stream.time_base is not None:
-            frame.time_base = self._stream.time_base  # frames that come out at the end lack it
+            frame.time_base = self._stream.time_base  # frames that are flushed at the end have none
         base = frame.time_base
         stamp = frame.pts if frame.pts is not None else frame.dts
-        # Raw streams carry no clock: their frames follow each other at the announced rate.
+        # Raw streams have no time stamps: their frames follow each other at the announced rate.
         time = self._follows if stamp is None or not base else stamp * base
         length = frame.duration * base if frame.duration and base else self._step
         if self._awaited.are_guessed(time):
@@ -226,29 +225,26 @@ class Playback:
         role = self._miss(time)
         shown = Shown(time, length, frame)
         self._follows = time + length
-        # Not all decoders pass on what the demuxer says of a packet.
+        # Not all decoders pass on that the demuxer marked a packet as corrupt.
         is_corrupt = frame.is_corrupt or (frame.pts is not None and frame.pts in self._corrupt)
         self.damage.see(shown, is_corrupt=is_corrupt and frame.pts not in self._at_seams, role=role)
         return shown
 
     def _miss(self, time: Fraction) -> Role | None:
-        """The next frame is shown at `time`: packets whose frames were due before, and did not come, are lost.
-
-        Returns what the frame is to others, if its packet was awaited.
-        """
+        """Records frames that were due before the next frame, at `time` [s], as lost. Returns the next frame's role."""
         if self._first is None:
             self._first = time
         role = None
         for due in self._awaited.until(time):
             if due.time == time:
                 role = due.role
-            # What is shown before the first frame that decodes lacks what came before the recording.
+            # Frames before the first decoded one are predicted from pictures before the recording.
             elif due.time > self._first and due.stamp not in self._at_seams:
                 self.damage.miss(due.time, self._step, due.role)
         return role
 
     def _holds(self, packet: Packet[VideoStream] | None) -> PacketHolds:
-        """What a packet holds. Of one that holds a field, the length becomes the picture's."""
+        """What a packet holds. The duration of a packet with one field is set to that of the picture."""
         if packet is None or self._fields is None:
             return PacketHolds.FRAME
         holds = self._fields.holds(bytes(packet))
@@ -257,12 +253,12 @@ class Playback:
         return holds
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """The stream's packets, then none, which makes the decoder give out the frames that it still holds."""
+        """The stream's packets, then None, which flushes the decoder."""
         held: deque[Packet[VideoStream]] = deque()
         for packet in self._demuxed():
             is_other = self.coding.is_other(packet)
             if self.clock.correct(packet):
-                # Where two recordings meet, their packets' numbers do not follow each other: nothing is missing.
+                # Where two recordings are joined, packet counters are not continuous, but nothing is missing.
                 self._at_seams.update(one.pts for one in (*held, packet) if one.pts is not None)
             shown_at, length = _shown_at(packet), self._length_of(packet)
             if shown_at is not None:
@@ -271,20 +267,21 @@ class Playback:
                 continue
             held.append(packet)
             if len(held) > _AT_SEAM:
-                yield self._noted(held.popleft())
+                yield self._recorded(held.popleft())
         while held:
             packet = held.popleft()
-            # A transport stream's packets may be marked for what was lost before them.
+            # Packets of transport streams may be marked as corrupt because of earlier losses.
             self.breaks_off = not held and packet.is_corrupt and not self._may_jump
-            # Of a picture that is not all there, less would be seen.
+            # A truncated last picture is left out, unless it is the only one.
             if not self.breaks_off or self._first is None:
-                yield self._noted(packet)
+                yield self._recorded(packet)
         yield None
 
     def _length_of(self, packet: Packet[VideoStream]) -> Fraction:
         return packet.duration * packet.time_base if packet.duration and packet.time_base else self._step
 
-    def _noted(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    def _recorded(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """The packet, after its corruption and its display time are recorded."""
         if packet.is_corrupt and packet.pts is not None:
             self._corrupt.add(packet.pts)
             self.is_suspect |= self._is_begun and packet.pts not in self._at_seams
@@ -309,29 +306,29 @@ class Playback:
                     self.coding.see(packet)
                     if packet.stream_index != self._stream.index:
                         continue
-                    place = (packet.pos, packet.dts) if packet.pos is not None and packet.dts is not None else None
-                    if place is not None and place == first:
-                        return  # The index of a file that is joined from several leads to the first one again.
-                    first = first or place
+                    identity = (packet.pos, packet.dts) if packet.pos is not None and packet.dts is not None else None
+                    if identity is not None and identity == first:
+                        return  # The index of concatenated files may lead to the first packet again.
+                    first = first or identity
                     yield cast("Packet[VideoStream]", packet)
                 return
             except av.EOFError:
                 return
             except av.BlockingIOError:
-                # No packets for a while, as in room that a recorder reserved at the end.
+                # No packets for a while, for example in space that a recorder preallocated.
                 failures += 1
             except av.FFmpegError:
                 failures += 1
                 self._fail()
 
     def _fail(self) -> None:
-        """What is shown next could not be read or decoded. Pictures before the first that decodes are not missed."""
+        """Records the next picture as unreadable. Pictures before the first decoded frame do not count."""
         if self._first is not None:
             self.damage.fail(self._follows, self._step)
 
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
-    """What decodes the stream: of VP8 and VP9 with transparency, which FFmpeg's own decoders leave out, libvpx."""
+    """The stream's decoder: libvpx for VP8 and VP9 with transparency, which FFmpeg's own decoders drop."""
     own = stream.codec_context
     name = _WITH_ALPHA.get(own.name)
     if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
@@ -342,30 +339,30 @@ def decoder_of(stream: VideoStream) -> VideoCodecContext:
 
 
 def may_jump(container: InputContainer) -> bool:
-    """Whether the clock of such a container may be discontinuous, by FFmpeg's account (transport streams and such)."""
+    """Whether time stamps of this container may be discontinuous, according to FFmpeg (transport streams)."""
     return bool(container.format.flags & cast(int, Flags.ts_discont.value))
 
 
 def frame_length(stream: VideoStream) -> Fraction:
-    """How long a frame is shown that does not say so itself [s]."""
+    """Display duration of frames that have none of their own [s]."""
     rate = frame_rate(stream)
     return 1 / rate if rate else Fraction(1, 25)
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
-    """Frames per second by the file's own account; 0 where it gives none."""
-    # Of raw streams the average is that of a clock's ticks.
+    """Frame rate in the file's headers [1/s]; 0 if unknown."""
+    # For raw streams, the average rate is that of the clock's ticks, so the lower one is right.
     rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     return min(rates, default=Fraction(0))
 
 
 def announces_pictures(stream: VideoStream) -> bool:
-    """Whether the file says how long its pictures go on, and not only how long the longest of its streams."""
+    """Whether the file announces the duration of the video stream, and not only that of its longest stream."""
     return bool(stream.duration) or _tagged_end(stream) is not None
 
 
 def announced_duration(container: InputContainer, stream: VideoStream) -> float:
-    """Length of the pictures in seconds by the file's own account; 0 where it gives none."""
+    """Duration of the pictures in the file's headers [s]; 0 if unknown."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     begin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
@@ -374,23 +371,23 @@ def announced_duration(container: InputContainer, stream: VideoStream) -> float:
 
 
 def announced_end(container: InputContainer) -> float:
-    """When the longest of the streams ends, in the file's own clock [s], by its own account; 0 where it gives none."""
+    """End of the longest stream in the file's headers, by the file's clock [s]; 0 if unknown."""
     if not container.duration:
         return 0.0
-    # Matroska and FLV announce when the last frame ends, counted from 0 rather than from the first frame.
+    # In Matroska and FLV the duration counts from 0, and not from the first frame.
     counts_from_0 = "matroska" in container.format.name or container.format.name == "flv"
     start = 0 if counts_from_0 else container.start_time
     return (container.duration + (start or 0)) / av.time_base
 
 
 def _tagged_end(stream: VideoStream) -> float | None:
-    """When the pictures end by the tag that Matroska's muxers write for each stream [s]."""
+    """End of the pictures [s] by the tag DURATION, which Matroska muxers write for each stream; None without it."""
     tag = _MATROSKA_TIME.fullmatch(stream.metadata.get("DURATION", ""))
     return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) if tag else None
 
 
 def _shown_at(packet: Packet[VideoStream] | None) -> Fraction | None:
-    """When the frame of a packet is shown, by the packet [s]; none where it does not say, or its frame is not shown."""
+    """Presentation time of a packet [s]; None if it has none, or if its frame is not shown."""
     if packet is None or packet.pts is None or packet.time_base is None or packet.is_discard:
         return None
     return packet.pts * packet.time_base

@@ -1,7 +1,7 @@
-"""Which packets hold a picture that others are predicted from: where it is lost, what follows is damaged too.
+"""Detection of reference pictures. If one is lost, the pictures that are predicted from it are damaged as well.
 
-Belongs here: the little of each bitstream that tells so (ITU-T H.264, 7.4.1; H.265, 7.4.2.2; H.262, 6.2.3). Decoders of
-other codecs raise an error where a picture is lost.
+Belongs here: parsing of the headers that say so (ITU-T H.264, 7.4.1; H.265, 7.4.2.2; H.262, 6.2.3). Decoders of other
+codecs raise an error for a lost picture.
 """
 
 from __future__ import annotations
@@ -12,25 +12,31 @@ from typing import Final
 from touchline.video.coded_units import length_size, units
 
 _H264_SLICES: Final = (1, 5)
+"""Types of NAL units of H.264 that are slices (non-IDR and IDR) without data partitioning."""
 _H264_SIZE_AT: Final = 4
-"""The byte of an `avcC` box that tells how long lengths are."""
+"""Offset of the byte of an `avcC` box that has the size of units' lengths [bytes]."""
 _HEVC_SIZE_AT: Final = 21
-"""The same of an `hvcC` box."""
+"""Offset of the byte of an `hvcC` box that has the size of units' lengths [bytes]."""
 _HEVC_LAST_LEADING: Final = 15
-"""Up to this type of unit, even ones are pictures that none of the same layer is predicted from."""
+"""Type of NAL units of HEVC below which even types are pictures that are not references in their sub-layer."""
 _HEVC_LAST_PICTURE: Final = 31
+"""Highest type of NAL units of HEVC that are slices."""
 _MPEG_PICTURE: Final = b"\0\0\1\0"
+"""Start code of a picture in MPEG-1 and MPEG-2."""
 _MPEG_EXTENSION: Final = b"\0\0\1\xb5"
+"""Start code of an extension in MPEG-2."""
 _MPEG_CODING: Final = 8
-"""The kind of extension that tells whether a picture is a field."""
+"""Type of the picture coding extension of MPEG-2, which says whether a picture is a field."""
 _MPEG_TYPES: Final = (1, 2, 3, 4)
+"""Valid picture coding types of MPEG-1 and MPEG-2: I, P, B and D."""
 _MPEG_B: Final = 3
+"""Picture coding type of B-pictures in MPEG-1 and MPEG-2."""
 _WHOLE: Final = 3
-"""The structure of an MPEG-2 picture that is no field."""
+"""Picture structure of a frame, which is not a field, in MPEG-2."""
 
 
 class Role(IntEnum):
-    """What a packet's picture is to others. Unknown where its headers are missing or damaged."""
+    """The role of a packet's picture in prediction. UNKNOWN if its headers are missing or damaged."""
 
     REFERENCED = auto()
     UNREFERENCED = auto()
@@ -39,9 +45,9 @@ class Role(IntEnum):
 
 
 class PredictedPictures:
-    """Reads packets of one stream, each by itself. `extradata` are the stream's headers.
+    """Reads packets of one stream, each independently. `extradata` are the stream's headers.
 
-    `is_known` says whether packets of `codec` (FFmpeg's name) can be read, and hold one shown picture each.
+    `is_known` says whether packets of `codec` (FFmpeg's name) can be read and hold one displayed picture each.
     """
 
     def __init__(self, codec: str, extradata: bytes) -> None:
@@ -51,7 +57,7 @@ class PredictedPictures:
         self._size = length_size(extradata, _HEVC_SIZE_AT if codec == "hevc" else _H264_SIZE_AT)
 
     def role(self, packet: bytes) -> Role:
-        """What the packet's picture is to others."""
+        """The role of the packet's picture in prediction."""
         return self._read(packet) if self._read is not None else Role.UNKNOWN
 
     def _h264(self, packet: bytes) -> Role:

@@ -1,7 +1,7 @@
-"""How the pictures of a transport stream are coded, place by place, by the stream's own tables.
+"""The codec of a transport stream's pictures at each position in the file, by the programme map tables.
 
-Belongs here: the programme tables (ISO/IEC 13818-1, 2.4.4). FFmpeg reads the kind of a stream once: what is
-coded otherwise from some place on comes as packets of the first codec, which do not decode.
+Belongs here: parsing of these tables (ISO/IEC 13818-1, 2.4.4). FFmpeg reads the codec of a stream only once. After a
+change it returns packets of the first codec, which do not decode.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ from typing import IO, Final
 import numpy as np
 
 _SYNC: Final = 0x47
+"""First byte of each packet."""
 _SIZES: Final = (188, 192, 204)
-"""Bytes from one packet to the next: plain, with a time stamp before, with parity behind."""
+"""Possible sizes of packets: plain, with a time stamp before each, with parity after each [bytes]."""
 _PACKETS: Final = 8192
-"""Packets that are read at once."""
+"""Number of packets that are read at once."""
 _IN_A_ROW: Final = 5
-"""Packets that must follow each other to be taken for such."""
+"""Number of successive packets from which packets are recognised."""
 _PROGRAMMES: Final = 0
+"""PID and table id of the programme association table."""
 _PROGRAMME: Final = 2
+"""Table id of programme map tables."""
 _NAMES: Final = {
     0x01: "MPEG-1", 0x02: "MPEG-2", 0x10: "MPEG-4", 0x1B: "H.264", 0x24: "HEVC", 0x33: "VVC", 0x42: "AVS", 0xEA: "VC-1",
 }  # fmt: skip
 
 
 class ProgrammeTables:
-    """Reads the tables of a transport stream from its beginning on, as far as it is asked.
+    """Reads the tables of a transport stream from its beginning, as far as needed.
 
-    `identity` is that of the stream of pictures (its PID). Damaged tables are passed over. Raises OSError where the
-    file cannot be read.
+    `identity` is the PID of the video stream. Damaged tables are skipped. Raises OSError if the file cannot be read.
     """
 
     def __init__(self, path: Path, identity: int) -> None:
@@ -41,30 +43,30 @@ class ProgrammeTables:
         self._tables: set[int] = set()
         self._sections: dict[int, bytes] = {}
         self._reached = 0
-        self._places: list[int] = []
+        self._offsets: list[int] = []
         self._kinds: list[int] = []
 
-    def codec(self, place: int) -> str | None:
-        """The codec of the pictures whose packets begin at byte `place`; none before the first table."""
-        while self._reached <= place:
+    def codec(self, offset: int) -> str | None:
+        """The codec of the pictures whose packets begin at an offset [bytes]; None before the first table."""
+        while self._reached <= offset:
             block = next(self._packets, None)
             if block is None:
-                self._reached = place + 1
+                self._reached = offset + 1
                 break
             self._read(*block)
-        at = bisect_right(self._places, place)
+        at = bisect_right(self._offsets, offset)
         return _name(self._kinds[at - 1]) if at else None
 
-    def _read(self, places: np.ndarray, packets: np.ndarray) -> None:
+    def _read(self, offsets: np.ndarray, packets: np.ndarray) -> None:
         identities = (packets[:, 1].astype(int) & 31) << 8 | packets[:, 2]
         for index in np.flatnonzero(identities == _PROGRAMMES):
-            self._add(0, int(places[index]), packets[index].tobytes())
+            self._add(0, int(offsets[index]), packets[index].tobytes())
         for index in np.flatnonzero(np.isin(identities, list(self._tables))):
-            self._add(int(identities[index]), int(places[index]), packets[index].tobytes())
-        self._reached = int(places[-1]) + packets.shape[1]
+            self._add(int(identities[index]), int(offsets[index]), packets[index].tobytes())
+        self._reached = int(offsets[-1]) + packets.shape[1]
 
-    def _add(self, identity: int, place: int, packet: bytes) -> None:
-        """The next packet of a table; a table may go on in the packets that follow."""
+    def _add(self, identity: int, offset: int, packet: bytes) -> None:
+        """Adds the next packet of a table, which may continue in later packets."""
         control = packet[3] >> 4 & 3
         payload = packet[4 + (1 + packet[4] if control & 2 else 0) : 188] if control & 1 else b""
         if packet[1] & 0x40:
@@ -81,12 +83,12 @@ class ProgrammeTables:
         elif identity and section[0] == _PROGRAMME and section[5] & 1:
             kind = dict(_streams(section[:length])).get(self._identity)
             if kind is not None and (not self._kinds or self._kinds[-1] != kind):
-                self._places.append(place)
+                self._offsets.append(offset)
                 self._kinds.append(kind)
 
 
 def _streams(section: bytes) -> Iterator[tuple[int, int]]:
-    """(identity, kind) of the streams of a programme."""
+    """(PID, stream type) of the streams of a programme map table."""
     at = 12 + (int.from_bytes(section[10:12], "big") & 0xFFF)
     while at + 5 <= len(section) - 4:
         yield int.from_bytes(section[at + 1 : at + 3], "big") & 0x1FFF, section[at]
@@ -94,7 +96,7 @@ def _streams(section: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _packets(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(the bytes at which packets begin, N x 188 uint8) of many packets at once."""
+    """(offsets of packets [bytes], packets as N x 188 uint8), block by block."""
     with path.open("rb") as file:
         at, size = 0, _packet_size(file, 0)
         while size:
@@ -116,7 +118,7 @@ def _packets(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _packet_size(file: IO[bytes], at: int) -> tuple[int, int] | None:
-    """(bytes from `at` to the next packet, bytes from one packet to the next); none if no packets follow."""
+    """(distance from `at` to the next packet, size of packets) [bytes]; None if no packets follow."""
     while True:
         file.seek(at)
         data = file.read(1 << 16)
@@ -137,7 +139,7 @@ def _name(kind: int) -> str:
 
 @lru_cache(maxsize=64)
 def _checksum(section: bytes) -> int:
-    """0 where the section is whole: the check of ISO/IEC 13818-1, Annex A."""
+    """CRC of a section (ISO/IEC 13818-1, Annex A), which is 0 if the section is undamaged."""
     value = 0xFFFFFFFF
     for byte in section:
         value ^= byte << 24

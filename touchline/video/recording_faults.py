@@ -1,6 +1,6 @@
-"""What was not whole about a recording: numbers for a stage's stats, sentences for the report.
+"""Faults of a recording, as numbers for a stage's stats and as warnings for the report.
 
-Belongs here: the words, and when there is something to say. Faults are noticed in `touchline/video/playback.py`.
+Belongs here: the texts, and when they are given. Faults are detected in `touchline/video/playback.py`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from touchline.video.other_pictures import OtherPictures
 from touchline.video.stream_clock import Span
 
 _LISTED: Final = 20
-"""Steps of the clock that are listed one by one."""
+"""Largest number of steps of the clock that are listed."""
 _LATE_S: Final = 1
-"""How much later than the file the pictures may begin before it is told [s]: broadcast recordings begin so."""
-_ADVICE: Final = "what decoded is kept. Copy the file again if it should be complete."
+"""Time after the file's start from which a warning is given if the pictures begin only then [s]."""
+_ADVICE: Final = "the frames that decoded are analysed. Copy the file again if it should be complete."
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Of one video, played to its end. Spans count from its first frame [s].
+    """The faults of one video that was decoded to its end. Times count from its first frame [s].
 
-    `steps`: where its clock stepped and by how much; `holds`: pictures that stand far longer than their neighbours;
-    `misdated`: frames whose time had passed when they came; `late`: how long after the file its pictures begin [s];
-    `end`: when they end [s]; `breaks_off`: whether the file ends in the middle of its data; `announced`: when they
-    should end [s], where that is known to be later; `others`: pictures that are not decoded; `tail`: what of the
-    file is not read.
+    `steps`: when the clock stepped, and by how much; `holds`: pictures that are shown far longer than their neighbours;
+    `misdated`: frames that came after later ones; `late`: time from the file's start to the first picture; `end`: end
+    of the pictures; `breaks_off`: whether the file is truncated; `announced`: announced end, if it is later than `end`;
+    `others`: pictures that are not decoded; `tail`: the part of the file that is not read.
     """
 
     steps: Sequence[Span]
@@ -43,10 +42,7 @@ class Faults:
     tail: Tail | None
 
     def stats(self) -> dict[str, Any]:
-        """`clock_steps` ([at, by] of the first ones), `unread_bytes`, and [s] `held_s`, `misdated_s`, `start_s` and
-
-        `undecoded_s`.
-        """
+        """The stats of `extract_frames` on these faults; of `clock_steps` at most _LISTED."""
         return {
             "clock_steps": [[_rounded(at), _rounded(by)] for at, by in self.steps[:_LISTED]],
             "held_s": _rounded(_total(self.holds)),
@@ -57,47 +53,45 @@ class Faults:
         }
 
     def sentences(self, name: str) -> list[str]:
-        """What an analyst must know; nothing of a whole video. `name` is the file's."""
-        said = []
+        """The warnings for the report; empty for a video without faults. `name` is that of the file."""
+        texts = []
         if self.steps:
             at, by = self.steps[0]
             more = f", and {len(self.steps) - 1} more time(s)" if len(self.steps) > 1 else ""
-            said.append(
+            texts.append(
                 f"the recording's clock jumps {'forward' if by > 0 else 'back'} by {_seconds(abs(by))} at "
-                f"{_seconds(at)}{more}. The pictures are taken to follow each other without a gap, as players show "
-                "them: all are looked at, and times count what was recorded."
+                f"{_seconds(at)}{more}. The pictures count as following each other without a gap, as players show "
+                "them: all are analysed, and times count what was recorded."
             )
-        said += [other.sentence() for other in self.others]
+        texts += [other.sentence() for other in self.others]
         if self.holds:
-            said.append(
-                f"{_seconds(_total(self.holds))} of the video bring no new picture, {_places(self.holds)}; the picture "
-                "before stands for that time. Signal or packets were lost there, or the picture was frozen."
+            texts.append(
+                f"{_seconds(_total(self.holds))} of the video have no new picture, {_places(self.holds)}; the previous "
+                "picture counts for that time. Signal or packets were lost there, or the picture was frozen."
             )
         if self.misdated:
-            said.append(
-                f"{_seconds(_total(self.misdated))} of pictures bear times that had passed when they came, "
-                f"{_places(self.misdated)}, and are not looked at. Convert the file, so that its times are made anew."
+            texts.append(
+                f"{_seconds(_total(self.misdated))} of pictures have time stamps before those of earlier pictures, "
+                f"{_places(self.misdated)}, and are not analysed. Convert the file, so that it gets new time stamps."
             )
         if self.late >= _LATE_S:
-            said.append(
+            texts.append(
                 f"the first picture is shown {_seconds(self.late)} after the file's start. Times in the report count "
                 f"from the first picture: add {_seconds(self.late)} to find them in a player."
             )
         if self.announced is not None:
-            said.append(
-                f"the video breaks off at {_seconds(self.end)} of the {self.announced:.2f} s it announces; {_ADVICE}"
+            texts.append(
+                f"the video ends early, at {_seconds(self.end)} of the {self.announced:.2f} s it announces; {_ADVICE}"
             )
         elif self.breaks_off:
-            said.append(
-                f"the video breaks off at {_seconds(self.end)}, for the file ends in the middle of its data; {_ADVICE}"
-            )
-        said = [f"{name}: {sentence}" for sentence in said]
-        return [*said, self.tail.sentence(name)] if self.tail else said
+            texts.append(f"the video ends early, at {_seconds(self.end)}, because the file is truncated; {_ADVICE}")
+        texts = [f"{name}: {text}" for text in texts]
+        return [*texts, self.tail.sentence(name)] if self.tail else texts
 
 
 @dataclass(frozen=True, slots=True)
 class DamageTally:
-    """How much of a video is damaged: seconds, in how many places, and when the first one begins [s]."""
+    """Damage of a video: total duration [s], number of damaged spans, and begin of the first one [s]."""
 
     seconds: float = 0.0
     places: int = 0
@@ -105,17 +99,17 @@ class DamageTally:
 
     @classmethod
     def of(cls, stats: Mapping[str, Any]) -> DamageTally:
-        """The tally that `stats` wrote; an empty one where it did not."""
+        """The tally in stats that were written by `stats`; an empty one if they have none."""
         return cls(
             float(stats.get("damaged_s") or 0), int(stats.get("damaged_places") or 0), stats.get("damaged_from_s")
         )
 
     def stats(self) -> dict[str, Any]:
-        """`damaged_s`, `damaged_places` and `damaged_from_s` (none where nothing is)."""
+        """`damaged_s`, `damaged_places` and `damaged_from_s` (None without damage)."""
         return {"damaged_s": self.seconds, "damaged_places": self.places, "damaged_from_s": self.first}
 
     def plus(self, spans: Sequence[Span], since: Fraction, until: Fraction | None) -> DamageTally:
-        """With what of the spans lies in [since, until); a place that goes on from before is none of its own."""
+        """The tally with the parts of spans in [since, until) [s]. Spans from before `since` are counted already."""
         seconds, places, first = self.seconds, self.places, self.first
         for start, length in spans:
             end = start + length if until is None else min(start + length, until)
@@ -127,14 +121,14 @@ class DamageTally:
         return DamageTally(round(seconds, 3), places, first)
 
     def sentences(self, name: str) -> list[str]:
-        """What an analyst must know; nothing of a whole video. `name` is the file's."""
+        """The warnings for the report; empty for a video without damage. `name` is that of the file."""
         if not self.places:
             return []
         where = "at" if self.places == 1 else f"in {self.places} places, the first at"
         return [
             f"{name}: {self.seconds:.2f} s of the video are damaged, {where} {self.first or 0:.2f} s; pictures there "
-            "are wrong or missing, and brands in them may not be found. Copy or record it again if that can be had "
-            "whole."
+            "are wrong or missing, and brands in them may be missed. Copy or record the video again if an undamaged "
+            "copy is available."
         ]
 
 

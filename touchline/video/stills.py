@@ -1,7 +1,7 @@
-"""Reading still pictures: which files are stills, and what a viewer of one sees.
+"""Reading of still pictures: which files are stills, and the picture that a viewer sees.
 
-Belongs here: image files of one picture, and the refusal of those that are damaged or cannot be shown truly. Animations
-are read as videos.
+Belongs here: image files of one picture, and the refusal of damaged and unsupported ones. Animations are read as
+videos.
 """
 
 from __future__ import annotations
@@ -24,25 +24,29 @@ from touchline.video.heif import is_heif, read_heif
 from touchline.video.upright import flattened
 
 _OPEN: Final = getattr(sys.modules.get("ultralytics.utils.patches"), "_image_open", Pillow.open)
-"""Pillow's own. ultralytics, once imported, puts another in its place, which asks for a package more where a file is no
-image."""
+"""Pillow's own `open`. Once imported, ultralytics replaces it by one that needs another package for files that are not
+images."""
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "AVIF")
+"""Pillow's names of the formats that may be opened."""
 _BY_OPENCV: Final = frozenset({"PNG", "JPEG", "MPO", "BMP", "TIFF"})
-"""Formats that OpenCV reads upright and in all their modes (16 bits a channel, CMYK)."""
+"""Pillow's names of the formats that OpenCV reads upright and in all modes (16 bits per channel, CMYK)."""
 _MOVING: Final = frozenset({"PNG", "GIF", "AVIF"})
-"""Formats whose animations are read as videos."""
+"""Pillow's names of the formats whose animations are read as videos."""
 _SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"GIF8")
+"""First bytes of files of PNG, JPEG, TIFF (two byte orders) and GIF."""
 _MOTION_JPEG: Final = {".mjpg", ".mjpeg"}
+"""Suffixes of Motion JPEG files, which are videos."""
 _BROKEN: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error)
-"""What Pillow raises for a damaged file."""
+"""Errors that Pillow raises for a damaged file."""
 _NEW_SUBFILE_TYPE: Final = 254
+"""Number of the tag of TIFF that has the kind of a picture."""
 _REDUCED: Final = 1
-"""TIFF's tag, and the bit in it that says that the picture is a smaller copy of another one in the file."""
+"""Bit of NewSubfileType in TIFF that is set if the picture is a smaller copy of another one in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A still picture: BGR, H x W x 3 uint8, upright, and `notes`: sentences on what of the file is not looked at."""
+    """A still picture (H x W x 3, BGR, uint8, upright), its format, and `notes` on parts that are not analysed."""
 
     image: Image
     format: str
@@ -50,11 +54,10 @@ class Still:
 
 
 def read_still(file: IO[bytes], path: PurePath) -> Still | None:
-    """The picture in an open image file that can be sought in; none if it is no still that is read here.
+    """The picture of an open seekable image file; None for animations (PNG, GIF, AVIF), Motion JPEG and other files.
 
-    That is what is no image at all, an animation (PNG, GIF, AVIF), and Motion JPEG by its name. Orientation by
-    EXIF is applied; see-through parts are filled as `flattened` does. Raises BadInputError, with the remedy, for an
-    image that is cut off, damaged or too large, for animated WebP, and for a raw file whose picture is a mere preview.
+    EXIF orientation is applied; transparent parts are filled as in `flattened`. Raises BadInputError, with a remedy,
+    for an image that is truncated, damaged or too large, for animated WebP, and for a raw file with only a preview.
     """
     file.seek(0)
     head = file.read(16)
@@ -62,7 +65,7 @@ def read_still(file: IO[bytes], path: PurePath) -> Still | None:
     if path.suffix.lower() in _MOTION_JPEG:
         return None
     try:
-        # Pillow warns of damaged EXIF data, and of half as many pixels as it refuses: neither asks for anything.
+        # Pillow's warnings on damaged EXIF data and on large pictures need no action.
         with warnings.catch_warnings(action="ignore"), _OPEN(file, formats=_FORMATS) as opened:
             return _read(opened, file, path)
     except Pillow.DecompressionBombError as error:
@@ -72,7 +75,7 @@ def read_still(file: IO[bytes], path: PurePath) -> Still | None:
             return Still(read_heif(file, path), "heic")
         if isinstance(error, UnidentifiedImageError) and not head.startswith(_SIGNATURES):
             return None
-        # A sound picture may have data beside it that Pillow does not take.
+        # An undamaged picture may have metadata that Pillow refuses.
         if head.startswith(_SIGNATURES) and (image := _by_opencv(file)) is not None:
             return Still(image, path.suffix.lstrip(".").lower() or "image")
         raise _broken(path, error) from error
@@ -93,13 +96,13 @@ def _read(opened: Pillow.Image, file: IO[bytes], path: PurePath) -> Still | None
             )
         if (pages := opened.n_frames) > 1:
             notes = (
-                f"{path.name}: only the first of its {pages} pages was looked at; save the others as files of their "
-                "own to have them looked at.",
+                f"{path.name}: only the first of its {pages} pages was analysed; save the others as separate files to "
+                "have them analysed.",
             )
-    # A colour that is declared see-through in a picture of 16 bits is left as it is: Pillow cannot convert those.
-    see_through = opened.has_transparency_data and not opened.mode.startswith(("I", "F"))
-    image = None if see_through or kind not in _BY_OPENCV else _by_opencv(file)
-    return Still(_by_pillow(opened, see_through) if image is None else image, kind.lower(), notes)
+    # The transparent colour of a 16-bit picture is ignored: Pillow cannot convert such pictures.
+    transparent = opened.has_transparency_data and not opened.mode.startswith(("I", "F"))
+    image = None if transparent or kind not in _BY_OPENCV else _by_opencv(file)
+    return Still(_by_pillow(opened, transparent) if image is None else image, kind.lower(), notes)
 
 
 def _by_opencv(file: IO[bytes]) -> Image | None:
@@ -110,14 +113,14 @@ def _by_opencv(file: IO[bytes]) -> Image | None:
     return cast(Image | None, image)
 
 
-def _by_pillow(opened: Pillow.Image, see_through: bool) -> Image:
+def _by_pillow(opened: Pillow.Image, transparent: bool) -> Image:
     opened.load()
     try:
         turned = ImageOps.exif_transpose(opened)
     except _BROKEN:
-        # What EXIF data says that cannot be read is not known; the picture is.
+        # Unreadable EXIF data is ignored.
         turned = opened
-    if see_through:
+    if transparent:
         return flattened(np.asarray(turned.convert("RGBA"))[..., [2, 1, 0, 3]])
     if turned.mode.startswith("I;16"):
         turned = Pillow.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
@@ -126,6 +129,6 @@ def _by_pillow(opened: Pillow.Image, see_through: bool) -> Image:
 
 def _broken(path: PurePath, error: Exception) -> BadInputError:
     return BadInputError(
-        f"{path}: expected a whole picture, but it is cut off or damaged ({error}). Copy it again, or save it again as "
-        "PNG or JPEG."
+        f"{path}: expected a complete picture, but it is truncated or damaged ({error}). Copy it again, or save it "
+        "again as PNG or JPEG."
     )

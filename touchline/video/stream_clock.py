@@ -1,7 +1,6 @@
-"""The clock of a stream of pictures: made steady where it steps, and watched for times without a picture.
+"""The time stamps of a video stream: correction of steps, and detection of gaps.
 
-Belongs here: what the time stamps of packets tell. Which packets there are is the business of
-`touchline/video/playback.py`.
+Belongs here: rules on the time stamps of packets. `touchline/video/playback.py` reads the packets.
 """
 
 from __future__ import annotations
@@ -16,39 +15,40 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 _JUMP_S: Final = 10
-"""How far the clock may run ahead of the pictures [s], in containers that may be discontinuous: FFmpeg's own threshold
-(`dts_delta_threshold`). What is less is a gap in the recording."""
+"""Largest jump forward of the clock that is a gap in the recording and not a step, in containers that may be
+discontinuous. It is FFmpeg's own threshold, `dts_delta_threshold` [s]."""
 _BACK_S: Final = Fraction(1, 10)
-"""How far decoding times may go back [s]: rounding, by FFmpeg's own measure."""
+"""Largest jump back of decoding times that is rounding and not a step, as in FFmpeg [s]."""
 _REORDERED: Final = 32
-"""Packets among which the next picture shown is sought: coded pictures are reordered over 16 at most (H.264)."""
+"""Number of packets among which the next displayed picture is searched. H.264 reorders at most 16 pictures."""
 _NEIGHBOURS: Final = 25
-"""Pictures before, and after, one that is held, whose holds tell what is usual."""
+"""Number of pictures before a picture, and after it, whose median display time is the usual one."""
 _FAR_LONGER: Final = 10
-"""How many times as long as its neighbours a picture is held that is held far longer."""
+"""Factor of the usual display time above which a picture is held far longer than its neighbours."""
 _HELD_S: Final = Fraction(3, 2)
-"""Shortest time without a new picture that is told [s]."""
+"""Shortest time without a new picture that is reported [s]."""
 _ASKED_TO_HOLD_S: Final = 10
-"""The same where the packet itself says for how long its picture is shown [s]: slides, animations."""
+"""Shortest time without a new picture that is reported if the packet itself has that duration: slides, animations
+[s]."""
 
 
 class Span(NamedTuple):
-    """A stretch of time in the stream [s]: where it begins, and how long it is."""
+    """A time span in the stream: start and length [s]."""
 
     start: Fraction
     length: Fraction
 
     def holds(self, time: Fraction) -> bool:
-        """Whether a time [s] lies in it, its ends included."""
+        """Whether a time [s] is in the span, including its ends."""
         return self.start <= time <= self.start + self.length
 
 
 class Clock:
-    """Corrects the time stamps of a stream's packets, in the order of the file, so that they never step.
+    """Corrects the time stamps of a stream's packets, in file order, so that they do not step.
 
-    A packet whose decoding time goes back, or, where `may_jump`, far ahead, begins where all before it end, as players
-    show it; what follows is moved with it. `step` is the length of a packet that has none [s]. `steps` are the places
-    (presentation time in the corrected clock) and by how much the clock stepped there (negative: back).
+    A packet whose decoding time goes back or, with `may_jump`, far ahead is moved to the end of all earlier packets, as
+    in players, and later packets are moved with it. `step` is the duration of packets that have none [s]. `steps` has
+    the presentation time of each step by the corrected clock, and its size (negative: back) [s].
     """
 
     def __init__(self, *, may_jump: bool, step: Fraction) -> None:
@@ -61,7 +61,7 @@ class Clock:
         self._shown_until = 0
 
     def correct(self, packet: Packet[VideoStream]) -> bool:
-        """Put the packet's time stamps right; says whether the clock stepped before it."""
+        """Corrects the packet's time stamps in place. Returns whether the clock stepped before it."""
         base = packet.time_base
         if not base:
             return False
@@ -74,7 +74,7 @@ class Clock:
             )
             if stepped:
                 if packet.is_keyframe and packet.pts is not None:
-                    # The first picture of what begins here: no other is shown before it.
+                    # The first picture after the step: no other is shown before it.
                     ahead = packet.pts + self._shift - self._shown_until
                 self._shift -= ahead
                 shown = packet.dts if packet.pts is None else packet.pts
@@ -84,7 +84,7 @@ class Clock:
         if packet.pts is not None:
             packet.pts += self._shift
             if self._may_jump and packet.dts is not None and abs(packet.pts - packet.dts) > _JUMP_S / base:
-                packet.pts = packet.dts  # no picture waits so long to be shown: the stamp is damaged
+                packet.pts = packet.dts  # no picture is shown so long after it is decoded: the time stamp is damaged
             self._shown_until = max(self._shown_until, packet.pts + length)
         elif packet.dts is not None:
             self._shown_until = max(self._shown_until, packet.dts + length)
@@ -92,31 +92,31 @@ class Clock:
 
 
 class Holds:
-    """Finds pictures that stand far longer than their neighbours: a gap in the recording, or lost packets.
+    """Finds pictures that are shown far longer than their neighbours: gaps in the recording, or lost packets.
 
-    `end` is when the last picture that was added ends [s]. `misdated` are pictures that came long after others that
-    are shown later: in the order of time there is no place for them.
+    `end` is the end of the last picture that was added [s]. `misdated` are pictures that came long after others with
+    later presentation times.
     """
 
     def __init__(self) -> None:
         self.end = Fraction(0)
         self.misdated: list[Span] = []
-        self._waiting: list[tuple[Fraction, Fraction]] = []
+        self._pending: list[tuple[Fraction, Fraction]] = []
         self._before: tuple[Fraction, Fraction] | None = None
         self._lengths = array("d")
         self._long: list[tuple[int, Span]] = []
 
     def add(self, shown_at: Fraction, length: Fraction) -> None:
-        """The next picture in the order of decoding: when it is shown and for how long by its own account [s]."""
+        """Adds the next picture in decoding order: presentation time and its own duration [s]."""
         self.end = max(self.end, shown_at + length)
-        heapq.heappush(self._waiting, (shown_at, length))
-        if len(self._waiting) > _REORDERED:
-            self._follow(*heapq.heappop(self._waiting))
+        heapq.heappush(self._pending, (shown_at, length))
+        if len(self._pending) > _REORDERED:
+            self._follow(*heapq.heappop(self._pending))
 
     def found(self) -> list[Span]:
-        """After the last picture: when a picture stands for far longer than its neighbours, and how long."""
-        while self._waiting:
-            self._follow(*heapq.heappop(self._waiting))
+        """The spans of pictures that are shown far longer than their neighbours. Call it after the last picture."""
+        while self._pending:
+            self._follow(*heapq.heappop(self._pending))
         return [span for index, span in self._long if span.length > _FAR_LONGER * self._usual(index)]
 
     def _follow(self, shown_at: Fraction, length: Fraction) -> None:

@@ -1,7 +1,7 @@
-"""From a decoded frame to the picture that a viewer sees: see-through parts filled, pixels made square, turned upright.
+"""From a decoded frame to the displayed picture: transparency is filled, pixels are made square, rotation is applied.
 
-Belongs here: what a player does with a picture between the decoder and the screen. Decoding is the business of
-`touchline/video/opening.py` and `touchline/video/stills.py`.
+Belongs here: what a player does between the decoder and the screen. `touchline/video/opening.py` and
+`touchline/video/stills.py` decode.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 from touchline.values import Image
 
 _GROUNDS: Final = (255, 0, 128)
-"""Greys that may be laid under a picture that can be seen through: white, as paper, where several serve as well."""
+"""Grey levels that may be the background of a transparent picture, the preferred one first [0-255]."""
 _CONTRAST: Final = 64
-"""Difference of luma (0-255) from the ground beyond which nothing can be read any better."""
+"""Difference of luma from the background above which legibility does not improve [0-255]."""
 
 
 class Orientation(NamedTuple):
-    """How a stored picture is turned to be shown: rows and columns swapped, then mirrored left to right, then top to
-    bottom.
-    """
+    """How a stored picture is displayed: transposed, then mirrored left to right, then flipped top to bottom."""
 
     transposed: bool = False
     mirrored: bool = False
@@ -33,11 +31,11 @@ class Orientation(NamedTuple):
 
     @property
     def is_mirror(self) -> bool:
-        """Whether the picture is shown as in a mirror, besides being turned."""
+        """Whether the picture is mirrored, apart from its rotation."""
         return sum(self) % 2 == 1
 
     def applied(self, image: Image) -> Image:
-        """The image (H x W x 3) so turned."""
+        """The displayed image of a stored one (H x W x 3)."""
         if self.transposed:
             image = image.swapaxes(0, 1)
         if self.mirrored:
@@ -48,11 +46,11 @@ class Orientation(NamedTuple):
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """How the frame's display matrix has it shown, to the nearest quarter turn: one of eight ways."""
+    """The orientation in the frame's display matrix, to the nearest quarter turn."""
     side_data = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return Orientation()
-    # 3 x 3 int32, row by row; a point (column, row) is a row vector that stands before it.
+    # 3 x 3 int32, row by row; it is multiplied from the right to a row vector (column, row).
     matrix = np.frombuffer(cast(bytes, side_data), np.int32)
     a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
     if abs(a) + abs(d) >= abs(b) + abs(c):
@@ -61,9 +59,9 @@ def orientation(frame: VideoFrame) -> Orientation:
 
 
 def upright(frame: VideoFrame, aspect: Fraction) -> Image:
-    """The frame as it is shown: BGR, H x W x 3 uint8. `aspect` is the width of a pixel over its height.
+    """The displayed picture of a frame: H x W x 3, BGR, uint8. `aspect` is a pixel's width over its height.
 
-    The shorter direction of a pixel is stretched, so that none is lost.
+    Pixels are made square by enlarging their shorter side, so that no detail is lost.
     """
     if frame.format.has_palette or any(component.is_alpha for component in frame.format.components):
         image = flattened(cast(NDArray[np.uint8], frame.to_ndarray(format="bgra")))
@@ -78,17 +76,16 @@ def upright(frame: VideoFrame, aspect: Fraction) -> Image:
 
 
 def resized(image: Image, width: int, height: int) -> Image:
-    """The BGR image at `width` x `height` px: averaged where it shrinks, cubic where it grows."""
+    """The image (H x W x 3, BGR, uint8) at `width` x `height` px: area interpolation to shrink, cubic to enlarge."""
     shrinks = width * height < image.shape[0] * image.shape[1]
     return cast(Image, cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
 
 
 def flattened(image: NDArray[np.uint8]) -> Image:
-    """A BGRA image (H x W x 4 uint8, alpha not multiplied in) laid on the ground on which it can be seen best.
+    """An image (H x W x 4, BGRA, uint8, straight alpha) on the background with most contrast: H x W x 3, BGR, uint8.
 
-    A logo is made for a ground that its file does not hold. Of white, black and middle grey the one is taken that has
-    most contrast with what is not see-through, white where they are equal. A picture that is see-through everywhere is
-    taken for one whose alpha says nothing: its colours come as they are.
+    The background is white, black or middle grey, because the file of a logo does not say for which background it was
+    made. With equal contrast it is white. The alpha channel of a fully transparent picture is ignored.
     """
     colours, alpha = image[..., :3], image[..., 3]
     if not alpha.any() or alpha.min() == 255:
@@ -96,6 +93,6 @@ def flattened(image: NDArray[np.uint8]) -> Image:
     luma = cv2.cvtColor(np.ascontiguousarray(colours), cv2.COLOR_BGR2GRAY)
     weights = np.bincount(luma.ravel(), weights=alpha.ravel(), minlength=256)
     levels = np.arange(256)
-    ground = max(_GROUNDS, key=lambda grey: float((np.minimum(abs(levels - grey), _CONTRAST) * weights).sum()))
+    background = max(_GROUNDS, key=lambda grey: float((np.minimum(abs(levels - grey), _CONTRAST) * weights).sum()))
     share = alpha[..., None].astype(np.float32) / 255
-    return np.round(colours * share + ground * (1 - share)).astype(np.uint8)
+    return np.round(colours * share + background * (1 - share)).astype(np.uint8)
