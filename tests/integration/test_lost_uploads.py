@@ -206,7 +206,7 @@ def test_the_command_jobs_shows_uploads_that_could_not_be_looked_into(
     monkeypatch.setattr(session, "database", lambda: nullcontext(library.connection.database))
     assert jobs(None, 30, as_json=False) == 0
     words = "".join(said.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "uploadsthatcouldnotbelookedintoyet" in words and "[127.0.0.1]failed" in words
+    assert "uploadsthatcouldnotbeprobedyet" in words and "[127.0.0.1]failed" in words
     assert jobs(None, 30, as_json=True) == 0
     [row] = json.loads(capsys.readouterr().out)
     assert (row["id"], row["status"], row["partition_key"]) == (None, "pending", None)
