@@ -25,6 +25,8 @@ PROFILE_FILE: Final = "s3-credentials"
 """In the services' folder: address and keys in the form that AWS's own tools read, for the owner alone."""
 PROFILE: Final = "touchline"
 """Name of the profile in it."""
+TRIES: Final = 3
+"""Starts, each with other ports, where another program took one of them in between."""
 PORTS: Final = (*doors.PARTS, "s3")
 
 
@@ -78,7 +80,17 @@ class ObjectServer:
                 f"cannot prepare the embedded {NAME}: {error.filename} is not yours ({error.strerror}). "
                 f"Give {self.private.parent} and all in it to the user who runs this, or set TOUCHLINE_HOME"
             ) from error
-        self._choose_ports()
+        for left in reversed(range(TRIES)):
+            self._choose_ports()
+            try:
+                self._start(bucket)
+                return
+            except ServiceError:
+                # A port was free when it was chosen, and another program's a moment later: others are chosen.
+                if not left or all(map(processes.port_free, self.memory["ports"].values())):
+                    raise
+
+    def _start(self, bucket: str) -> None:
         # TMPDIR and HOME: whatever the server makes there is within our folder, and goes with it.
         environment = processes.server_environment(self.private) | {"TMPDIR": str(self.private / "tmp")}
         self.memory["pid"] = processes.spawn(self._command(), self.log, env=environment, cwd=self.private)
@@ -93,6 +105,7 @@ class ObjectServer:
             return not why
 
         if not processes.wait_until(ready, 60.0, 0.1) or why:
+            self.stop()
             raise processes.fail(NAME, self.log, why)
         if found := self._open_doors():
             self.stop()
