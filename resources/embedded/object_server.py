@@ -25,6 +25,8 @@ PROFILE_FILE: Final = "s3-credentials"
 """Name of the AWS shared credentials file with address and keys, in the folder `services`, for the owner only."""
 PROFILE: Final = "touchline"
 """Name of the profile in the AWS shared credentials file."""
+TRIES: Final = 3
+"""Number of starts, each with other ports, if another program has taken one of the chosen ports."""
 PORTS: Final = (*security.PARTS, "s3")
 """Parts of the server with an HTTP and a gRPC port."""
 
@@ -76,7 +78,17 @@ class ObjectServer:
                 f"cannot prepare the embedded {NAME}: {error.filename} is not yours ({error.strerror}). "
                 f"Give {self.private.parent} and all in it to the user who runs this, or set TOUCHLINE_HOME"
             ) from error
-        self._choose_ports()
+        for left in reversed(range(TRIES)):
+            self._choose_ports()
+            try:
+                self._start(bucket)
+                return
+            except ServiceError:
+                # Another program took a port after it was found free.
+                if not left or all(map(processes.port_free, self.memory["ports"].values())):
+                    raise
+
+    def _start(self, bucket: str) -> None:
         # TMPDIR and HOME keep the server's files in its own folder.
         environment = processes.server_environment(self.private) | {"TMPDIR": str(self.private / "tmp")}
         self.memory["pid"] = processes.spawn(self._command(), self.log, env=environment, cwd=self.private)
@@ -91,6 +103,7 @@ class ObjectServer:
             return not why
 
         if not processes.wait_until(ready, 60.0, 0.1) or why:
+            self.stop()
             raise processes.fail(NAME, self.log, why)
         if found := self._unprotected_ports():
             self.stop()

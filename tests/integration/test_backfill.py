@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 
 from detection_assets.local.runner import Runner
-from resources.embedded.processes import free_ports
 from resources.settings import Settings
 from touchline.errors import BadInputError
 from touchline.library import repository
@@ -108,7 +108,10 @@ def test_what_cannot_be_carried_out_is_refused_by_name_before_a_process_is_start
     assert "matches no source" in refused(only="no-such-source-*")
     assert "run it whole first" in refused(only=library[2].partition_key)
     assert "expected an address" in refused(server="localhost:3000")
-    assert "no Dagster webserver answers" in refused(server=f"http://127.0.0.1:{free_ports(1)[0]}")
+    # Bound and not listened on: who connects is refused, and nobody else can take it.
+    with socket.socket() as away:
+        away.bind(("127.0.0.1", 0))
+        assert "no Dagster webserver answers" in refused(server=f"http://127.0.0.1:{away.getsockname()[1]}")
 
 
 def test_a_profile_that_would_change_what_does_not_run_is_refused_before_any_run(
@@ -128,7 +131,7 @@ def test_a_profile_that_would_change_what_does_not_run_is_refused_before_any_run
 
 def test_an_address_that_a_killed_server_left_behind_counts_as_none(tmp_path: Path, settings: Settings) -> None:
     assert find(tmp_path, None) is None
-    with announced(tmp_path, "0.0.0.0", free_ports(1)[0]) as url:  # noqa: S104 (nothing listens)
+    with announced(tmp_path, "0.0.0.0", 3000) as url:  # noqa: S104 (nothing listens)
         assert url.startswith("http://127.0.0.1:")
         assert json.loads((tmp_path / FILE).read_text("utf-8")) == {"url": url, "pid": os.getpid()}
         assert find(tmp_path, None) is None

@@ -258,7 +258,7 @@ def test_two_commits_at_once_make_one_checkpoint(
     together = threading.Barrier(4)
 
     def work(journal: Journal) -> uuid.UUID:
-        together.wait(10)
+        together.wait(60)
         return commit(checkpoints, job, journal).id
 
     with ThreadPoolExecutor(4) as pool:

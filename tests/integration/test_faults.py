@@ -107,7 +107,7 @@ class Driver:
         return [line.partition(" ")[2] for line in lines]
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=240)
 
 
 @dataclasses.dataclass

@@ -21,7 +21,7 @@ from resources.embedded.home_folder import State
 from resources.local_services import LocalServices
 from resources.settings import Settings
 from tests.integration.test_local_services import environment_of
-from tests.integration.test_server_failures import SETTINGS, UNTIL, check, opened
+from tests.integration.test_server_failures import PATIENT_S, SETTINGS, UNTIL, check, opened
 from touchline import disk
 from touchline.errors import ServiceError, in_words
 from touchline.synthetic import CLIP, render
@@ -63,24 +63,26 @@ def test_a_full_disk_is_named_by_every_command_and_the_same_one_goes_on_with_roo
     render(video, dataclasses.replace(CLIP, duration_s=3.0))
     monkeypatch.setenv("TOUCHLINE_HOME", str(own.home))
     before = dict(os.environ)
-    with LocalServices(own) as endpoints, opened(own, endpoints, 3) as runner:
-        source = runner.register(video)
-        taken: list[Path] = []
+    with LocalServices(own) as endpoints:
+        with opened(own, endpoints, 3) as runner:
+            source = runner.register(video)
+            taken: list[Path] = []
 
-        def listen(stage: str, share: float) -> None:
-            if stage == "extract_frames" and share >= 0.3 and not taken:
-                taken.append(fill(small))
+            def listen(stage: str, share: float) -> None:
+                if stage == "extract_frames" and share >= 0.3 and not taken:
+                    taken.append(fill(small))
 
-        try:
-            said = runner.run(source, overrides=SETTINGS, until=UNTIL, listener=listen).error
-        except ServiceError as error:
-            # Postgres met the end of the disk before the object store did.
-            said = str(error)
-        assert re.search(FULL, said), said
-        taken[0].unlink()
-        again = runner.run(source, overrides=SETTINGS, until=UNTIL)
-        check(runner, again)
-        assert again.continued is not None
+            try:
+                said = runner.run(source, overrides=SETTINGS, until=UNTIL, listener=listen).error
+            except ServiceError as error:
+                # Postgres met the end of the disk before the object store did.
+                said = str(error)
+            assert re.search(FULL, said), said
+            taken[0].unlink()
+        with opened(own, endpoints, PATIENT_S) as runner:
+            again = runner.run(source, overrides=SETTINGS, until=UNTIL)
+            check(runner, again)
+            assert again.continued is not None
     os.environ.clear()
     os.environ.update(before)
     state = State(own.home / "services").of("postgres")

@@ -19,7 +19,7 @@ from touchline.library.tables import DetectJobStatus
 pytestmark = pytest.mark.slow
 
 SLOW = ("--set", "extract_frames.chunk_s=1")
-BOUND = {"TOUCHLINE_STALL_S": "run_ocr=10"}
+BOUND = {"TOUCHLINE_STALL_S": "run_ocr=20"}
 """Long enough for a frame on a busy machine."""
 
 

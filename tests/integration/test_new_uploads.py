@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from resources.database import Database
 from resources.local_services import Endpoints
 from resources.probing import Prober
 from resources.uploads import BucketUploads, FolderUploads
+from tests.support.file_times import new_time
 from tests.support.flaky_proxy import FlakyProxy
 from tests.support.upload_library import Library, bucket, opened, picture
 from touchline.errors import ServiceError
@@ -108,11 +108,11 @@ def test_a_file_written_over_with_the_same_length_and_time_is_new_and_one_that_w
     path.write_bytes(one.ljust(200, b"\0"))
     os.utime(path, (1_700_000_000, 1_700_000_000))
     assert len(library.obey(library.look())) == 1
-    time.sleep(0.02)  # the file system's clock ticks in hundredths
+    new_time(path)
     path.write_bytes(other.ljust(200, b"\0"))
     os.utime(path, (1_700_000_000, 1_700_000_000))
     assert len(library.obey(library.look())) == 1
-    time.sleep(0.02)
+    new_time(path)
     path.touch()
     assert library.look().requests == []
     assert list(library.states().values()) == ["started", "started", "unchanged"]
@@ -303,7 +303,7 @@ def test_a_forgotten_file_that_is_only_touched_stays_forgotten(library: Library)
     library.obey(library.look())
     library.instance.report_run_failed(library.runs()[0])
     retiring.forget(library.instance, library.connection, library.rows()["a.png", 1].partition_key)
-    time.sleep(0.02)
+    new_time(path)
     path.touch()
     assert library.look().requests == []
     assert set(library.states().values()) == {"forgotten"}

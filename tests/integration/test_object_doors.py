@@ -47,13 +47,13 @@ QUESTIONS = (
 def store(server: ObjectServer) -> ObjectStore:
     """The product's own client of that server."""
     keys = (server.memory["access_key"], server.memory["secret_key"])
-    return ObjectStore(server.endpoint, BUCKET, "us-east-1", *keys, retry_s=0)
+    return ObjectStore(server.endpoint, BUCKET, "us-east-1", *keys, retry_s=60)
 
 
 def kill(server: ObjectServer) -> None:
     """Ends the server as a crash of the machine would."""
     os.kill(server.memory["pid"], signal.SIGKILL)
-    assert processes.wait_until(lambda: processes.ended(server.memory["pid"]), 10)
+    assert processes.wait_until(lambda: processes.ended(server.memory["pid"]), 60)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +225,26 @@ def test_what_lies_where_a_socket_should_is_left_and_avoided(tmp_path: Path, mon
     assert not set(server.memory["ports"].values()) & set(ports.values())
 
 
+def test_a_port_that_is_taken_while_the_server_starts_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, choose = ObjectServer(tmp_path, {}), ObjectServer._choose_ports
+    with socket.socket() as other:
+
+        def taken(chosen: ObjectServer) -> None:
+            monkeypatch.undo()
+            choose(chosen)
+            other.bind(("127.0.0.1", chosen.memory["ports"]["volume"]))
+            other.listen()
+
+        monkeypatch.setattr(ObjectServer, "_choose_ports", taken)
+        try:
+            server.start(BUCKET)
+            assert other.getsockname()[1] not in server.memory["ports"].values()
+        finally:
+            server.stop()
+
+
 def test_certificates_hold_for_strict_readers(tmp_path: Path) -> None:
     security.write(tmp_path, "key", "secret")
     context = ssl.create_default_context(cafile=str(tmp_path / security.AUTHORITY))
@@ -246,7 +266,7 @@ def test_a_server_without_its_certificates_is_ended(tmp_path: Path, monkeypatch:
     server = ObjectServer(tmp_path, {})
     with pytest.raises(ServiceError, match=r"\(filer\).*\(filer\.grpc\)|\(filer\.grpc\).*\(filer\)"):
         server.start(BUCKET)
-    assert processes.wait_until(lambda: processes.ended(server.memory["pid"]), 5)
+    assert processes.wait_until(lambda: processes.ended(server.memory["pid"]), 60)
 
 
 def test_a_home_of_before_opens_and_is_closed(tmp_path: Path) -> None:
@@ -270,7 +290,7 @@ def test_a_home_of_before_opens_and_is_closed(tmp_path: Path) -> None:
     command += ["-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"]
     with subprocess.Popen(command, **before) as old:
         server.memory["pid"] = old.pid
-        assert processes.wait_until(lambda: not server._writes(BUCKET), 30)
+        assert processes.wait_until(lambda: not server._writes(BUCKET), 120)
         large = os.urandom(9 * 2**20)
         store(server).put(KEY, SECRET)
         store(server).put("frames/large", large)

@@ -34,7 +34,7 @@ def store(services: Endpoints, **changed: str) -> ObjectStore:
         "access_key": services.s3_access_key_id,
         "secret_key": services.s3_secret_access_key,
     }
-    return ObjectStore(**{**values, **changed}, retry_s=float(10 if "endpoint" in changed else 0))
+    return ObjectStore(**{**values, **changed}, retry_s=60.0)
 
 
 def test_bytes_come_back_as_they_went_in(objects: ObjectStore, prefix: str) -> None:
@@ -117,27 +117,29 @@ def test_a_server_that_stays_away_is_named(services: Endpoints) -> None:
 
 
 def test_a_short_outage_is_waited_out(services: Endpoints, prefix: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    objects = store(services, endpoint=f"http://127.0.0.1:{port}")
+    # Bound and not listened on: who connects is refused, and nobody else can take it.
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    objects = store(services, endpoint=f"http://127.0.0.1:{reserved.getsockname()[1]}")
     with ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         put = pool.submit(objects.put, prefix + "late", b"patience")
         time.sleep(1.0)
         assert not put.done()
-        with Forwarder(port, services.s3_endpoint):
-            put.result(timeout=20)
+        with Forwarder(reserved, services.s3_endpoint):
+            put.result(timeout=120)
             assert time.monotonic() - began >= 1.0
             assert objects.get(prefix + "late") == b"patience"
 
 
 class Forwarder:
-    """Passes everything that arrives at a local port on to the server."""
+    """Listens on a socket that is bound, and passes everything that arrives there on to the server."""
 
-    def __init__(self, port: int, endpoint: str) -> None:
+    def __init__(self, bound: socket.socket, endpoint: str) -> None:
         host, _, target = endpoint.removeprefix("http://").partition(":")
         self._target = (host, int(target))
-        self._server = socket.create_server(("127.0.0.1", port))
+        self._server = bound
+        self._server.listen()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -22,7 +21,7 @@ from resources.local_services import Endpoints
 from resources.probing import Prober
 from resources.uploads import BucketUploads, FolderUploads
 from tests.support.hostile_place import HostileUploads
-from tests.support.upload_library import Library, Look, opened, picture
+from tests.support.upload_library import Library, Look, children, opened, picture
 from touchline.library import repository
 from touchline.library.intake import BEGUN, UploadState
 from touchline.library.tables import SourceState, Upload
@@ -78,7 +77,7 @@ def test_files_that_do_harm_are_refused_with_their_reasons_and_the_others_are_ta
 
 def test_files_whose_disk_or_machine_fails_wait_with_their_reasons_and_come_last(library: Library) -> None:
     put(library, "sleep.png", "fine.png", "killed.png", "disk.png")
-    found = look(library, limit_s=4)
+    found = look(library, limit_s=8)
     assert [upload.key for upload in found.requests] == ["fine.png"]
     assert len(found.troubles) == len(WAITING)
     rows = library.rows()
@@ -93,13 +92,13 @@ def test_files_whose_disk_or_machine_fails_wait_with_their_reasons_and_come_last
         env={**os.environ, "TOUCHLINE_POSTGRES_URL": url},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     told = {row["upload"]: row["waits_because"] for row in json.loads(done.stdout)["uploads"]}
     assert told == {str(library.folder / name): rows[name, 1].reason for name in WAITING}
     assert len(waiting_uploads(library.connection)) == len(WAITING)
     put(library, "later.png")
-    assert {upload.key for upload in look(library, limit_s=4).requests} == {"fine.png", "later.png"}
+    assert {upload.key for upload in look(library, limit_s=8).requests} == {"fine.png", "later.png"}
 
 
 def test_what_a_library_prints_is_no_answer(library: Library) -> None:
@@ -212,7 +211,7 @@ def test_what_gives_no_answer_is_refused_after_so_many_looks_and_anew_content_is
 
 def test_a_disk_that_hangs_at_the_checksum_holds_up_nothing(library: Library) -> None:
     put(library, "stuck.png", "fine.png")
-    found = look(library, limit_s=3)
+    found = look(library, limit_s=8)
     assert [upload.key for upload in found.requests] == ["fine.png"]
     assert "could not be probed within" in library.rows()["stuck.png", 1].reason
 
@@ -228,9 +227,9 @@ def test_a_recording_that_stalls_with_its_space_taken_ends_and_leaves_nothing_ru
     os.truncate(path, 900)
     os.truncate(path, 200 * GIB)
     put(library, "fine.png")
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    found = look(library, limit_s=4)
+    before = children()
+    found = look(library, limit_s=8)
     assert [upload.key for upload in found.requests] == ["fine.png"]
     row = library.rows()["stalled.mkv", 1]
     assert row.reason and row.looks == 1
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert children() <= before

@@ -22,6 +22,7 @@ from resources import source_files
 from resources.models import Models
 from resources.source_files import SourceFile, with_content_now
 from resources.uploads import ETAG
+from tests.support.file_times import new_time
 from touchline.errors import BadInputError
 from touchline.library import repository
 from touchline.library.naming import checksum, content_mark
@@ -56,6 +57,7 @@ def linked(new: Path, path: Path) -> None:
 
 def with_its_old_time(new: Path, path: Path) -> None:
     before = path.stat()
+    new_time(path)
     written_over(new, path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
@@ -136,9 +138,11 @@ def test_the_same_content_is_hashed_once_more_and_its_frames_are_used_again(
     path = Path(source.video_path)
     old = extracted(runner, source)
     assert hashed == []
+    new_time(path)
     path.touch()
     assert stale(runner, source) == stale(runner, source) == []
     assert hashed == [path.name]
+    new_time(path)
     path.touch()
     assert extracted(runner, source).reused_from == old.id
     assert extracted(runner, source).reused_from == old.id
@@ -222,6 +226,7 @@ def test_a_file_that_gets_another_name_or_mode_is_the_same_and_one_that_is_writt
     file.check()
     os.link(path, tmp_path / "other.bmp")
     file.check()
+    new_time(path)
     path.touch()
     with pytest.raises(BadInputError, match="replaced or written to while frames were extracted"):
         file.check()

@@ -29,7 +29,7 @@ def test_tools_find_address_and_keys_by_the_line_that_serve_prints(
     given = dict(word.split("=", 1) for word in shlex.split(profile_of(settings))[1:])
     rest = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TOUCHLINE_"))}
     done = subprocess.run(
-        [sys.executable, "-c", PUT, str(match)], env={**rest, **given}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PUT, str(match)], env={**rest, **given}, capture_output=True, text=True, timeout=240
     )
     assert (done.returncode, done.stdout) == (0, "uploads/by-hand.png\n"), done.stderr
     assert objects.get("uploads/by-hand.png") == b"picture"

@@ -154,7 +154,7 @@ from resources.settings import Settings
 given = LocalServices(Settings.from_environment()).start()
 keys = given.s3_access_key_id, given.s3_secret_access_key
 token = given.s3_session_token
-ObjectStore(given.s3_endpoint, "b", given.s3_region, *keys, session_token=token, retry_s=0).put("k", b"x")
+ObjectStore(given.s3_endpoint, "b", given.s3_region, *keys, session_token=token, retry_s=60).put("k", b"x")
 """
 
 

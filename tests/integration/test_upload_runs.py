@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import pytest
 import sqlalchemy as sa
 from dagster._core.definitions.sensor_definition import SensorExecutionData
@@ -31,7 +30,7 @@ from resources.probing import Prober
 from resources.storage import Storage
 from resources.uploads import BucketUploads, local_video
 from tests.support.hostile_place import HostileUploads
-from tests.support.upload_library import Library, opened, picture
+from tests.support.upload_library import Library, children, opened, picture
 from touchline.errors import BadInputError, ServiceError
 from touchline.library import naming, repository
 from touchline.library.intake import BEGUN, Listed, UploadState
@@ -144,12 +143,12 @@ def test_a_folder_that_hangs_or_is_missing_holds_up_no_other_place_and_leaves_no
     library: Library, tmp_path: Path
 ) -> None:
     library.objects.put("uploads/a.png", picture())
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = children()
     library.places[1:] = [FolderListing(tmp_path, limit_s=0.01)]  # type: ignore[list-item]
     found = library.scan()
     assert "could not be listed within 0.01 s" in str(found.troubles[0])
     assert list(found.runs.values()) == [library.places[0].location]
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert children() <= before
     assert FolderListing(tmp_path / "nowhere").listing() is None
     with pytest.raises(BadInputError, match="cannot be read"):
         list_folder(tmp_path / "nowhere")

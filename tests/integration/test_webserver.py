@@ -21,10 +21,12 @@ import sqlalchemy as sa
 
 from detection_assets.dagster_internals.tags import PROCESS_TAG
 from detection_assets.local.runner import Runner
+from resources.embedded.processes import wait_until
 from resources.local_services import Endpoints
 from resources.settings import Settings
 from tests.support.webserver import ADD, ANSWER_S, ASSETS, LAUNCH, Ask, launch, loaded, wait
 from touchline.library import repository
+from touchline.library.job_lifecycle import ACTIVE
 from touchline.library.tables import DetectJob, DetectJobStatus, RunType, SourceAsset
 from touchline.nodes import NODE_NAMES, REPORT
 from touchline.synthetic import Truth
@@ -52,15 +54,24 @@ def register(ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Pat
     return source
 
 
+def settled(runner: Runner, run_id: str) -> list[DetectJob]:
+    """The jobs of a run that is over, once they say so too: that follows a moment later."""
+
+    def jobs() -> list[DetectJob]:
+        with runner.connection.database.session() as session:
+            return list(repository.jobs_of_run(session, run_id))
+
+    assert wait_until(lambda: not any(job.status in ACTIVE for job in jobs()), 120)
+    return jobs()
+
+
 def test_a_partition_registered_in_the_page_can_be_materialized_and_replayed_from_ocr(
     ask: Ask, selector: dict[str, str], runner: Runner, clip: tuple[Path, Truth], tmp_path: Path
 ) -> None:
     source = register(ask, selector, runner, clip, tmp_path / "from-the-page.mp4")
     everything = launch(ask, selector, source.partition_key, [*NODE_NAMES, REPORT], {})
     assert wait(ask, everything) == "SUCCESS"
-    with runner.connection.database.session() as session:
-        first = repository.job_of_run(session, everything)
-    assert first is not None
+    [first] = settled(runner, everything)
     assert (first.status, first.run_type) == (DetectJobStatus.COMPLETED, RunType.INITIAL)
     assert first.brands_found == len(clip[1].brands)
 
@@ -201,9 +212,7 @@ def test_a_run_at_work_survives_the_death_of_every_part_and_new_ones_follow(
         os.kill(pid, signal.SIGKILL)
     # Whoever asks meanwhile waits: the address is still listened on.
     assert wait(ask, run_id) == "SUCCESS"
-    with runner.connection.database.session() as session:
-        jobs = repository.jobs_of_run(session, run_id)
-    assert [job.status for job in jobs] == [DetectJobStatus.COMPLETED]
+    assert [job.status for job in settled(runner, run_id)] == [DetectJobStatus.COMPLETED]
     # The new webserver may answer a moment before the new code server does, and asks it again by itself.
     deadline = time.monotonic() + 240
     while not loaded(ask):

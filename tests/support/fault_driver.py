@@ -45,7 +45,7 @@ from touchline.library import repository
 from touchline.stages.extract_frames import ExtractFrames
 from touchline_cli import session as cli_session
 
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 300.0
 """A run that takes longer hangs: it is ended, and standard error tells where it was."""
 
 

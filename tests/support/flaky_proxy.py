@@ -5,10 +5,14 @@ Belongs here: faults of the way to a server. Requests are passed on as they came
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import suppress
 from typing import Self
+
+PATIENCE_S = 1.0
+"""Without a byte for so long [s], a body whose length is not known is taken to be over."""
 
 
 class FlakyProxy:
@@ -60,7 +64,7 @@ class FlakyProxy:
             while data := client.recv(65536):
                 if self.fault and self.only in data:
                     self.refused += 1
-                    self._disturb(client)
+                    self._disturb(client, data)
                     return
                 if server is None:
                     server = socket.create_connection(self._target)
@@ -74,15 +78,19 @@ class FlakyProxy:
                 if one is not None:
                     self._close(one)
 
-    def _disturb(self, client: socket.socket) -> None:
-        """What happens to a request instead of being passed on."""
+    def _disturb(self, client: socket.socket, data: bytes) -> None:
+        """What happens to a request, of which `data` came, instead of being passed on."""
         fault = self.fault
         if fault.isdecimal():
             # The body is taken first: an answer before its end would reach the client as a broken connection.
-            client.settimeout(0.1)
+            client.settimeout(PATIENCE_S)
             with suppress(TimeoutError):
-                while client.recv(65536):
-                    continue
+                left = _left_of(data)
+                while left is None or left > 0:
+                    if not (more := client.recv(65536)):
+                        break
+                    left = left - len(more) if left is not None else None
+            client.settimeout(None)
             client.sendall(f"HTTP/1.1 {fault} Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         elif fault == "hang":
             while client.recv(65536):
@@ -105,3 +113,12 @@ class FlakyProxy:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
         thread.start()
+
+
+def _left_of(data: bytes) -> int | None:
+    """Bytes that are still to come of a request that begins so; None where it does not tell, or waits for a word."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if not end or b"100-continue" in head.lower():
+        return None
+    return int(length[1]) - len(body) if length else 0 if head.startswith((b"GET", b"HEAD", b"DELETE")) else None

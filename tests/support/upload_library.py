@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import dagster as dg
 import numpy as np
+import psutil
 import sqlalchemy as sa
 from dagster._core.test_utils import create_run_for_test
 
@@ -49,6 +50,16 @@ def picture(grey: int = 40) -> bytes:
 def bucket(services: Endpoints, name: str, endpoint: str = "", **more: Any) -> ObjectStore:
     keys = (services.s3_access_key_id, services.s3_secret_access_key)
     return ObjectStore(endpoint or services.s3_endpoint, name, services.s3_region, *keys, **more)
+
+
+def children() -> set[int]:
+    """The processes that this one and its children have begun, without the servers and what those fork."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.name() not in ("postgres", "weed"):
+                found.add(child.pid)
+    return found
 
 
 @dataclass

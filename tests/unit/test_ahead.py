@@ -16,7 +16,7 @@ def test_results_come_in_the_items_order_however_long_each_takes() -> None:
     def work(number: int) -> int:
         # Each waits for the one after it, as far as two threads allow: without threads this would never end.
         if number % 2 == 0:
-            assert gates[number + 1].wait(30)
+            assert gates[number + 1].wait(60)
         gates[number].set()
         return number * number
 

@@ -22,7 +22,7 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 DETECTOR = Path(rapid.__file__).parent / "weights" / "PP-OCRv6_tiny_det.onnx"
 PROCESSES = 30
-PATIENCE_S = 60
+PATIENCE_S = 120
 """A process that takes longer hangs: its two inferences take a tenth of a second."""
 
 

@@ -70,7 +70,7 @@ Answer = tuple[int, str, http.client.HTTPMessage]
 
 def ask(port: int, method: str, path: str, *headers: tuple[str, str], body: str = "") -> Answer:
     """Status, text and headers. {port} in a header is the server's; Host is its address unless it is given."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     named = [(name, value.replace("{port}", str(port))) for name, value in headers]
     if not any(name == "Host" for name, _ in named):
@@ -194,11 +194,11 @@ def test_a_websocket_is_held_to_the_same_rules(
     named = {name: value.replace("{port}", str(port)) for name, value in [*headers, *proof]}
     url = f"ws://127.0.0.1:{port}/graphql"
     if status == 0:
-        with websockets.sync.client.connect(url, additional_headers=named, proxy=None) as opened:
+        with websockets.sync.client.connect(url, additional_headers=named, proxy=None, open_timeout=60) as opened:
             assert opened.recv() == "reached"
         return
     with pytest.raises(InvalidStatus) as error:
-        websockets.sync.client.connect(url, additional_headers=named, proxy=None)
+        websockets.sync.client.connect(url, additional_headers=named, proxy=None, open_timeout=60)
     assert error.value.response.status_code == status
     assert error.value.response.body.endswith(b".\n")
 
