@@ -30,7 +30,7 @@ PRECISION: Final = "f32"
 where the CPU has instructions for it, and other text is read there."""
 
 MIDDLE: Final = 127.5
-"""Networks take pictures whose 0..255 became -1..1 (RapidOCR's normalisation of PP-OCR's input)."""
+"""Half of the range of grey levels: networks take 0-255 mapped to -1..1, as RapidOCR normalises PP-OCR's input."""
 _WARM_UP: Final = 64
 """Side of the first picture that a network is given [pixels]; a multiple of every network's stride."""
 

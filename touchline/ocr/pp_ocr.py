@@ -29,6 +29,7 @@ WIDTH_STEP: Final = 32
 """Lines are padded to multiples of this width [pixels]. The recogniser was trained on lines padded to 320; padding them
 less reads as well, and half of all lines are shorter than 200."""
 MID_GREY: Final = 127
+"""Value with which lines are padded [grey level, 0-255]."""
 
 
 class TextDetector:

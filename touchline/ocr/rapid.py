@@ -32,12 +32,12 @@ searched by themselves, and what else there is was found as well at three quarte
 LONG_SIDE: Final = 2048
 """No picture is searched at a longer side; beyond it the cost grows and nothing more is found."""
 TINY_FINDS: Final = 9.0
-"""Lines of this height are found by `tiny` in a picture that is searched at its own size [pixels]; where higher lines
-are sought, the picture is searched so much smaller."""
+"""Height of the lowest lines that `tiny` finds in a picture of full size; for higher lines the picture is reduced until
+they have this height [pixels]."""
 SMALL_FINDS: Final = 26.0
-"""`small` searches a picture whose lines are at least so high, at the size that makes them so high [pixels]. Board
-strips are enlarged until the recogniser reads them best; `small` finds their lines at 0.65 of that in less than half
-the time (at 0.5 it began to miss the smallest)."""
+"""Height of lines from which `small` searches instead of `tiny`; the picture is reduced until they have this height
+[pixels]. Board strips are enlarged to suit the recogniser; `small` finds their lines at 0.65 of that size in less than
+half the time, and misses the smallest at 0.5."""
 LONGEST_STRIP: Final = 2656
 """Width at which the longest strip is searched [pixels]; the network takes no 4096."""
 WIDTH_RATIO: Final = 1.1
@@ -52,7 +52,7 @@ EASY: Final = 0.9
 EASY_LETTERS: Final = 3
 """Least number of letters and digits of a line that `tiny` alone may read: of one or two it is often sure and wrong."""
 NO_TEXT: Final = 0.4
-"""Nor is what `tiny` reads less surely than this. Crowds and nets, mostly; what was text after all is found again."""
+"""Confidence of a reading by `tiny` below which `small` does not read the line either: mostly crowds and nets [0-1]."""
 
 
 class RapidOcrEngine:

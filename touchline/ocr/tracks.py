@@ -26,8 +26,9 @@ NEAR: Final = 2.5
 ALIKE: Final = 55.0
 """rapidfuzz ratio (0-100) from which two readings are alike."""
 UNLIKE: Final = 40.0
+"""rapidfuzz ratio (0-100) below which two sure readings in one place are of different texts: a board has changed."""
 SURE: Final = 0.8
-"""A line in the same place is another one (a board has changed) if both readings are this sure and unlike."""
+"""Confidence from which a reading is sure enough to show that a board has changed [0-1]."""
 
 
 @dataclass

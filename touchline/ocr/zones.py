@@ -19,11 +19,11 @@ somebody whom it cuts off."""
 OVERLAY_MARGIN: Final = 4.0
 """How far beyond an overlay's box its text may be centred [pixels of the frame]."""
 ABSENT: Final = 0.3
-"""What a frame in which nothing was found around a line weighs in the vote, a find being 1. A board row is missed in
-one frame of a pan and found in the next, and never found where there is none; so three finds outweigh nine misses."""
+"""Weight in the vote of a frame in which nothing was found around the line; a find has 1. A board row may be missed in
+one frame of a pan and found in the next, and is never found where there is none: three finds outweigh nine misses."""
 UNSEEN: Final = 0.01
-"""What a frame weighs in which no object detector looked for people, beside frames of the same track in which one did:
-a jersey cannot be told there."""
+"""Weight in the vote of a frame in which no object detector searched for people, so that a jersey cannot be recognised,
+relative to frames of the same track in which one did."""
 _FIRST: Final[tuple[Zone, ...]] = ("overlay", "jersey", "board", "other")
 """Of zones with equal votes the one named first is taken."""
 

@@ -46,7 +46,8 @@ CUT: Final = 0.5
 LOWEST: Final = 9.0
 """Height of the lowest lines that are sought in a whole frame [pixels of the stored frame]."""
 LOWEST_BESIDE_BOARDS: Final = 10.0
-"""The same where board rows are searched by themselves: what else a frame shows is larger [pixels]."""
+"""Height of the lowest lines that are sought in a frame whose board rows are searched separately: other text is larger
+[pixels of the stored frame]."""
 UNSEEN_S: Final = 1.0
 """A shot's last frame is searched if the last search is this long ago, or half an interval [seconds]."""
 
