@@ -1,7 +1,7 @@
-"""What lies in a folder of uploads, listed by a process of its own: a network folder that hangs stops that alone.
+"""Lists a folder of uploads in a separate process, so that a network folder that hangs does not hang the sensor.
 
-Belongs here: walking the folder, and that process. It loads nothing but this, so that a scan costs little. Which of the
-files are worked on is decided in `touchline/library/intake.py`.
+Belongs here: walking the folder, and that process, which imports little so that it starts fast. Which files are
+processed is decided in `touchline/library/intake.py`.
 """
 
 from __future__ import annotations
@@ -23,41 +23,42 @@ from touchline.errors import BadInputError, ServiceError
 from touchline.library.intake import Listed
 
 LIST_S: Final = 35.0
-"""Seconds that a folder gets to be listed: Dagster gives the whole tick 60. A local disk lists some ten thousand files
+"""Time limit of one listing [s]; Dagster's limit for the whole tick is 60 s. A local disk lists some ten thousand files
 a second."""
 END_S: Final = 2.0
-"""Seconds that a process may take to end after it was killed. One that waits for a disk in the kernel ends when the
-disk answers, and not before."""
+"""Time for which the end of a killed process is awaited [s]. A process that waits for a disk in the kernel ends only
+when the disk answers."""
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""Latest modification time of an upload; some copies have later ones, which `datetime` cannot hold."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies at a place. `unread`: keys, and beginnings of keys, of what cannot be read, each with the reason.
+    """The uploads of a location. `unread`: keys and key prefixes that could not be listed, each with the reason.
 
-    Of those nothing is known: they may be there or gone.
+    Uploads under these may exist or not.
     """
 
     location: str
-    """As in the ledger, with a slash at its end."""
+    """Name of the location in the ledger, with a trailing slash."""
     uploads: list[Listed]
     unread: dict[str, str] = field(default_factory=dict)
 
 
 class FolderListing:
-    """Lists one folder, each time by a new process. Safe to use from several threads."""
+    """Lists one folder, in a new process each time. Thread-safe."""
 
     def __init__(self, folder: Path, *, limit_s: float = LIST_S) -> None:
         self.name: Final = as_text(str(folder))
-        """For messages."""
+        """The folder, for messages."""
         self._folder, self._limit_s = folder, limit_s
         self._lock = threading.Lock()
         self._stuck: subprocess.Popen[bytes] | None = None
 
     def listing(self) -> Listing | None:
-        """What lies in the folder; nothing where there is no such folder.
+        """The uploads in the folder; None if the folder does not exist.
 
-        Raises ServiceError where that takes longer than the limit, BadInputError where the folder cannot be read.
+        Raises ServiceError if the listing exceeds the time limit, and BadInputError if the folder cannot be read.
         """
         with self._lock:
             if self._stuck is not None and self._stuck.poll() is None:
@@ -109,7 +110,7 @@ _HANGS: Final = (
 
 
 def list_folder(folder: Path) -> Listing:
-    """All files of a folder and of those in it, but for hidden names. Links to folders are not followed.
+    """All files in a folder and its subfolders except hidden ones. Links to folders are not followed.
 
     `folder`: absolute, links resolved. Raises BadInputError if the folder itself cannot be read.
     """
@@ -143,7 +144,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def listed(path: str, key: str) -> Listed | None:
-    """A file as an upload; nothing for what is no file, or is gone by now. Raises OSError if that cannot be told."""
+    """A file as an upload; None if it is no regular file or does not exist. Raises OSError if it cannot be examined."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError as error:
@@ -181,7 +182,7 @@ def _answer(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Lists the folder that is named as JSON on standard output."""
+    """Writes the listing of the folder given as argument to standard output as JSON."""
     json.dump(_answer(Path(sys.argv[1])), sys.stdout)
 
 

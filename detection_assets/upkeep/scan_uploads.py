@@ -1,10 +1,10 @@
-"""One scan of the uploads: what is there goes into the ledger, and runs are asked for that look into what is new.
+"""One scan of the upload locations: it updates the ledger, and requests ingest runs for new uploads.
 
-Belongs here: the order of it, and how much a scan may ask for. What is due is decided in `touchline/library/intake.py`,
-the files are looked into in `ingest_uploads.py`, and the sensors that scan and ask are in `sensors/new_uploads.py`.
+Belongs here: the order of work, and how many runs a scan may request. `touchline/library/intake.py` decides which
+uploads are due, `ingest_uploads.py` probes them, and the sensors are in `sensors/new_uploads.py`.
 
-A scan opens no file. The ledger is written first, Dagster is asked afterwards, and asked again at every scan until the
-run is there: a death in between loses nothing, and Dagster starts nothing twice for one run key.
+A scan opens no file. It writes the ledger first and requests the run afterwards, again at each scan until Dagster has
+the run: if the process is killed in between, nothing is lost, and Dagster launches one run per run key.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from touchline.library.intake import PAUSES, PER_RUN, QUIESCENCE, batch_for_run,
 from touchline.library.tables import DetectJobStatus, Upload
 
 PER_TICK: Final = 50
-"""Runs of uploads that are asked for at once. The daemon makes them one after another before it sees to other sensors,
-0.1 to 0.7 s each; 50 are some thousands an hour: far more than are worked on."""
+"""Maximum number of runs of uploads that one tick requests. The daemon creates them one after another, in 0.1 to 0.7 s
+each, before it evaluates other sensors; 50 a tick are some thousands an hour, far more than are executed."""
 AT_ONCE: Final = 1000
-"""Runs that are looked for in one question."""
+"""Maximum number of runs that are looked up in one query."""
 
 
 @dataclass
 class Scan:
-    """What a scan found."""
+    """Result of a scan."""
 
     runs: dict[str, str] = field(default_factory=dict)
-    """Ingest runs to be asked for: run key to location."""
+    """Ingest runs to request: run key to location."""
     troubles: list[TouchlineError] = field(default_factory=list)
-    """Places, and parts of them, that could not be read."""
+    """Errors of locations, and of parts of them, that could not be listed."""
     present: int = 0
-    """Uploads that are there."""
+    """Number of uploads in the listings."""
     waiting: int = 0
-    """Uploads that still arrive, or that no run was asked for yet."""
+    """Number of uploads that are not complete yet, or have no ingest run yet."""
     asked: int = 0
-    """Uploads that a run was asked for that looks into them."""
+    """Number of uploads that an ingest run is assigned to."""
     newest: datetime | None = None
 
     def __str__(self) -> str:
         """One sentence for the tick."""
         return (
-            f"{self.present} upload(s) there, {self.asked} of them to be looked into by a run, {self.waiting} still "
-            "arriving or waiting for their turn"
+            f"{self.present} upload(s) listed: {self.asked} assigned to an ingest run, {self.waiting} incomplete or "
+            "queued"
         )
 
 
@@ -71,10 +71,10 @@ def scan(
     settle: timedelta = QUIESCENCE,
     now: datetime | None = None,
 ) -> Scan:
-    """Brings the ledger up to date with the places; tells which runs are due that look into at most `limit` uploads.
+    """Updates the ledger from the listings of all locations. Returns the ingest runs to request.
 
-    A place has one such run at a time. One that cannot be read is noted in `troubles` and holds up no other. Raises
-    ServiceError if the database is away.
+    A location has one ingest run at a time, of at most `limit` uploads. A location that cannot be listed is noted in
+    `troubles`; the others are scanned all the same. Raises ServiceError if the database cannot be reached.
     """
     now = now or datetime.now(UTC)
     found = Scan()
@@ -107,7 +107,7 @@ def _scan_place(
         plan = decide(known, listing.uploads, now, quiescence=settle, unread=listing.unread)
         repository.record_uploads(session, location, plan, now)
         taken = 0
-        # What is registered and has no run yet is enough to be going on with.
+        # Registered uploads whose run was not requested yet come first.
         room = min(limit, PER_TICK - len(repository.requested_uploads(session, limit=PER_TICK)))
         if not at_work and (due := batch_for_run(plan.due, room)):
             key = f"ingest/{uuid.uuid4().hex}"
@@ -124,9 +124,9 @@ def _scan_place(
 
 
 def _follow(instance: DagsterInstance, connection: Connection, location: str) -> dict[str, bool]:
-    """The keys of the ingest runs of a place that have not ended, with whether Dagster has the run.
+    """Run keys of a location's ingest runs that have not ended, each with whether Dagster has the run.
 
-    What those that have ended left behind may be asked for again.
+    Uploads that an ended run left unprobed may be assigned again.
     """
     with connection.database.session() as session:
         keys = list(repository.ingest_runs(session, location))
@@ -141,14 +141,14 @@ def _follow(instance: DagsterInstance, connection: Connection, location: str) ->
             how = "was cancelled" if run.status is dg.DagsterRunStatus.CANCELED else "failed"
             failed = run.status is dg.DagsterRunStatus.FAILURE
             why = lifecycle.failure_text(failure_of(instance, run.run_id)) if failed else ""
-            reason = f"the run that was to look into it {how}{': ' if why else ''}{why}. It is asked for again"
+            reason = f"its ingest run {how}{': ' if why else ''}{why}. Another run is requested"
         with connection.database.session() as session:
             repository.end_ingest_run(session, key, reason, PAUSES)
     return at_work
 
 
 def registered(instance: DagsterInstance, connection: Connection, *, limit: int = PER_TICK) -> list[Upload]:
-    """Versions that are sources and whose run is to be asked for: Dagster has none of them yet."""
+    """Versions that are registered as sources and whose run is to be requested: Dagster does not have it yet."""
     with connection.database.session() as session:
         keys = [upload.run_key for upload in repository.requested_uploads(session, limit=AT_ONCE, gone=True)]
     if not keys:
@@ -162,7 +162,7 @@ def registered(instance: DagsterInstance, connection: Connection, *, limit: int 
 
 
 def continued(connection: Connection, upload: Upload) -> dict[str, str]:
-    """The tag that makes a run that is asked for again go on with the job that the one before left unfinished."""
+    """The tag by which a run that is requested again resumes the job that the previous run left unfinished."""
     if upload.tries < 2:
         return {}
     with connection.database.session() as session:

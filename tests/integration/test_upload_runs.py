@@ -191,7 +191,7 @@ def test_what_a_killed_ingest_run_leaves_behind_is_looked_into_by_another_with_t
     rows = library.rows()
     assert found.asked == 2 and again.tags[RUN_KEY_TAG] != run.tags[RUN_KEY_TAG]
     assert rows["b.png", 1].reason == BEGUN
-    assert "the run that was to look into it failed: the process of the run died" in rows["c.png", 1].reason
+    assert "its ingest run failed: the process of the run died" in rows["c.png", 1].reason
     assert len(library.ingest(again).registered) == 2
     assert set(library.states().values()) == {"requested"}
 
