@@ -106,7 +106,7 @@ def test_what_cannot_be_carried_out_is_refused_by_name_before_a_process_is_start
     # Beside, not after: the edges do not depend on the objects.
     assert "detect_edges does not run" in refused("detect_objects", overrides=["detect_edges.canny_low=40"])
     assert "matches no source" in refused(only="no-such-source-*")
-    assert "run it whole first" in refused(only=library[2].partition_key)
+    assert "run all its stages first" in refused(only=library[2].partition_key)
     assert "expected an address" in refused(server="localhost:3000")
     # Bound and not listened on: who connects is refused, and nobody else can take it.
     with socket.socket() as away:

@@ -190,11 +190,14 @@ def test_nothing_changed_and_no_secret_shows(server: ObjectServer, answers: list
 
 
 def test_restarts_keep_objects_and_leave_nothing_outside(server: ObjectServer) -> None:
-    begun = server.memory["ports"]
+    before = server.memory["ports"]
     kill(server)
-    assert any(path.exists() for path in security.sockets(begun))
+    assert any(path.exists() for path in security.sockets(before))
+    # Any connection of this machine may have taken one of the ports meanwhile.
+    free = all(map(processes.port_free, before.values()))
     server.start(BUCKET)
-    assert server.memory["ports"] == begun
+    begun = server.memory["ports"]
+    assert begun == before or not free
     assert store(server).get(KEY) == SECRET
     process = psutil.Process(server.memory["pid"])
     used = {file.path for file in process.open_files() if file.mode != "r"}

@@ -38,9 +38,9 @@ pytestmark = pytest.mark.slow
 
 HOMES = sorted((Path(__file__).parent / "old_homes").glob("*.tar.xz"))
 NEWEST = "8cabcc2"
-"""The home of the version whose reports are those of today, word for word."""
-OF_A_RUN = ("job_id", "stages", "video_path")
-"""Fields of a report that differ from run to run, or from folder to folder."""
+"""The home of the version whose reports are those of today, but for the words of warnings."""
+OF_A_RUN = ("job_id", "stages", "video_path", "warnings")
+"""Fields of a report that differ from run to run, from folder to folder, or in their words."""
 STORED_IN = f"{ROOT}/matches/"
 
 

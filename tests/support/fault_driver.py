@@ -100,9 +100,9 @@ class Here:
     def close(self) -> None:
         pass
 
-    def do(self, pieces: Any, listener: Callable[..., None]) -> Iterator[tuple[int, Any]]:
-        for number, piece in enumerate(pieces):
-            yield number, piece.work(self._runner, partial(listener, number))
+    def run(self, tasks: Any, listener: Callable[..., None]) -> Iterator[tuple[int, Any]]:
+        for number, task in enumerate(tasks):
+            yield number, task.work(self._runner, partial(listener, number))
 
 
 class Faults:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detection_assets.definitions import build_defs
+from touchline.profiles import shipped_names
 from touchline.report.tables import COLUMNS, SUMMARY_COLUMNS
 from touchline_cli.app import app
 from touchline_cli.hints import program, with_program
@@ -133,7 +134,7 @@ def names_in_code() -> set[str]:
     names |= {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
     names |= {sensor.name for sensor in repository.sensor_defs}
     names |= {schedule.name for schedule in repository.schedule_defs}
-    names |= {job.name for job in repository.get_all_jobs()}
+    names |= {job.name for job in repository.get_all_jobs()} | set(shipped_names())
     names |= {text for _, text in MESSAGES} | {*COLUMNS, *SUMMARY_COLUMNS}
     for package in (*PACKAGES, "benchmarks", "training"):
         for path in (ROOT / package).rglob("*.py"):

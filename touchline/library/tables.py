@@ -329,7 +329,7 @@ class Upload(Base, kw_only=True, eq=False):
     key: Mapped[str] = mapped_column(primary_key=True)
     """Name relative to the location, including folders."""
     version: Mapped[int] = mapped_column(primary_key=True)
-    """Number of the content of this upload: 1, 2, 3..."""
+    """Number of this content of the upload, from 1 on."""
     etag: Mapped[str]
     size: Mapped[int] = mapped_column(sa.BigInteger)
     """Bytes."""
