@@ -51,7 +51,10 @@ from touchline.video.opening import decode_frame
 
 @dataclass(frozen=True)
 class Work:
-    """One stage of one run on one source: everything its work needs."""
+    """One stage of one run on one source: everything its work needs.
+
+    `read` holds all checkpoints that it reads, by stage: those of `inputs`, and those they were computed from.
+    """
 
     context: dg.AssetExecutionContext
     connection: Connection
@@ -63,6 +66,7 @@ class Work:
     deps: Context
     fresh: bool
     inputs: Mapping[str, StageInput] = field(default_factory=dict)
+    read: Mapping[str, StageCheckpoint] = field(default_factory=dict)
 
     @property
     def config(self) -> Any:
@@ -84,7 +88,7 @@ def run_stage(
     models: Models,
     run_settings: RunSettings,
 ) -> dg.MaterializeResult[StageOutput]:
-    """One node: settings, fingerprint, then reuse or work. Its checkpoint is committed by the IO manager."""
+    """Runs one stage: settings, fingerprint, then reuse or computation. The IO manager commits its checkpoint."""
     stage = STAGES[context.asset_key.path[-1]]
     connection = storage.connect()
     with connection.database.session() as session:
@@ -92,15 +96,16 @@ def run_stage(
     base = profile_of(source.partition_key, source.profile_name, run_settings.profile, context.log.warning)
     job = open_job(context, connection, source, base.name, job_overrides(context, base))
     with record_failure(connection, job):
-        source, video = _video(context, connection, source, stage, inputs)
+        read = _read(connection, stage.name, inputs)
+        source, video = _video(context, connection, source, stage, read)
         profile = with_settings(base, {stage.name: given(config.model_dump())}, silently)
         deps = Context(models, lru_cache(1)(lambda: brand_book(connection, run_settings)))
-        work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs)
+        work = Work(context, connection, stage, source, profile, base, job, deps, run_settings.fresh, inputs, read)
         work.heart.begin()
         print_ = fingerprint(work)
         old = None if work.fresh else _finished(work, print_)
         output = _reuse(work, old, print_) if old else _compute(work, print_)
-        tags = input_tags(context, _read(connection, stage.name, inputs))
+        tags = input_tags(context, read)
         metadata: dict[str, Any] = {}
         if old is None and output.journal is not None:
             load = frame_loader(connection, lambda: _frames(work, output))
@@ -116,26 +121,25 @@ def _video(
     connection: Connection,
     source: SourceAsset,
     stage: Stage,
-    inputs: Mapping[str, StageInput],
+    read: Mapping[str, StageCheckpoint],
 ) -> tuple[SourceAsset, dict[str, Any]]:
-    """The source with its video's content of now, and metadata where that is not what was known of it.
+    """The source with the current content of its video, and metadata if that has changed.
 
-    The first stage of a run looks; what it says holds for the run. A later stage than extract_frames works on frames
-    that are there, and says whether they show another content.
+    The first stage of a run checks the content for the whole run. If that is a later stage than extract_frames, it uses
+    the stored frames, and the metadata say whether they show an earlier content.
     """
     told = ""
-    if not inputs:
+    if not read:
         source, told = with_content_now(connection, source)
     elif stage.name == selected_stages(context.run)[0]:
-        row = ancestor(connection, next(iter(inputs.values())).row, "extract_frames")
-        told = replacement(connection, source, str(row.stats.get("checksum") or ""))
+        told = replacement(connection, source, str(read["extract_frames"].stats.get("checksum") or ""))
     if told:
         context.log.warning(told)
     return source, {"video": told} if told else {}
 
 
 def _read(connection: Connection, stage: str, inputs: Mapping[str, StageInput]) -> dict[str, StageCheckpoint]:
-    """All checkpoints that a stage reads, by stage: the chosen ones, and those they were computed from."""
+    """All checkpoints that a stage reads, by stage: its inputs, and those they were computed from."""
     rows = {name: chosen.row for name, chosen in inputs.items()}
     traces = [name for name in TRACES[stage] if name not in rows]
     return rows | (ancestors(connection, next(iter(rows.values())), traces) if traces else {})
@@ -149,9 +153,9 @@ def fingerprint(work: Work) -> str:
 
 
 def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str, dict[str, Any]]:
-    """What this run's config changes of the profile, over all its stages.
+    """The settings by which this run's config differs from the profile, of all its stages.
 
-    A value that a stage will refuse stands as it was given, so that the failed job shows it.
+    An invalid value is kept as it was given, so that the failed job shows it.
     """
     run_config: Mapping[str, Any] = context.run.run_config
     ops: Mapping[str, Any] = run_config.get("ops") or {}
@@ -163,7 +167,7 @@ def job_overrides(context: dg.AssetExecutionContext, base: Profile) -> dict[str,
 
 
 def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:
-    """The brands this run matches against: the run's own list, else all known ones."""
+    """The brands that this run matches against: the run's own list, or all known brands."""
     if settings.brands:
         return BrandBook.from_entries(stored_list(connection.objects, settings.brands))
     with connection.database.session() as session:
@@ -171,13 +175,11 @@ def brand_book(connection: Connection, settings: RunSettings) -> BrandBook:
         return repository.brand_book(session)
 
 
-def ancestor(connection: Connection, row: StageCheckpoint, stage: str) -> StageCheckpoint:
-    """The checkpoint of an earlier stage that `row` was computed from, however many stages back."""
-    return ancestors(connection, row, [stage])[stage]
-
-
 def ancestors(connection: Connection, row: StageCheckpoint, stages: Collection[str]) -> dict[str, StageCheckpoint]:
-    """As `ancestor`, of several stages in one walk; in the order of `stages`."""
+    """The checkpoints of earlier stages that `row` was computed from, directly or not, in the order of `stages`.
+
+    Raises CheckpointError for a stage that has none among them.
+    """
     rows, seen = [row], set()
     found: dict[str, StageCheckpoint] = {}
     with connection.database.session() as session:
@@ -290,7 +292,7 @@ def _work_chunks(work: Work, journal: Journal) -> dict[str, Any]:
     make = work.stage.worker
     assert make is not None
     worker = make(work.config, work.deps, journal.state)
-    row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
+    row = work.read["extract_frames"]
     total = max(1, row.item_count)
     streams = {name: DocumentStream(i.documents()) for name, i in work.inputs.items() if name != "extract_frames"}
     done, seen = set(journal.finished), 0
@@ -388,5 +390,4 @@ def _reuse(work: Work, old: StageCheckpoint, print_: str) -> StageOutput:
 def _frames(work: Work, output: StageOutput) -> Iterable[SampledFrame]:
     if output.frames is not None:
         return output.frames
-    row = ancestor(work.connection, next(iter(work.inputs.values())).row, "extract_frames")
-    return frames_of(work.connection, row)
+    return frames_of(work.connection, work.read["extract_frames"])

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
@@ -239,6 +240,23 @@ def test_an_unknown_setting_or_one_under_both_names_fails_the_run_before_any_ste
         rows_of(runner, runner.run(source, overrides=overrides))
     with runner.connection.database.session() as session:
         assert repository.list_jobs(session, source.id) == []
+
+
+def test_a_stage_looks_for_the_earlier_checkpoints_that_it_reads_once(runner: Runner, source: SourceAsset) -> None:
+    rows = rows_of(runner, runner.run(source))
+    asked: list[str] = []
+
+    def note(*given: Any) -> None:
+        if "WHERE stage_checkpoints.id" in given[2]:
+            asked.append(str(given[3]))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        again = runner.run(source, first="match_brands", until="match_brands", fresh=True)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert computed(rows_of(runner, again)) == {"match_brands"}
+    assert sum(str(rows["extract_frames"].id) in values for values in asked) == 1
 
 
 def test_dagster_marks_what_is_out_of_step_and_nothing_else(runner: Runner, source: SourceAsset) -> None:
