@@ -111,7 +111,7 @@ def with_upright_sides(quad: Quad, least_slope: float, margin: float) -> Quad | 
     if end - start < height:
         return None
     left, right = tl + start * (along / length), tl + end * (along / length)
-    return quad_from((left, right, right + upright, left + upright))
+    return quad_from(np.round((left, right, right + upright, left + upright), DIGITS))
 
 
 def box_area(box: Box) -> float:

@@ -66,7 +66,7 @@ def failure_in(events: Iterable[dg.DagsterEvent]) -> Failure:
         noted = (event.message or "") if event.is_engine_event else ""
     if not steps:
         return Failure(own, interrupted, external=True)
-    external = all(EXTERNAL & {error.cls_name, (error.cause or error).cls_name} for error in steps)
+    external = all(not EXTERNAL.isdisjoint(_classes(error)) for error in steps)
     return Failure(message_of(steps[0].cause or steps[0]), INTERRUPTION in _classes(steps[0]), external)
 
 

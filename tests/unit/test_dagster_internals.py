@@ -258,6 +258,7 @@ POSTGRES = DagsterPostgresError("too many retries")
         (raising(RuntimeError("told"), ValueError("the lights went out")), "told", False, False),
         (raising(LeaseLostError("another does it")), "another does it", False, True),
         (raising(POSTGRES), "too many retries", False, True),
+        (raising(RuntimeError("cannot be read"), POSTGRES), "cannot be read", False, True),
         (raising(dg.DagsterExecutionInterruptedError()), "", True, True),
         (raising(RuntimeError("named DagsterExecutionInterruptedError")), "named", False, False),
     ],
