@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from touchline.geometry import bounds, box_quad, centre, inside
+from touchline.geometry import bounds, box_quad, centre, inside, line_height
 from touchline.values import Box, FrameEdges, Quad, Zone
 from touchline.vision.strips import board_rows
 
@@ -80,3 +80,27 @@ class ZoneVotes:
 
 def _grown(box: Box, by: float) -> Box:
     return (box[0] - by, box[1] - by, box[2] + by, box[3] + by)
+
+
+class Travel:
+    """Movement of a track's text in the picture, and of the camera at the same time."""
+
+    def __init__(self) -> None:
+        self._frames: set[int] = set()
+        self._first: Quad | None = None
+        self._moved = 0.0
+        self._camera = 0.0
+
+    def add(self, sequence: int, quad: Quad, camera: tuple[float, ...] | None) -> None:
+        """Adds a line of the track in a frame. `camera` maps the previous frame onto this one, None if unknown."""
+        if self._first is None:
+            self._first = quad
+        elif sequence not in self._frames and camera is not None:
+            self._camera += abs(camera[2]) + abs(camera[5])
+        (x, y), (x0, y0) = centre(quad), centre(self._first)
+        self._moved = max(self._moved, (abs(x - x0) + abs(y - y0)) / max(8.0, line_height(self._first)))
+        self._frames.add(sequence)
+
+    def is_static(self, travel: float) -> bool:
+        """Whether the camera moved by `travel` and the text by less than a quarter of its height, in three frames."""
+        return len(self._frames) >= 3 and travel > 0 and self._camera >= travel and self._moved <= 0.25

@@ -25,14 +25,14 @@ from pydantic import Field
 
 from touchline.brands.scripts import scripts_of
 from touchline.config import FORMERLY, PLUGIN, StageConfig
-from touchline.geometry import bounds, centre, covered_share, ends_inside, flat, line_height, quad_from
+from touchline.geometry import bounds, covered_share, ends_inside, flat, line_height, quad_from
 from touchline.machine import in_words
 from touchline.ocr.engine import KnowsCharacters, OcrEngine, StripText, TextPlace, runtime_of, threads_of
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, StripsSearched
 from touchline.ocr.tracks import Tracker
-from touchline.ocr.zones import ZoneVotes, zone_of
+from touchline.ocr.zones import Travel, ZoneVotes, zone_of
 from touchline.parallel import map_ahead
 from touchline.plugins import OCR_ENGINES
 from touchline.values import Box, Chunk, FrameEdges, FrameObjects, Image, Origin, Quad, Reading, SceneFrame, Zone
@@ -165,7 +165,7 @@ class RunOcr:
         objects = {o.sequence: o for o in chunk.of("detect_objects", FrameObjects)}
         readings: list[Reading] = []
         people: dict[int, list[Box]] = {}
-        travel: dict[int, _Travel] = defaultdict(_Travel)
+        travel: dict[int, Travel] = defaultdict(Travel)
         for scene, edge, height, lines in self._lines(chunk):
             looked_at = objects.get(scene.sequence)
             known = looked_at is not None or not objects
@@ -354,29 +354,6 @@ def rows_with_text(image: Image, overlays: Sequence[Box] = ()) -> tuple[int, int
     if not spans:
         return None
     return max(0, round(min(first for first, _ in spans))), min(height, round(max(last for _, last in spans)))
-
-
-class _Travel:
-    """Movement of a track's text in the picture, and of the camera at the same time."""
-
-    def __init__(self) -> None:
-        self._frames: set[int] = set()
-        self._first: Quad | None = None
-        self._moved = 0.0
-        self._camera = 0.0
-
-    def add(self, sequence: int, quad: Quad, camera: tuple[float, ...] | None) -> None:
-        if self._first is None:
-            self._first = quad
-        elif sequence not in self._frames and camera is not None:
-            self._camera += abs(camera[2]) + abs(camera[5])
-        (x, y), (x0, y0) = centre(quad), centre(self._first)
-        self._moved = max(self._moved, (abs(x - x0) + abs(y - y0)) / max(8.0, line_height(self._first)))
-        self._frames.add(sequence)
-
-    def is_static(self, travel: float) -> bool:
-        """Whether the camera moved by `travel` and the text by less than a quarter of its height, in three frames."""
-        return len(self._frames) >= 3 and travel > 0 and self._camera >= travel and self._moved <= 0.25
 
 
 def serialize(document: Reading) -> dict[str, Any]:
