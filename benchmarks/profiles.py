@@ -22,6 +22,8 @@ WIDTH: Final = 640
 """Width of the picture [pixels]."""
 HEIGHT: Final = 360
 """Height of the picture [pixels]."""
+BELOW: Final = (18, 24, 17, -9)
+"""Distance of the names below their points, the baseline's first [pixels]."""
 LEFT: Final = 60
 """Space left of the axes and below them [pixels]."""
 
@@ -101,13 +103,14 @@ def draw(found: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.0f}" text-anchor="end" fill="#555">{step / 10:g}</text>')
     ours = [at(row) for name, row in found.items() if name != "baseline"]
     parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in ours)}" fill="none" stroke="#0a7"/>')
-    for place, (name, row) in enumerate(found.items()):
+    # The profiles are near one another: their names stand below, between and above them.
+    for below, (name, row) in zip(BELOW, found.items(), strict=True):
         x, y = at(row)
         colour = "#c33" if name == "baseline" else "#0a7"
         end = "end" if row["share"] > 0.8 else "start"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
         parts.append(
-            f'<text x="{x + (-9 if end == "end" else 9):.1f}" y="{y + 18 - 14 * (place % 2):.1f}" text-anchor="{end}">'
+            f'<text x="{x + (-9 if end == "end" else 9):.1f}" y="{y + below:.1f}" text-anchor="{end}">'
             f"{name} {row['f1']:.3f}</text>"
         )
     return "\n".join([*parts, "</svg>", ""])
