@@ -13,7 +13,7 @@ from benchmarks.clips import Clip, Material
 from benchmarks.pipeline import run, run_together
 from benchmarks.scoring import score, total
 from detection_assets.local.runner import Runner
-from touchline.profiles import STAGE_NAMES, load_profile
+from touchline.profiles import difference, dotted, load_profile
 
 PROFILES: Final = ("soccer_fast", "soccer_broadcast", "soccer_thorough")
 """The profiles that are compared, from the fastest to the most thorough."""
@@ -37,24 +37,13 @@ def measure(
     """
     rows: dict[str, dict[str, Any]] = {"baseline": {**baseline, "share": 1.0}}
     for name in PROFILES:
-        overrides = _overrides(name)
+        overrides = dotted(difference(load_profile(name), load_profile()))
         wall, measured = run_together(runner, long, material.brands_csv, at_once, overrides)
         runs = list(zip(long, measured, strict=True))
         runs += [(c, run(runner, c, material.brands_csv, overrides)) for c in material.clips if c not in long]
         scores = total(score(clip.truth, m.found, m.duration_s, m.seconds) for clip, m in runs)
         rows[name] = {**scores.as_row(), "wall_s": round(wall, 2), "share": round(wall / baseline["wall_s"], 3)}
     return rows
-
-
-def _overrides(profile: str) -> dict[str, Any]:
-    """The fields in which a profile differs from the default one, as `stage.field`."""
-    default, other = load_profile(), load_profile(profile)
-    return {
-        f"{stage}.{name}": value
-        for stage in STAGE_NAMES
-        for name, value in other.stage(stage).model_dump().items()
-        if value != getattr(default.stage(stage), name)
-    }
 
 
 def page(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

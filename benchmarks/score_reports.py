@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,8 +120,13 @@ def scored(
 ) -> Scored:
     """The scores of one item; arguments as in `scoring.brand_scores`."""
     stem = Path(truth["file"]).stem
-    listed = {item.stem: item for item in items()}
-    return Scored(stem, listed.get(stem), brand_scores(truth, found, duration_s, seconds))
+    return Scored(stem, _listed().get(stem), brand_scores(truth, found, duration_s, seconds))
+
+
+@cache
+def _listed() -> Mapping[str, Item]:
+    """The items of the list, by stem; it is read once."""
+    return {item.stem: item for item in items()}
 
 
 def tables(everything: Sequence[Scored]) -> Tables:

@@ -27,7 +27,9 @@ from urllib.parse import urlsplit
 from benchmarks.broadcast81 import GIT, NONE, RENDERED, Item, chosen, items, rendered
 
 SERVER: Final = "https://github.com"
+"""Address of the server that has the repositories."""
 TIMEOUT_S: Final = 300.0
+"""Time limit of one git command [s]."""
 POINTER: Final = b"version https://git-lfs.github.com/spec/"
 """How a file begins that git keeps in place of one in Git LFS."""
 UNFINISHED: Final = ".fetching-"

@@ -22,7 +22,7 @@ from touchline.errors import BadInputError
 from touchline.library import repository
 from touchline.library.tables import DetectJob, DetectJobStatus
 from touchline.nodes import NODE_NAMES, REPORT, downstream
-from touchline.profiles import profile_of
+from touchline.profiles import dotted, profile_of
 
 RESUMABLE: Final = (DetectJobStatus.PAUSED, DetectJobStatus.FAILED)
 
@@ -50,13 +50,8 @@ def request_of(instance: DagsterInstance, connection: Connection, job: DetectJob
     if run is None:
         # Dagster has forgotten it; the job itself tells nearly as much.
         stages = downstream(job.replay_from_stage) if job.replay_from_stage else (*NODE_NAMES, REPORT)
-        changes = {
-            f"{stage}.{name}": value
-            for stage, settings in job.config_overrides.items()
-            for name, value in settings.items()
-        }
         profile_of(job.partition_key, job.profile_name)
-        changes, _ = hand_over(connection.objects, changes, None)
+        changes, _ = hand_over(connection.objects, dotted(job.config_overrides), None)
         return Request(stages, run_config(stages, profile=job.profile_name, overrides=changes))
     config = handed_over(connection.objects, run.run_config)
     config.pop("loggers", None)

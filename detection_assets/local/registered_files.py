@@ -14,6 +14,7 @@ from typing import Any, Final
 from resources.brand_lists import store_list
 from resources.object_store import ObjectStore
 from touchline.errors import BadInputError
+from touchline.profiles import by_stage, dotted
 from touchline.vision.yolo import OFFICIAL_SHA256
 from touchline.weights import register
 
@@ -47,12 +48,11 @@ def handed_over(objects: ObjectStore, config: Mapping[str, Any]) -> dict[str, An
     settings = asked.setdefault("resources", {}).setdefault("run_settings", {}).setdefault("config", {})
     own = ((asked.get("ops") or {}).get("detect_objects") or {}).get("config") or {}
     named = str(settings.pop("brands_csv", "") or "")
-    given = {f"detect_objects.{name}": value for name, value in own.items()}
     try:
-        changed, brands = hand_over(objects, given, Path(named) if named else None)
+        changed, brands = hand_over(objects, dotted({"detect_objects": own}), Path(named) if named else None)
     except BadInputError as error:
         raise BadInputError(f"the run names a file of this machine that cannot be taken over: {error}") from error
-    own |= {name.partition(".")[2]: value for name, value in changed.items()}
+    own |= by_stage(changed).get("detect_objects", {})
     if brands:
         settings["brands"] = brands
     return asked

@@ -24,9 +24,10 @@ SLANTED: Final = 12.0
 """Slope from which a line of text is also read with its letters turned upright [degrees]. At 8 nothing was gained, at
 16 boards were lost."""
 ENDS: Final = 0.4
-"""What such a line is longer at each end than the detector's rectangle tells [share of its height]."""
+"""Margin at each end of a slanted line that is read with upright letters, beyond the detector's rectangle [share of its
+height]."""
 STRETCH: Final = 1.5
-"""Such a line is read at this many times its width: perspective has narrowed its letters."""
+"""Factor by which a slanted line with upright letters is widened to be read: perspective has narrowed its letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class TextPlace:
     """Where a line of text is, in pixels of the picture.
 
     An engine that must know more of a place to read it returns a subclass from `find`, which overrides `mapped` and
-    `within`: a place is moved from frame to frame by these before it is read. `stretch` is how
-    much wider than it is the line is read.
+    `within`: a place is moved from frame to frame by these before it is read. `stretch` is the
+    factor by which the line is widened to be read.
     """
 
     quad: Quad

@@ -157,8 +157,7 @@ class LineReader:
 
     def _due(self, line: Line, frame: Searched) -> bool:
         """Whether the line is to be read again."""
-        since = frame.timestamp - line.read_at
-        return since > self._carry_s or (not line.settled and since >= self._read_s)
+        return self._stale(line, frame) or (not line.settled and frame.timestamp - line.read_at >= self._read_s)
 
     def _stale(self, line: Line, frame: Searched) -> bool:
         """Whether the line was propagated for as long as it may be."""

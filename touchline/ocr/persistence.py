@@ -82,6 +82,11 @@ class Line:
         return self.place.quad
 
     @property
+    def texts(self) -> list[StripText]:
+        """What it reads, the surest first: one text, or two of a slanted line."""
+        return [StripText(self.text, self.confidence), *([self.other] if self.other else ())]
+
+    @property
     def settled(self) -> bool:
         """Whether another reading adds nothing: the line was read surely, or more than once and never well."""
         return not self.cut and (self.confidence >= CERTAIN or self.poor)

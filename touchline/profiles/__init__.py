@@ -222,6 +222,11 @@ def by_stage(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def dotted(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The inverse of `by_stage`: {"run_ocr": {"min_confidence": 0.6}} is {"run_ocr.min_confidence": 0.6}."""
+    return {f"{stage}.{name}": value for stage, values in settings.items() for name, value in values.items()}
+
+
 def current_names(
     settings: Mapping[str, Mapping[str, Any]], tell: Callable[[str], None] = deprecated
 ) -> dict[str, dict[str, Any]]:

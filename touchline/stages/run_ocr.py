@@ -27,7 +27,7 @@ from touchline.brands.scripts import scripts_of
 from touchline.config import FORMERLY, PLUGIN, StageConfig
 from touchline.geometry import bounds, covered_share, ends_inside, flat, line_height, quad_from
 from touchline.machine import in_words
-from touchline.ocr.engine import KnowsCharacters, OcrEngine, StripText, TextPlace, runtime_of, threads_of
+from touchline.ocr.engine import KnowsCharacters, OcrEngine, TextPlace, runtime_of, threads_of
 from touchline.ocr.lines import LineReader, Searched
 from touchline.ocr.networks import DEFAULT_RUNTIME, Runtime
 from touchline.ocr.persistence import Line, StripsSearched
@@ -176,7 +176,6 @@ class RunOcr:
             for track, line in zip(tracks, lines, strict=True):
                 zone = zone_of(line.quad, edge, here, height, board_margin=self._config.board_margin)
                 self._zones.add(track, zone, people_known=known)
-                said = [StripText(line.text, line.confidence), *([line.other] if line.other else ())]
                 readings += [
                     Reading(
                         sequence=scene.sequence,
@@ -191,7 +190,7 @@ class RunOcr:
                         unoccluded=1.0,
                         height_px=line_height(line.quad),
                     )
-                    for text in said
+                    for text in line.texts
                 ]
                 travel[track].add(scene.sequence, line.quad, camera)
         static = {track for track, t in travel.items() if t.is_static(self._config.overlay_travel)}

@@ -92,7 +92,10 @@ def board_rows(boards: Sequence[Board]) -> list[Quad]:
 
 def _share_an_edge(a: Quad, b: Quad) -> bool:
     """Whether the upper edge of one quad is the lower edge of the other, within a pixel."""
-    return any(np.abs(np.array(upper[:2]) - np.array(lower[3:1:-1])).max() < 1.0 for upper, lower in ((a, b), (b, a)))
+    return any(
+        abs(x1 - x2) < 1 and abs(y1 - y2) < 1 and abs(x3 - x4) < 1 and abs(y3 - y4) < 1
+        for ((x1, y1), (x3, y3), _, _), (_, _, (x4, y4), (x2, y2)) in ((a, b), (b, a))
+    )
 
 
 def board_height(boards: Sequence[Board]) -> float:
